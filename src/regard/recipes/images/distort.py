@@ -89,7 +89,7 @@ class Distortion:
         affine_N32 = self._affine(*sign[:, :6].unbind(1))
         # A clamp keeps the normal finite at noise 0; it cuts at four standard deviations.
         normal = math.sqrt(2) * torch.erfinv(sign[:, _N_AFFINE:].clamp(-0.9999, 0.9999))
-        elastic = 2 * self.elastic * normal.view(-1, self.elastic_grid**2, 2)  # the picture is 2 wide: [-1, 1]
+        elastic = 2 * self.elastic * normal.view(-1, self.elastic_grid**2, 2)  # the picture is 2 wide
         return torch.cat([affine_N32, elastic], dim=1)
 
     def _affine(
