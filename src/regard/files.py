@@ -1,0 +1,58 @@
+"""Files written whole or not at all, and folders for caches."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from regard.errors import StorageError
+
+
+def write_whole(path: Path, content: bytes | Callable[[Path], None]) -> None:
+    """Write next to `path`, flush to the disk, then rename: a reader sees the old file or the new one, never half.
+
+    Args:
+        path: where to; its folder is made.
+        content: the bytes, or a function that writes the file it is given.
+
+    Raises:
+        StorageError: the folder cannot be written or the disk is full; the old file, if any, is untouched.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        if isinstance(content, bytes):
+            temporary.write_bytes(content)
+        else:
+            content(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            error.errno,
+            f"could not write {path} ({error.strerror or error}): nothing was changed; free some space or choose another folder.",
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def cache_folder() -> Path:
+    """$REGARD_CACHE, else $XDG_CACHE_HOME/regard, else ~/.cache/regard. Not made here."""
+    chosen = os.environ.get("REGARD_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regard"

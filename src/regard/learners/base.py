@@ -1,0 +1,198 @@
+"""What a learner promises, and the capabilities a learner can have, each of them a type.
+
+    state  = learner.adapt(support)           a frozen dataclass of tensors with leading axis B; the module keeps nothing
+    output = learner.predict(state, query_x)  (B, Q, C) logits, or a torch Distribution over (B, Q, T)
+    output = learner(episode)                 the two in one: what training and DDP call
+
+A class here is abstract or, as every learner in its own file, final.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.nn import functional as F
+
+from regard.episode import Episode, Items, Support, first_tensor, flatten_tasks, unflatten_tasks
+from regard.errors import EpisodeError
+from regard.nn.encoder import Encoder
+
+Output = Tensor | Distribution
+
+
+class Learner(nn.Module, ABC):
+    """Adapts on a support set and predicts queries.
+
+    The class attributes are claims; `regard.testing.check_learner` holds each learner to those it makes.
+
+    Attributes:
+        ignores_order: the order of support rows does not matter.
+        counts_weight: a row of weight 2 is the row twice. (Weight 0 is absence for every learner.)
+        relabels: renaming the classes renames the prediction.
+        regresses: accepts targets (B, S, T) as well as classes.
+        classifies: accepts class indices.
+    """
+
+    ignores_order: ClassVar[bool] = True
+    counts_weight: ClassVar[bool] = True
+    relabels: ClassVar[bool] = True
+    regresses: ClassVar[bool] = False
+    classifies: ClassVar[bool] = True
+
+    @abstractmethod
+    def adapt(self, support: Support) -> Any:
+        """Support to state: a frozen dataclass of tensors with leading axis B."""
+
+    @abstractmethod
+    def predict(self, state: Any, query_x: Items) -> Output:
+        """(B, Q, *item) to (B, Q, C) logits, minus infinity for classes absent from a task, or a distribution."""
+
+    def forward(self, episode: Episode) -> Output:
+        """`predict(adapt(support), query_x)`."""
+        return self.predict(self.adapt(episode.support), episode.query_x)
+
+    def loss(self, episode: Episode) -> Tensor:
+        """(B,) what training lowers; the negative log-likelihood of the queries unless the method has its own way."""
+        return query_loss(self(episode), episode)
+
+    @property
+    def transductive(self) -> bool:
+        """Whether the answer to one query depends on the other queries."""
+        return any(isinstance(module, Encoder) and module.transductive for module in self.modules())
+
+    def _require(self, support: Support) -> None:
+        """Say so where the targets are of a kind this method was not made for."""
+        if support.is_regression and not self.regresses:
+            raise EpisodeError(
+                f"{type(self).__name__} classifies, and the support has {support.y.dtype} targets: expected int64 "
+                "class indices; for regression choose a learner whose row in `regard learners` says so."
+            )
+        if not support.is_regression and not self.classifies:
+            raise EpisodeError(
+                f"{type(self).__name__} is for regression: expected float targets (tasks, rows, targets)."
+            )
+
+
+class AttendingLearner(Learner):
+    """A learner that can say how much of its answer each support row carried.
+
+    Attributes:
+        rebuilds: summing `attend` over the rows of a class gives the predicted probability of that class exactly
+            (and, in regression, the weighted mean of the targets is the predicted mean).
+    """
+
+    rebuilds: ClassVar[bool] = True
+
+    @abstractmethod
+    def attend(self, state: Any, query_x: Items) -> Tensor:
+        """(B, Q, S): a distribution over the support rows for every query."""
+
+
+class EncodingLearner(Learner):
+    """A learner that keeps its encoder fixed during adaptation, so that each item need be encoded only once.
+
+    Subclasses say what happens on vectors, in `adapt_encoded` and `predict_encoded`.
+    """
+
+    encoder: nn.Module
+
+    def encode(self, x: Items) -> Tensor:
+        """(N, *item) to (N, D) or (N, P, D)."""
+        return self.encoder(x)  # type: ignore[no-any-return]
+
+    @abstractmethod
+    def adapt_encoded(self, support: Support) -> Any:
+        """As `adapt`, on a support whose x is (B, S, D) or (B, S, P, D)."""
+
+    @abstractmethod
+    def predict_encoded(self, state: Any, query_z: Tensor) -> Output:
+        """As `predict`, on (B, Q, D) or (B, Q, P, D)."""
+
+    def adapt(self, support: Support) -> Any:
+        return self.adapt_encoded(self._encode_support(support))
+
+    def predict(self, state: Any, query_x: Items) -> Output:
+        return self.predict_encoded(state, self._encode_tasks(query_x))
+
+    def forward(self, episode: Episode) -> Output:
+        support, query_z = self.encode_episode(episode)
+        return self.predict_encoded(self.adapt_encoded(support), query_z)
+
+    def encode_episode(self, episode: Episode) -> tuple[Support, Tensor]:
+        """Encode support and query in one pass: fewer, larger convolutions, and one set of batch statistics."""
+        support = episode.support
+        x = _concatenate(support.x, episode.query_x)
+        z = self._encode_tasks(x)
+        return _with_items(support, z[:, : support.n_rows]), z[:, support.n_rows :]
+
+    def _encode_support(self, support: Support) -> Support:
+        self._require(support)
+        return _with_items(support, self._encode_tasks(support.x))
+
+    def _encode_tasks(self, x: Items) -> Tensor:
+        n_tasks = first_tensor(x).shape[0]
+        return unflatten_tasks(self.encode(flatten_tasks(x)), n_tasks)
+
+
+class EncodingAttendingLearner(EncodingLearner, AttendingLearner):
+    """Both: attention, too, can be had from items encoded before."""
+
+    @abstractmethod
+    def attend_encoded(self, state: Any, query_z: Tensor) -> Tensor:
+        """As `attend`, on encoded queries."""
+
+    def attend(self, state: Any, query_x: Items) -> Tensor:
+        return self.attend_encoded(state, self._encode_tasks(query_x))
+
+
+class PartAttendingLearner(EncodingAttendingLearner):
+    """A learner that can also say where, on each support item, each part of a query looked."""
+
+    @abstractmethod
+    def attend_parts(self, state: Any, query_x: Items) -> Tensor:
+        """(B, Q, P, S, P): for each query part a distribution over the parts of the support rows of each class."""
+
+
+def query_loss(output: Output, episode: Episode) -> Tensor:
+    """(B,) mean negative log-likelihood over the queries of each task, padding left out."""
+    weight = episode.query_weight
+    if isinstance(output, Distribution):
+        loss = -output.log_prob(episode.query_y)
+        loss = loss.sum(-1) if loss.ndim == 3 else loss
+    else:
+        loss = F.cross_entropy(output.flatten(0, 1).float(), episode.query_y.flatten(), reduction="none")
+        loss = loss.view_as(weight)
+    # A padded query has label 0 by convention, which may be absent: its infinite loss must not become 0 * inf.
+    loss = torch.where(weight > 0, loss, 0.0)
+    return (loss * weight).sum(1) / weight.sum(1).clamp_min(torch.finfo(weight.dtype).tiny)
+
+
+def hide_absent(logits: Tensor, support_mass: Tensor) -> Tensor:
+    """Minus infinity for classes without support weight in their task; evenly 0 where a task has none at all.
+
+    Args:
+        logits: (B, Q, C).
+        support_mass: (B, C) summed weight of each class.
+    """
+    absent = (support_mass <= 0) & (support_mass > 0).any(-1, keepdim=True)
+    nothing = (support_mass <= 0).all(-1, keepdim=True)
+    logits = torch.where(nothing[:, None, :], torch.zeros_like(logits), logits)
+    return logits.masked_fill(absent[:, None, :], -torch.inf)
+
+
+def _concatenate(a: Items, b: Items) -> Items:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return {key: torch.cat([a[key], b[key]], 1) for key in a}
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return torch.cat([a, b], 1)
+    raise EpisodeError(
+        f"support items are a {type(a).__name__} and query items a {type(b).__name__}: expected the same."
+    )
+
+
+def _with_items(support: Support, z: Tensor) -> Support:
+    return Support(z, support.y, support.weight, support.n_classes)

@@ -1,0 +1,294 @@
+"""One attention with three orthogonal choices, used by every learner that attends.
+
+    compare    what is compared             "dot" (scaled), "cosine", "distance" (minus squared Euclid)
+    how        how scores become weights    "soft", "sparsemax", "entmax", "hard" (top-k), "gumbel"
+    keep       what is kept                 False: the fused kernel where it can; True: the weights too
+
+    attention(q, k, v) = sum_s p_s v_s,    p = normalise_s( weight_s, score(q, k_s) )
+
+Every choice honours the support weight exactly: a row of weight 0 is an absent row, and a row of weight 2 is the row
+twice. For softmax that is log(weight) on the scores, written here as a factor so that the gradient at weight 0 is
+finite; for sparsemax, entmax and top-k it is a multiplicity inside the projection.
+
+Everything can be differentiated twice and vmapped. PyTorch's fused attention cannot (its double backward raises), so
+the fused path recomputes itself explicitly when, and only when, somebody differentiates twice.
+
+References: softmax attention, Vaswani et al. 2017 (arXiv:1706.03762); sparsemax, Martins and Astudillo 2016
+(arXiv:1602.02068); entmax with alpha = 1.5, Peters et al. 2019 (arXiv:1905.05702); Gumbel top-1, Jang et al. 2017
+(arXiv:1611.01144).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regard.errors import ConfigError, did_you_mean
+
+Compare = Literal["dot", "cosine", "distance"]
+How = Literal["soft", "sparsemax", "entmax", "hard", "gumbel"]
+
+
+def scores(query: Tensor, key: Tensor, compare: Compare = "dot") -> Tensor:
+    """Compare every query with every key.
+
+    Args:
+        query: (..., Q, D).
+        key: (..., S, D).
+        compare: "dot" is scaled by 1/sqrt(D); "distance" is minus the squared Euclidean distance.
+
+    Returns:
+        (..., Q, S), larger is nearer.
+    """
+    if compare == "dot":
+        return query @ key.mT / math.sqrt(query.shape[-1])
+    if compare == "cosine":
+        return F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).mT
+    if compare == "distance":
+        # The expansion is one matrix product; the direct difference would hold (..., Q, S, D). It subtracts large
+        # numbers, which bf16 cannot do: autocast is kept out.
+        with torch.autocast(query.device.type, enabled=False):
+            q, k = (t.float() if t.dtype in (torch.bfloat16, torch.float16) else t for t in (query, key))
+            return 2 * q @ k.mT - q.square().sum(-1)[..., :, None] - k.square().sum(-1)[..., None, :]
+    raise ConfigError(f"compare is {compare!r}: {did_you_mean(str(compare), get_args(Compare))}")
+
+
+def attention_weights(
+    score: Tensor,
+    weight: Tensor | None = None,
+    how: How = "soft",
+    *,
+    k: int = 1,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Scores to a distribution over the last axis.
+
+    Args:
+        score: (..., Q, S).
+        weight: broadcastable to `score`, at least 0; None is ones.
+        how: see the module's table. "hard" and "gumbel" are trained straight-through.
+        k: how many rows "hard" keeps.
+        generator: the randomness of "gumbel".
+
+    Returns:
+        (..., Q, S), at least 0, each row sums to 1; all zeros where no row has weight.
+    """
+    score, weight = torch.broadcast_tensors(score, score.new_ones(()) if weight is None else weight.to(score.dtype))
+    if how == "soft":
+        return _softmax(score, weight)
+    if how == "sparsemax":
+        return _sparsemax(score, weight)
+    if how == "entmax":
+        return _entmax(score, weight)
+    if how == "hard":
+        return _straight_through(_top_k(score, weight, k), _softmax(score, weight))
+    if how == "gumbel":
+        uniform = torch.rand(score.shape, generator=generator, dtype=score.dtype, device=score.device)
+        noisy = score - torch.log(-torch.log(uniform.clamp_min(torch.finfo(score.dtype).tiny)).clamp_min(1e-20))
+        # A row of weight w wins as w equal rows would: log(weight) on the score.
+        noisy = noisy + weight.detach().clamp_min(torch.finfo(score.dtype).tiny).log()
+        return _straight_through(_top_k(noisy, weight, 1), _softmax(score, weight))
+    raise ConfigError(f"how is {how!r}: {did_you_mean(str(how), get_args(How))}")
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    weight: Tensor | None = None,
+    *,
+    compare: Compare = "dot",
+    how: How = "soft",
+    keep: bool = False,
+    temperature: Tensor | float = 1.0,
+    k: int = 1,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Attend.
+
+    Args:
+        query: (..., Q, D).
+        key: (..., S, D).
+        value: (..., S, E).
+        weight: (..., S) of the rows attended to, or (..., Q, S); None is ones.
+        compare, how, k, generator: the choices above.
+        keep: return the weights too, which takes the explicit path.
+        temperature: scores are divided by it.
+
+    Returns:
+        (..., Q, E), and (..., Q, S) weights or None.
+    """
+    if weight is not None and weight.ndim == key.ndim - 1:
+        weight = weight[..., None, :]
+    plain = compare == "dot" and how == "soft" and not isinstance(temperature, Tensor)
+    if plain and not keep and _can_fuse(query, key, value, weight):
+        return _fused(query, key, value, weight, float(temperature)), None
+    p = attention_weights(scores(query, key, compare) / temperature, weight, how, k=k, generator=generator)
+    return p @ value, p if keep else None
+
+
+class MultiHeadAttention(nn.Module):
+    """Attention between projected heads: self-attention where `context` is the query itself, else cross-attention.
+
+    Args:
+        d_model: D, of query, context and output.
+        n_heads: H; divides D.
+        compare, how: the choices of `attention`.
+    """
+
+    def __init__(self, d_model: int, n_heads: int = 4, *, compare: Compare = "dot", how: How = "soft") -> None:
+        super().__init__()
+        if d_model % n_heads:
+            raise ConfigError(f"d_model is {d_model} and n_heads {n_heads}: expected n_heads to divide d_model.")
+        self.n_heads, self.compare, self.how = n_heads, compare, how
+        self.query = nn.Linear(d_model, d_model)
+        # One bias is enough: a constant added to every key changes no softmax, so its gradient would be zero.
+        self.key = nn.Linear(d_model, d_model, bias=compare != "dot")
+        self.value = nn.Linear(d_model, d_model)
+        self.out = nn.Linear(d_model, d_model)
+
+    def forward(
+        self, query: Tensor, context: Tensor, weight: Tensor | None = None, *, keep: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """query: (..., Q, D), context: (..., S, D), weight: (..., S); returns (..., Q, D) and (..., H, Q, S) or None."""
+        q, k, v = self._split(self.query(query)), self._split(self.key(context)), self._split(self.value(context))
+        rows = None if weight is None else weight[..., None, None, :]
+        mixed, p = attention(q, k, v, rows, compare=self.compare, how=self.how, keep=keep)
+        return self.out(mixed.transpose(-3, -2).flatten(-2)), p
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(..., S, D) to (..., H, S, D / H)."""
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(-3, -2)
+
+
+# ---- how scores become weights ---------------------------------------------------------------------------------------
+
+
+def _hide(score: Tensor, weight: Tensor) -> Tensor:
+    """Scores with weightless rows moved below all others, finite so that no NaN can be born."""
+    lowest = score.detach().amin(-1, keepdim=True) - 1
+    return torch.where(weight > 0, score, lowest)
+
+
+def _softmax(score: Tensor, weight: Tensor) -> Tensor:
+    hidden = _hide(score, weight)
+    top = hidden.detach().amax(-1, keepdim=True)
+    # The factor, not log(weight): the derivative at weight 0 is then finite (what adding this row would change). A
+    # weightless row may score far above the others; the clamp keeps its exponential finite, and times 0 it is 0.
+    unnormalised = weight * torch.exp((score - top).clamp_max(30.0))
+    return unnormalised / unnormalised.sum(-1, keepdim=True).clamp_min(torch.finfo(score.dtype).tiny)
+
+
+def _sorted(score: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    ordered, index = _hide(score, weight).sort(dim=-1, descending=True)
+    return ordered, weight.gather(-1, index)
+
+
+def _threshold(candidates: Tensor, inside: Tensor) -> Tensor:
+    """The candidate at the last position that is still inside."""
+    last = (inside.to(torch.int64).cumsum(-1) * inside).argmax(-1, keepdim=True)
+    return candidates.gather(-1, last)
+
+
+def _sparsemax(score: Tensor, weight: Tensor) -> Tensor:
+    """p_s = w_s [score_s - tau]_+ with tau such that the sum is 1."""
+    x, w = _sorted(score, weight)
+    mass = w.cumsum(-1).clamp_min(torch.finfo(score.dtype).tiny)
+    tau = ((w * x).cumsum(-1) - 1) / mass
+    return weight * (score - _threshold(tau, (x > tau) & (w > 0))).clamp_min(0)
+
+
+def _entmax(score: Tensor, weight: Tensor) -> Tensor:
+    """p_s = w_s [score_s / 2 - tau]_+^2 with tau such that the sum is 1."""
+    half = score / 2
+    half = half - _hide(half, weight).detach().amax(-1, keepdim=True)
+    x, w = _sorted(half, weight)
+    mass = w.cumsum(-1).clamp_min(torch.finfo(score.dtype).tiny)
+    mean = (w * x).cumsum(-1) / mass
+    variance = (w * x.square()).cumsum(-1) / mass - mean.square()
+    inside_root = 1 / mass - variance
+    # sqrt has no finite slope at 0: positions outside the support are replaced before the root, not after it.
+    tau = mean - torch.where(inside_root > 0, inside_root, 1.0).sqrt() * (inside_root > 0)
+    return weight * (half - _threshold(tau, (x >= tau) & (w > 0))).clamp_min(0).square()
+
+
+def _top_k(score: Tensor, weight: Tensor, k: int) -> Tensor:
+    """The k best rows share the mass; a row of weight 2 counts as two rows, and a fraction fills what is left."""
+    ordered, index = _hide(score, weight).sort(dim=-1, descending=True, stable=True)
+    w = weight.gather(-1, index)
+    before = w.cumsum(-1) - w
+    kept = torch.minimum(w, (k - before).clamp_min(0))
+    kept = kept / kept.sum(-1, keepdim=True).clamp_min(torch.finfo(score.dtype).tiny)
+    return torch.zeros_like(score).scatter(-1, index, kept).detach()
+
+
+def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:
+    """The value of `hard` with the gradient of `soft` (Bengio et al. 2013, arXiv:1308.3432)."""
+    return hard + (soft - soft.detach())
+
+
+# ---- the fused path --------------------------------------------------------------------------------------------------
+
+
+def _inside_transform() -> bool:
+    """Whether torch.func (grad, vmap, jvp) is at work, under which an autograd.Function cannot recompute itself."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def _can_fuse(query: Tensor, key: Tensor, value: Tensor, weight: Tensor | None) -> bool:
+    wants_weight_gradient = weight is not None and weight.requires_grad and torch.is_grad_enabled()
+    return not wants_weight_gradient and not _inside_transform() and key.shape[-2] > 0
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, weight: Tensor | None, temperature: float) -> Tensor:
+    mask = None
+    if weight is not None:
+        # Finite, so that a task without any support gives an answer instead of NaN; it then attends evenly.
+        mask = weight.to(query.dtype).clamp_min(torch.finfo(query.dtype).tiny).log()
+    lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
+    q, k, v = (t.expand(*lead, *t.shape[-2:]) for t in (query, key, value))
+    if not (torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v))):
+        return _kernel(q, k, v, mask, temperature)
+    return _Fused.apply(q, k, v, mask, temperature)  # type: ignore[no-any-return]
+
+
+def _kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, temperature: float) -> Tensor:
+    # 4-D arguments: 3-D ones do not export to ONNX, and 2-D ones take a slow path.
+    lead = q.shape[:-2]
+    q4, k4, v4 = (t.reshape(-1, 1, *t.shape[-2:]) for t in (q, k, v))
+    if mask is not None:
+        mask = mask.expand(*lead, q.shape[-2], k.shape[-2]).reshape(-1, 1, q.shape[-2], k.shape[-2])
+    scale = 1 / (math.sqrt(q.shape[-1]) * temperature)
+    return F.scaled_dot_product_attention(q4, k4, v4, attn_mask=mask, scale=scale).reshape(
+        *lead, *q.shape[-2:-1], v.shape[-1]
+    )
+
+
+class _Fused(torch.autograd.Function):
+    """The fused kernel, whose backward is the kernel's own, or the explicit formula's where a second derivative follows."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, temperature: float) -> Tensor:
+        ctx.save_for_backward(q, k, v, mask)
+        ctx.temperature = temperature
+        return _kernel(q, k, v, mask, temperature)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        q, k, v, mask = ctx.saved_tensors
+        twice = torch.is_grad_enabled()  # autograd enables gradients here exactly when create_graph was asked for
+        with torch.enable_grad():
+            inputs = [t if twice else t.detach() for t in (q, k, v)]
+            wanted = [t.requires_grad_() if not twice else t for t in inputs]
+            if twice:
+                score = scores(q, k) / ctx.temperature + (0 if mask is None else mask)
+                out = torch.softmax(score, -1) @ v
+            else:
+                out = _kernel(*wanted, mask, ctx.temperature)
+            asked = [t for t in wanted if t.requires_grad]
+            grads = iter(torch.autograd.grad(out, asked, grad, create_graph=twice))
+        return (*(next(grads) if t.requires_grad else None for t in wanted), None, None)

@@ -1,0 +1,64 @@
+"""Conv4: four 3x3 convolutions, the encoder of Vinyals et al. 2016 (arXiv:1606.04080) and of most of this field.
+
+Each block is convolution, norm, max-pool, ReLU. Pooling comes before ReLU: the two commute, and the second then works
+on a quarter of the values. `n_pools` below 4 keeps a larger map: 28x28 images and two pools leave 7x7 parts.
+
+Differs from the paper: the norm is by policy, and the default ("group") mixes nothing between items, where the papers'
+code uses batch statistics in training. Say norm="batch" for theirs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from regard.episode import Items
+from regard.nn.encoder import Encoder, as_images
+from regard.nn.norm import Norm, norm_2d
+
+
+class Conv4(Encoder):
+    """Images to vectors or parts.
+
+    Args:
+        n_channels: of the image, 1 or 3.
+        n_filters: D, of each of the four convolutions; or four numbers, of which the last is D.
+        norm: see `regard.nn.norm`.
+        n_pools: how many of the blocks, from the first, halve the map.
+        parts: give (N, P, D), a vector for each place of the last map, instead of one vector.
+        pool: one vector is the map's "flat"tening, as in the paper, or its "mean".
+        image_size: side of the images, which "flat" needs to know D.
+    """
+
+    def __init__(
+        self,
+        n_channels: int = 1,
+        n_filters: int | tuple[int, int, int, int] = 64,
+        *,
+        norm: Norm = "group",
+        n_pools: int = 4,
+        parts: bool = False,
+        pool: str = "flat",
+        image_size: int = 28,
+    ) -> None:
+        super().__init__()
+        widths = (n_filters,) * 4 if isinstance(n_filters, int) else n_filters
+        self.n_channels, self.parts, self.pool = n_channels, parts, pool
+        side = image_size
+        blocks: list[nn.Module] = []
+        for i, width in enumerate(widths):
+            convolution = nn.Conv2d(widths[i - 1] if i else n_channels, width, 3, padding=1, bias=norm == "none")
+            blocks += [convolution, norm_2d(norm, width)]
+            if i < n_pools:
+                blocks.append(nn.MaxPool2d(2))
+                side //= 2
+            blocks.append(nn.ReLU(inplace=False))
+        self.blocks = nn.Sequential(*blocks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.n_features = widths[-1] * (side * side if pool == "flat" and not parts else 1)
+
+    def forward(self, x: Items) -> Tensor:
+        """(N, H, W) or (N, H, W, C) images to (N, D) or (N, P, D)."""
+        z = self.blocks(as_images(x, self.n_channels))
+        if self.parts:
+            return z.flatten(2).mT
+        return z.flatten(1) if self.pool == "flat" else z.mean((2, 3))

@@ -1,0 +1,49 @@
+"""What every encoder promises: items in, vectors or parts out, and never a word about episodes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from regard.episode import Items
+
+
+class Encoder(nn.Module, ABC):
+    """Maps (N, *item) to (N, D), or to (N, P, D) where `parts` is true.
+
+    Attributes:
+        n_features: D.
+        parts: whether one vector an item comes out, or P of them (image patches, tokens, atoms).
+    """
+
+    n_features: int
+    parts: bool
+
+    @abstractmethod
+    def forward(self, x: Items) -> Tensor:
+        """Encode N items."""
+
+    @property
+    def transductive(self) -> bool:
+        """Whether one item's vector depends on the other items at prediction, as with batch statistics."""
+        return any(getattr(module, "mixes_items", False) for module in self.modules())
+
+
+def as_images(x: Items, n_channels: int) -> Tensor:
+    """(N, H, W) or (N, H, W, C) of uint8 0..255 or floats 0..1 to (N, C, H, W) floats, channels last in memory.
+
+    Channels-last items make this a view, not a copy, and convolutions on a CPU run 1.4 times faster on them.
+    """
+    from regard.errors import EpisodeError
+
+    if isinstance(x, dict) or x.ndim not in (3, 4) or (1 if x.ndim == 3 else x.shape[-1]) != n_channels:
+        shape = "a dict" if isinstance(x, dict) else f"items of shape {tuple(x.shape[1:])}"
+        raise EpisodeError(
+            f"the encoder was made for images with {n_channels} channel(s) and got {shape}: expected (height, width)"
+            f"{'' if n_channels == 1 else f', then {n_channels} channels last'}."
+        )
+    image = x[..., None] if x.ndim == 3 else x
+    image = image.permute(0, 3, 1, 2)
+    return image.to(torch.get_default_dtype()).div(255) if image.dtype == torch.uint8 else image

@@ -1,0 +1,60 @@
+"""Normalisation by a policy with a name, because in this field the choice changes what a result means.
+
+"group"         groups of channels of one item; mixes nothing, and is the default
+"instance"      each channel of one item; mixes nothing
+"batch"         batch statistics in training, running averages in prediction: as most papers' code; inductive
+"transductive"  batch statistics always, as MAML's code: a query's answer depends on the other queries
+"none"          nothing
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from regard.errors import ConfigError, did_you_mean
+
+Norm = Literal["group", "instance", "batch", "transductive", "none"]
+
+
+class TransductiveNorm(nn.Module):
+    """Batch norm that uses the statistics of whatever it is given, also in prediction.
+
+    Written in primitive operations: vmap(...).mean().backward() through F.batch_norm gives silently wrong second-order
+    gradients (torch 2.13).
+    """
+
+    mixes_items = True
+
+    def __init__(self, n_channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.scale = nn.Parameter(Tensor(n_channels).fill_(1.0))
+        self.shift = nn.Parameter(Tensor(n_channels).zero_())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (N, C, H, W)."""
+        mean = x.mean((0, 2, 3), keepdim=True)
+        variance = (x - mean).square().mean((0, 2, 3), keepdim=True)
+        scale = self.scale[:, None, None] * (variance + self.eps).rsqrt()
+        return (x - mean) * scale + self.shift[:, None, None]
+
+
+def norm_2d(policy: Norm, n_channels: int) -> nn.Module:
+    """A norm for (N, C, H, W).
+
+    Raises:
+        ConfigError: an unknown policy.
+    """
+    if policy == "group":
+        return nn.GroupNorm(min(8, n_channels), n_channels)
+    if policy == "instance":
+        return nn.GroupNorm(n_channels, n_channels)
+    if policy == "batch":
+        return nn.BatchNorm2d(n_channels)
+    if policy == "transductive":
+        return TransductiveNorm(n_channels)
+    if policy == "none":
+        return nn.Identity()
+    raise ConfigError(f"norm is {policy!r}: {did_you_mean(str(policy), get_args(Norm))}")

@@ -1,0 +1,51 @@
+"""Episodes written down: a manifest pins the very rows, so that others can be judged on the same tasks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from regard.errors import DataError
+from regard.files import write_whole
+from regard.sampling.dataset import Dataset
+from regard.sampling.episodes import EpisodeRows
+
+_FORMAT = "regard.manifest.1"
+
+
+def write_manifest(path: Path | str, rows: EpisodeRows, dataset: Dataset) -> None:
+    """Write the rows as JSON, with the data set's size and class names' digest to notice another data set later."""
+    content = {
+        "format": _FORMAT,
+        "dataset": _fingerprint(dataset),
+        "n_classes": rows.n_classes,
+        **{name: getattr(rows, name).tolist() for name in ("number", "support", "support_y", "query", "query_y")},
+    }
+    write_whole(Path(path), json.dumps(content).encode())
+
+
+def read_manifest(path: Path | str, dataset: Dataset) -> EpisodeRows:
+    """Read rows written by `write_manifest`; give them to `EpisodeSampler.gather`.
+
+    Raises:
+        DataError: not a manifest, or one that was made from other data.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a manifest ({error}): expected JSON written by regard.") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise DataError(f"{path} is not a manifest of this version: expected format {_FORMAT!r}.")
+    if content["dataset"] != _fingerprint(dataset):
+        raise DataError(f"{path} was made from other data ({content['dataset']}), not from {_fingerprint(dataset)}.")
+    tensors = {n: torch.tensor(content[n]) for n in ("number", "support", "support_y", "query", "query_y")}
+    return EpisodeRows(**tensors, n_classes=content["n_classes"])
+
+
+def _fingerprint(dataset: Dataset) -> dict[str, object]:
+    from hashlib import sha256
+
+    digest = sha256("\n".join(dataset.class_names).encode() + dataset.y.numpy().tobytes()).hexdigest()
+    return {"items": len(dataset), "classes": dataset.n_classes, "sha256": digest[:16]}
