@@ -37,6 +37,10 @@ class DivergenceError(RegardError, ArithmeticError):
     """A loss that stopped being a number."""
 
 
+class LawError(RegardError, AssertionError):
+    """A learner that breaks a law it claims to keep; see `regard.testing`."""
+
+
 class MissingExtraError(RegardError, ImportError):
     """An optional part that is not installed; the message names the extra."""
 

@@ -1,6 +1,6 @@
 """What a learner promises, and the capabilities a learner can have, each of them a type.
 
-    state  = learner.adapt(support)           a frozen dataclass of tensors with leading axis B; the module keeps nothing
+    state  = learner.adapt(support)           a frozen dataclass of tensors with leading axis B; no state on the module
     output = learner.predict(state, query_x)  (B, Q, C) logits, or a torch Distribution over (B, Q, T)
     output = learner(episode)                 the two in one: what training and DDP call
 
@@ -10,7 +10,7 @@ A class here is abstract or, as every learner in its own file, final.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from regard.episode import Episode, Items, Support, first_tensor, flatten_tasks, unflatten_tasks
-from regard.errors import EpisodeError
+from regard.errors import ConfigError, EpisodeError
 from regard.nn.encoder import Encoder
 
 Output = Tensor | Distribution
@@ -27,7 +27,8 @@ Output = Tensor | Distribution
 class Learner(nn.Module, ABC):
     """Adapts on a support set and predicts queries.
 
-    The class attributes are claims; `regard.testing.check_learner` holds each learner to those it makes.
+    The attributes are claims; `regard.testing.check_learner` holds each learner to those it makes. They stand on the
+    class; where a claim depends on the settings, as with the full context of `Matching`, `__init__` sets it again.
 
     Attributes:
         ignores_order: the order of support rows does not matter.
@@ -35,13 +36,17 @@ class Learner(nn.Module, ABC):
         relabels: renaming the classes renames the prediction.
         regresses: accepts targets (B, S, T) as well as classes.
         classifies: accepts class indices.
+        differentiates_twice: second derivatives are right, so the learner can stand inside MAML.
+        vmaps: `torch.func.vmap` over its parameters gives what a loop gives.
     """
 
-    ignores_order: ClassVar[bool] = True
-    counts_weight: ClassVar[bool] = True
-    relabels: ClassVar[bool] = True
-    regresses: ClassVar[bool] = False
-    classifies: ClassVar[bool] = True
+    ignores_order: bool = True
+    counts_weight: bool = True
+    relabels: bool = True
+    regresses: bool = False
+    classifies: bool = True
+    differentiates_twice: bool = True
+    vmaps: bool = True
 
     @abstractmethod
     def adapt(self, support: Support) -> Any:
@@ -62,10 +67,19 @@ class Learner(nn.Module, ABC):
     @property
     def transductive(self) -> bool:
         """Whether the answer to one query depends on the other queries."""
-        return any(isinstance(module, Encoder) and module.transductive for module in self.modules())
+        # The heads of learners hold norms too, so encoders alone are not enough; an encoder may also say so itself.
+        return any(
+            getattr(module, "mixes_items", False) or (isinstance(module, Encoder) and module.transductive)
+            for module in self.modules()
+        )
 
     def _require(self, support: Support) -> None:
-        """Say so where the targets are of a kind this method was not made for."""
+        """Say so where the targets are of a kind this method was not made for, or there is nothing to adapt to."""
+        if support.n_rows == 0:
+            raise EpisodeError(
+                f"the support has no rows (y is {tuple(support.y.shape)}): expected at least one; a task without "
+                "examples in a batch that has some is given rows of weight 0."
+            )
         if support.is_regression and not self.regresses:
             raise EpisodeError(
                 f"{type(self).__name__} classifies, and the support has {support.y.dtype} targets: expected int64 "
@@ -85,7 +99,7 @@ class AttendingLearner(Learner):
             (and, in regression, the weighted mean of the targets is the predicted mean).
     """
 
-    rebuilds: ClassVar[bool] = True
+    rebuilds: bool = True
 
     @abstractmethod
     def attend(self, state: Any, query_x: Items) -> Tensor:
@@ -125,6 +139,7 @@ class EncodingLearner(Learner):
     def encode_episode(self, episode: Episode) -> tuple[Support, Tensor]:
         """Encode support and query in one pass: fewer, larger convolutions, and one set of batch statistics."""
         support = episode.support
+        self._require(support)
         x = _concatenate(support.x, episode.query_x)
         z = self._encode_tasks(x)
         return _with_items(support, z[:, : support.n_rows]), z[:, support.n_rows :]
@@ -164,11 +179,24 @@ def query_loss(output: Output, episode: Episode) -> Tensor:
         loss = -output.log_prob(episode.query_y)
         loss = loss.sum(-1) if loss.ndim == 3 else loss
     else:
-        loss = F.cross_entropy(output.flatten(0, 1).float(), episode.query_y.flatten(), reduction="none")
+        # bf16 logits are widened; float64 ones stay, or the laws would be checked in float32.
+        logits = output.to(torch.promote_types(output.dtype, torch.float32))
+        loss = F.cross_entropy(logits.flatten(0, 1), episode.query_y.flatten(), reduction="none")
         loss = loss.view_as(weight)
-    # A padded query has label 0 by convention, which may be absent: its infinite loss must not become 0 * inf.
-    loss = torch.where(weight > 0, loss, 0.0)
-    return (loss * weight).sum(1) / weight.sum(1).clamp_min(torch.finfo(weight.dtype).tiny)
+    return task_mean(loss, weight)
+
+
+def task_mean(value: Tensor, weight: Tensor) -> Tensor:
+    """(B,) weighted mean of each task; 0 where a task has no weight.
+
+    Args:
+        value: (B, ...), may be infinite or NaN where the weight is 0: a padded query has label 0 by convention, which
+            may be absent from its task, and its infinite loss must not become 0 * inf.
+        weight: broadcastable to `value`.
+    """
+    value, weight = torch.broadcast_tensors(value, weight)
+    total = weight.flatten(1).sum(1)
+    return (torch.where(weight > 0, value, 0.0) * weight).flatten(1).sum(1) / torch.where(total > 0, total, 1.0)
 
 
 def hide_absent(logits: Tensor, support_mass: Tensor) -> Tensor:
@@ -184,14 +212,35 @@ def hide_absent(logits: Tensor, support_mass: Tensor) -> Tensor:
     return logits.masked_fill(absent[:, None, :], -torch.inf)
 
 
+def require_vectors(encoder: nn.Module, learner: str) -> None:
+    """Say so, where a learner that compares vectors is given an encoder of parts.
+
+    Raises:
+        ConfigError: the encoder gives (N, P, D).
+    """
+    if getattr(encoder, "parts", False):
+        raise ConfigError(
+            f"{learner} compares vectors, and {type(encoder).__name__} gives parts (N, P, D): expected an encoder to "
+            "(N, D); build it with parts=False."
+        )
+
+
 def _concatenate(a: Items, b: Items) -> Items:
-    if isinstance(a, dict) and isinstance(b, dict):
-        return {key: torch.cat([a[key], b[key]], 1) for key in a}
+    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+        return {key: _join(a[key], b[key], key) for key in a}
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return torch.cat([a, b], 1)
-    raise EpisodeError(
-        f"support items are a {type(a).__name__} and query items a {type(b).__name__}: expected the same."
-    )
+        return _join(a, b, "x")
+    kinds = [f"a dict of {sorted(x)}" if isinstance(x, dict) else "a tensor" for x in (a, b)]
+    raise EpisodeError(f"support items are {kinds[0]} and query items {kinds[1]}: expected the same kind of items.")
+
+
+def _join(a: Tensor, b: Tensor, name: str) -> Tensor:
+    if a.shape[2:] != b.shape[2:] or a.shape[0] != b.shape[0]:
+        raise EpisodeError(
+            f"support {name} is {tuple(a.shape)} and query {name} {tuple(b.shape)}: expected as many tasks, and items "
+            "of one shape; resize images, or pad texts to one length."
+        )
+    return torch.cat([a, b], 1)
 
 
 def _with_items(support: Support, z: Tensor) -> Support:

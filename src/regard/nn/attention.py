@@ -154,9 +154,14 @@ class MultiHeadAttention(nn.Module):
     def forward(
         self, query: Tensor, context: Tensor, weight: Tensor | None = None, *, keep: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """query: (..., Q, D), context: (..., S, D), weight: (..., S); returns (..., Q, D) and (..., H, Q, S) or None."""
+        """query: (..., Q, D), context: (..., S, D), weight: (..., S) or (..., Q, S) with all leading axes.
+
+        Returns (..., Q, D) and (..., H, Q, S) or None.
+        """
         q, k, v = self._split(self.query(query)), self._split(self.key(context)), self._split(self.value(context))
-        rows = None if weight is None else weight[..., None, None, :]
+        if weight is not None and weight.ndim < context.ndim:
+            weight = weight[..., None, :]
+        rows = None if weight is None else weight[..., None, :, :]
         mixed, p = attention(q, k, v, rows, compare=self.compare, how=self.how, keep=keep)
         return self.out(mixed.transpose(-3, -2).flatten(-2)), p
 
@@ -180,7 +185,9 @@ def _softmax(score: Tensor, weight: Tensor) -> Tensor:
     # The factor, not log(weight): the derivative at weight 0 is then finite (what adding this row would change). A
     # weightless row may score far above the others; the clamp keeps its exponential finite, and times 0 it is 0.
     unnormalised = weight * torch.exp((score - top).clamp_max(30.0))
-    return unnormalised / unnormalised.sum(-1, keepdim=True).clamp_min(torch.finfo(score.dtype).tiny)
+    total = unnormalised.sum(-1, keepdim=True)
+    # Only an exact 0 is replaced: divided by a tiny number, the weight gradient of a task without support would be inf.
+    return unnormalised / torch.where(total > 0, total, 1.0)
 
 
 def _sorted(score: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
