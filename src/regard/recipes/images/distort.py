@@ -92,9 +92,7 @@ class Distortion:
         elastic = 2 * self.elastic * normal.view(-1, self.elastic_grid**2, 2)  # the picture is 2 wide
         return torch.cat([affine_N32, elastic], dim=1)
 
-    def _affine(
-        self, turn: Tensor, wide: Tensor, high: Tensor, slant: Tensor, dx: Tensor, dy: Tensor
-    ) -> Tensor:
+    def _affine(self, turn: Tensor, wide: Tensor, high: Tensor, slant: Tensor, dx: Tensor, dy: Tensor) -> Tensor:
         """Six (N,) in [-1, 1) to (N, 3, 2), rows x, y and 1: stretch, then slant, then rotate."""
         angle = math.radians(self.rotation) * turn
         cos, sin = angle.cos(), angle.sin()

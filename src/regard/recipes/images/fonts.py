@@ -108,9 +108,7 @@ def _faces() -> list[Path]:
     try:
         import matplotlib
     except ImportError as error:
-        raise MissingExtraError(
-            "Glyphs are drawn with matplotlib's fonts: pip install matplotlib."
-        ) from error
+        raise MissingExtraError("Glyphs are drawn with matplotlib's fonts: pip install matplotlib.") from error
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     faces = sorted(path for path in folder.glob("DejaVu*.ttf") if "Display" not in path.stem)
     if not faces:
@@ -162,9 +160,7 @@ def _draw(font: FreeTypeFont, character: str, out_HW: NDArray[np.uint8]) -> None
     scale = _BOX * size / max(width, height)
     w, h = (max(1, round(side * scale)) for side in (width, height))
     top, left = (size - h) // 2, (size - w) // 2
-    out_HW[top : top + h, left : left + w] = np.asarray(
-        large.resize((w, h), Image.Resampling.HAMMING, box=box)
-    )
+    out_HW[top : top + h, left : left + w] = np.asarray(large.resize((w, h), Image.Resampling.HAMMING, box=box))
 
 
 def _splits(characters: Iterable[str]) -> NDArray[np.str_]:
