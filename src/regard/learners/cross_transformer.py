@@ -22,15 +22,26 @@ from torch import Tensor, nn
 from regard.episode import Items, Support, _Value
 from regard.learners.base import PartAttendingLearner, hide_absent
 from regard.nn.attention import attention_weights, scores
+from regard.nn.encoder import Encoder
 
 
 @dataclass(frozen=True)
 class SpatialSupport(_Value):
-    """key: (B, S, P, D); value: (B, S, P, E); membership: (B, S, C) weights by class."""
+    """The support, sorted into classes of at most K rows each.
+
+    Args:
+        key: (B, C, K, P, D).
+        value: (B, C, K, P, D).
+        weight: (B, C, K) of these rows, 0 where a class has fewer.
+        row: (B, C, K) which support row each of them is.
+        row_weight: (B, S) of the support as it came.
+    """
 
     key: Tensor
     value: Tensor
-    membership: Tensor
+    weight: Tensor
+    row: Tensor
+    row_weight: Tensor
 
 
 @final
@@ -38,52 +49,66 @@ class CrossTransformer(PartAttendingLearner):
     """Query-aligned prototypes by attention between places.
 
     Args:
-        encoder: items to parts (N, P, D).
-        d_head: width of queries, keys and values.
+        encoder: items to parts (N, P, F).
+        d_head: D, the width of queries, keys and values.
     """
 
-    def __init__(self, encoder: nn.Module, *, d_head: int = 128) -> None:
+    vmaps = False  # how many rows the largest class has is read from the labels
+
+    def __init__(self, encoder: Encoder, *, d_head: int = 128) -> None:
         super().__init__()
         self.encoder = encoder
-        n_features: int = encoder.n_features  # type: ignore[assignment]
         # Queries and keys share one projection, so that a place finds itself.
-        self.key = nn.Linear(n_features, d_head, bias=False)
-        self.value = nn.Linear(n_features, d_head, bias=False)
+        self.key = nn.Linear(encoder.n_features, d_head, bias=False)
+        self.value = nn.Linear(encoder.n_features, d_head, bias=False)
         self.log_scale = nn.Parameter(torch.zeros(()))
 
     def adapt_encoded(self, support: Support) -> SpatialSupport:
-        z: Tensor = support.x  # type: ignore[assignment]
-        return SpatialSupport(self.key(z), self.value(z), support.membership())
+        z_BSPF: Tensor = support.x  # type: ignore[assignment]
+        of_class = support.membership().mT
+        present = of_class > 0
+        n_rows = max(1, int(present.sum(-1).max()))
+        row = present.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)[..., :n_rows]
+        task = torch.arange(support.n_tasks, device=row.device)[:, None, None]
+        key, value = (project(z_BSPF)[task, row] for project in (self.key, self.value))
+        return SpatialSupport(key, value, of_class.gather(-1, row), row, support.weight)
 
     def predict_encoded(self, state: SpatialSupport, query_z: Tensor) -> Tensor:
         return self._compare(state, query_z)[0]
 
     def attend_encoded(self, state: SpatialSupport, query_z: Tensor) -> Tensor:
         logits, _, share = self._compare(state, query_z)
-        return torch.einsum("bqc,bqpcs->bqs", torch.softmax(logits, -1), share) / share.shape[2]
+        mass = torch.softmax(logits, -1)[..., None] * share.mean(2)
+        n_query, n_rows = query_z.shape[1], state.row_weight.shape[1]
+        row = state.row[:, None].expand(-1, n_query, -1, -1).flatten(2)
+        return mass.new_zeros(mass.shape[0], n_query, n_rows).scatter_add(2, row, mass.flatten(2))
 
     def attend_parts(self, state: SpatialSupport, query_x: Items) -> Tensor:
         _, places, share = self._compare(state, self._encode_tasks(query_x))
-        return places * share.sum(3)[..., None]
+        looked = (places * share[..., None]).flatten(3, 4)  # (B, Q, P, C * K, P)
+        n_tasks, n_query, n_parts = looked.shape[:3]
+        out = looked.new_zeros(n_tasks, n_query, n_parts, state.row_weight.shape[1], n_parts)
+        row = state.row.flatten(1)[:, None, None, :, None].expand_as(looked)
+        # Rows that only fill up a class carry no share, so it does not matter which row they are added to.
+        return out.scatter_add(3, row, looked)
 
     def _compare(self, state: SpatialSupport, query_z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, Q, C) logits; (B, Q, P, S, P) attention within each row; (B, Q, P, C, S) share of each row in its class.
+        """(B, Q, C) logits; (B, Q, P, C, K, P) attention within a row; (B, Q, P, C, K) share of each row in its class.
 
         The softmax over all places of all rows of a class is taken in two steps, places within a row and then rows
-        within a class: stable however far the classes lie apart, and one batched product whatever the shots.
+        within a class: stable however far the rows lie apart, and the second step is free for one example a class.
         """
-        n_tasks, n_query, n_parts, _ = query_z.shape
-        query = self.key(query_z).flatten(1, 2)[:, None]
-        score = scores(query, state.key)
+        n_query, n_parts = query_z.shape[1:3]
+        query, value = (project(query_z).flatten(1, 2) for project in (self.key, self.value))
+        score = scores(query[:, None, None], state.key)
         places = torch.softmax(score, -1)
         found = places @ state.value
-        row_score = torch.logsumexp(score, -1).permute(0, 2, 1)
-        share = attention_weights(row_score[:, :, None, :], state.membership.mT[:, None])
-        aligned = torch.einsum("brcs,bsre->brce", share.to(found.dtype), found)
-        distance = (self.value(query_z).flatten(1, 2)[:, :, None] - aligned).float().square().sum(-1)
-        logits = -self.log_scale.exp() * distance.unflatten(1, (n_query, n_parts)).mean(2)
+        share = attention_weights(torch.logsumexp(score, -1).movedim(2, -1), state.weight[:, :, None])
+        aligned = found[:, :, 0] if found.shape[2] == 1 else torch.einsum("bckre,bcrk->bcre", found, share.to(found))
+        distance = (value[:, None] - aligned).square().sum(-1, dtype=self.log_scale.dtype)
+        logits = -self.log_scale.exp() * distance.unflatten(2, (n_query, n_parts)).mean(-1).mT
         return (
-            hide_absent(logits, state.membership.sum(1)),
-            places.unflatten(2, (n_query, n_parts)).permute(0, 2, 3, 1, 4),
-            share.unflatten(1, (n_query, n_parts)),
+            hide_absent(logits, state.weight.sum(-1)),
+            places.unflatten(3, (n_query, n_parts)).permute(0, 3, 4, 1, 2, 5),
+            share.unflatten(2, (n_query, n_parts)).permute(0, 2, 3, 1, 4),
         )

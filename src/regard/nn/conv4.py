@@ -1,7 +1,7 @@
 """Conv4: four 3x3 convolutions, the encoder of Vinyals et al. 2016 (arXiv:1606.04080) and of most of this field.
 
 Each block is convolution, norm, max-pool, ReLU. Pooling comes before ReLU: the two commute, and the second then works
-on a quarter of the values. `n_pools` below 4 keeps a larger map: 28x28 images and two pools leave 7x7 parts.
+on a quarter of the values. `n_halvings` below 4 keeps a larger map: 28x28 images halved twice leave 7x7 parts.
 
 Differs from the paper: the norm is by policy, and the default ("group") mixes nothing between items, where the papers'
 code uses batch statistics in training. Say norm="batch" for theirs.
@@ -9,7 +9,10 @@ code uses batch statistics in training. Say norm="batch" for theirs.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.episode import Items
@@ -24,7 +27,9 @@ class Conv4(Encoder):
         n_channels: of the image, 1 or 3.
         n_filters: D, of each of the four convolutions; or four numbers, of which the last is D.
         norm: see `regard.nn.norm`.
-        n_pools: how many of the blocks, from the first, halve the map.
+        n_halvings: how many of the blocks, from the first, halve the map.
+        halve_by: "pool" as in the paper, or "stride" as in MAML's code: a third of the time, and a little less accurate
+            after the same number of steps.
         parts: give (N, P, D), a vector for each place of the last map, instead of one vector.
         pool: one vector is the map's "flat"tening, as in the paper, or its "mean".
         image_size: side of the images, which "flat" needs to know D.
@@ -36,7 +41,8 @@ class Conv4(Encoder):
         n_filters: int | tuple[int, int, int, int] = 64,
         *,
         norm: Norm = "group",
-        n_pools: int = 4,
+        n_halvings: int = 4,
+        halve_by: Literal["pool", "stride"] = "pool",
         parts: bool = False,
         pool: str = "flat",
         image_size: int = 28,
@@ -47,16 +53,18 @@ class Conv4(Encoder):
         side = image_size
         blocks: list[nn.Module] = []
         for i, width in enumerate(widths):
-            convolution = nn.Conv2d(widths[i - 1] if i else n_channels, width, 3, padding=1, bias=norm == "none")
-            blocks += [convolution, norm_2d(norm, width)]
-            if i < n_pools:
+            halves = i < n_halvings
+            stride = 2 if halves and halve_by == "stride" else 1
+            n_in = widths[i - 1] if i else n_channels
+            blocks += [nn.Conv2d(n_in, width, 3, stride, padding=1, bias=norm == "none"), norm_2d(norm, width)]
+            if halves and halve_by == "pool":
                 blocks.append(nn.MaxPool2d(2))
-                side //= 2
+            side = side if not halves else side // 2 if halve_by == "pool" else (side + 1) // 2
             blocks.append(nn.ReLU(inplace=False))
         self.blocks = nn.Sequential(*blocks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.n_features = widths[-1] * (side * side if pool == "flat" and not parts else 1)
 
-    def forward(self, x: Items) -> Tensor:
+    def forward(self, x: Items) -> Float[Tensor, "N *P D"]:
         """(N, H, W) or (N, H, W, C) images to (N, D) or (N, P, D)."""
         z = self.blocks(as_images(x, self.n_channels))
         if self.parts:
