@@ -1,0 +1,125 @@
+"""Methods that learn from a support set, one a file, and the table of them.
+
+The table is data, and a learner is imported when it is asked for, so listing and citing need no PyTorch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from regard.errors import ConfigError, did_you_mean
+from regard.learners.references import REFERENCES, Reference, find_reference
+
+if TYPE_CHECKING:
+    from regard.learners.attention_meta import AttentionMetaLearner
+    from regard.learners.base import AttendingLearner, EncodingLearner, Learner, PartAttendingLearner
+    from regard.learners.cross_transformer import CrossTransformer
+    from regard.learners.feat import FEAT
+    from regard.learners.linear_probe import LinearProbe
+    from regard.learners.matching import Matching
+    from regard.learners.nearest_neighbour import NearestNeighbour
+    from regard.learners.prototypical import Prototypical
+    from regard.learners.relation import Relation
+    from regard.learners.siamese import Siamese
+    from regard.learners.triplet import Triplet
+
+__all__ = [
+    "FEAT",
+    "LEARNERS",
+    "REFERENCES",
+    "AttendingLearner",
+    "AttentionMetaLearner",
+    "CrossTransformer",
+    "EncodingLearner",
+    "Learner",
+    "LearnerRow",
+    "LinearProbe",
+    "Matching",
+    "NearestNeighbour",
+    "PartAttendingLearner",
+    "Prototypical",
+    "Reference",
+    "Relation",
+    "Siamese",
+    "Triplet",
+    "find_learner",
+    "find_reference",
+]
+
+
+@dataclass(frozen=True)
+class LearnerRow:
+    """What is known of a learner without importing it.
+
+    Args:
+        name: of the class.
+        module: where it stands.
+        family: some of metric, attention, gradient, memory, in-context, closed-form, graph, baseline.
+        year: of the paper.
+        references: keys of `REFERENCES`, the method's own paper first.
+        classifies, regresses: which targets it takes.
+        attends: it can say how much each support row counted.
+    """
+
+    name: str
+    module: str
+    family: tuple[str, ...]
+    year: int
+    references: tuple[str, ...]
+    classifies: bool = True
+    regresses: bool = False
+    attends: bool = False
+
+    def load(self) -> type[Learner]:
+        """Import the class."""
+        return getattr(import_module(f"regard.learners.{self.module}"), self.name)  # type: ignore[no-any-return]
+
+
+LEARNERS: tuple[LearnerRow, ...] = (
+    LearnerRow(
+        "NearestNeighbour", "nearest_neighbour", ("baseline",), 1967, ("cover1967",), regresses=True, attends=True
+    ),
+    LearnerRow("LinearProbe", "linear_probe", ("baseline", "closed-form"), 2020, ("tian2020",), regresses=True),
+    LearnerRow("Siamese", "siamese", ("metric",), 2015, ("koch2015",), regresses=True, attends=True),
+    LearnerRow("Triplet", "triplet", ("metric",), 2015, ("schroff2015",), regresses=True, attends=True),
+    LearnerRow("Matching", "matching", ("metric", "attention"), 2016, ("vinyals2016",), regresses=True, attends=True),
+    LearnerRow("Prototypical", "prototypical", ("metric",), 2017, ("snell2017",)),
+    LearnerRow("Relation", "relation", ("metric",), 2018, ("sung2018",)),
+    LearnerRow("FEAT", "feat", ("metric", "attention"), 2020, ("ye2020",)),
+    LearnerRow("CrossTransformer", "cross_transformer", ("attention",), 2020, ("doersch2020",), attends=True),
+    LearnerRow(
+        "AttentionMetaLearner",
+        "attention_meta",
+        ("attention",),
+        2016,
+        ("vinyals2016", "rocktaschel2016", "parikh2016"),
+        regresses=True,
+        attends=True,
+    ),
+)
+"""Every learner there is: what `regard learners` prints."""
+
+_BASES = ("AttendingLearner", "EncodingLearner", "Learner", "PartAttendingLearner")
+
+
+def find_learner(name: str) -> LearnerRow:
+    """The row of this name, upper or lower case.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for row in LEARNERS:
+        if row.name.lower() == name.lower():
+            return row
+    raise ConfigError(f"no learner {name!r}: {did_you_mean(name, [row.name for row in LEARNERS])}")
+
+
+def __getattr__(name: str) -> object:
+    for row in LEARNERS:
+        if row.name == name:
+            return row.load()
+    if name in _BASES:
+        return getattr(import_module("regard.learners.base"), name)
+    raise AttributeError(f"module 'regard.learners' has no attribute {name!r}")

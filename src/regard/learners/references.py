@@ -1,0 +1,147 @@
+"""References as data, so that what was used can be cited: `regard cite LEARNER` prints them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from regard.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One paper; `venue` is the journal of an article and the book of the others."""
+
+    key: str
+    kind: str
+    authors: str
+    title: str
+    venue: str
+    year: int
+    arxiv: str | None = None
+
+    def bibtex(self) -> str:
+        """The BibTeX entry."""
+        fields = {
+            "author": self.authors,
+            "title": f"{{{self.title}}}",
+            "journal" if self.kind == "article" else "booktitle": self.venue,
+            "year": str(self.year),
+        }
+        if self.arxiv is not None:
+            fields |= {"eprint": self.arxiv, "archiveprefix": "arXiv"}
+        lines = [f"  {name} = {{{value}}}," for name, value in fields.items()]
+        return "\n".join([f"@{self.kind}{{{self.key},", *lines, "}"])
+
+
+REFERENCES: tuple[Reference, ...] = (
+    Reference(
+        "cover1967",
+        "article",
+        "Cover, Thomas M. and Hart, Peter E.",
+        "Nearest neighbor pattern classification",
+        "IEEE Transactions on Information Theory",
+        1967,
+    ),
+    Reference(
+        "koch2015",
+        "inproceedings",
+        "Koch, Gregory and Zemel, Richard and Salakhutdinov, Ruslan",
+        "Siamese Neural Networks for One-shot Image Recognition",
+        "ICML Deep Learning Workshop",
+        2015,
+    ),
+    Reference(
+        "schroff2015",
+        "inproceedings",
+        "Schroff, Florian and Kalenichenko, Dmitry and Philbin, James",
+        "FaceNet: A Unified Embedding for Face Recognition and Clustering",
+        "IEEE Conference on Computer Vision and Pattern Recognition",
+        2015,
+        "1503.03832",
+    ),
+    Reference(
+        "vinyals2016",
+        "inproceedings",
+        "Vinyals, Oriol and Blundell, Charles and Lillicrap, Timothy and Kavukcuoglu, Koray and Wierstra, Daan",
+        "Matching Networks for One Shot Learning",
+        "Advances in Neural Information Processing Systems",
+        2016,
+        "1606.04080",
+    ),
+    Reference(
+        "rocktaschel2016",
+        "inproceedings",
+        "Rockt{\\\"a}schel, Tim and Grefenstette, Edward and Hermann, Karl Moritz and Ko{\\v{c}}isk{\\'y}, "
+        "Tom{\\'a}{\\v{s}} and Blunsom, Phil",
+        "Reasoning about Entailment with Neural Attention",
+        "International Conference on Learning Representations",
+        2016,
+        "1509.06664",
+    ),
+    Reference(
+        "parikh2016",
+        "inproceedings",
+        'Parikh, Ankur and T{\\"a}ckstr{\\"o}m, Oscar and Das, Dipanjan and Uszkoreit, Jakob',
+        "A Decomposable Attention Model for Natural Language Inference",
+        "Conference on Empirical Methods in Natural Language Processing",
+        2016,
+        "1606.01933",
+    ),
+    Reference(
+        "snell2017",
+        "inproceedings",
+        "Snell, Jake and Swersky, Kevin and Zemel, Richard",
+        "Prototypical Networks for Few-shot Learning",
+        "Advances in Neural Information Processing Systems",
+        2017,
+        "1703.05175",
+    ),
+    Reference(
+        "sung2018",
+        "inproceedings",
+        "Sung, Flood and Yang, Yongxin and Zhang, Li and Xiang, Tao and Torr, Philip H. S. and Hospedales, Timothy M.",
+        "Learning to Compare: Relation Network for Few-Shot Learning",
+        "IEEE Conference on Computer Vision and Pattern Recognition",
+        2018,
+        "1711.06025",
+    ),
+    Reference(
+        "ye2020",
+        "inproceedings",
+        "Ye, Han-Jia and Hu, Hexiang and Zhan, De-Chuan and Sha, Fei",
+        "Few-Shot Learning via Embedding Adaptation with Set-to-Set Functions",
+        "IEEE Conference on Computer Vision and Pattern Recognition",
+        2020,
+        "1812.03664",
+    ),
+    Reference(
+        "doersch2020",
+        "inproceedings",
+        "Doersch, Carl and Gupta, Ankush and Zisserman, Andrew",
+        "CrossTransformers: spatially-aware few-shot transfer",
+        "Advances in Neural Information Processing Systems",
+        2020,
+        "2007.11498",
+    ),
+    Reference(
+        "tian2020",
+        "inproceedings",
+        "Tian, Yonglong and Wang, Yue and Krishnan, Dilip and Tenenbaum, Joshua B. and Isola, Phillip",
+        "Rethinking Few-Shot Image Classification: a Good Embedding Is All You Need?",
+        "European Conference on Computer Vision",
+        2020,
+        "2003.11539",
+    ),
+)
+
+
+def find_reference(key: str) -> Reference:
+    """The reference with this key.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    known = {reference.key: reference for reference in REFERENCES}
+    if key not in known:
+        raise ConfigError(f"no reference {key!r}: {did_you_mean(key, known)}")
+    return known[key]
