@@ -1,0 +1,62 @@
+"""Regard learns from a few examples by attending to them.
+
+A dataset is sampled into episodes; an encoder turns items into vectors; a learner adapts on the support and predicts
+the queries; the prediction is evaluated with an interval, trained on, wrapped as an estimator, and explained.
+
+Names are imported when first used, so that `import regard` and `regard --help` cost nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from regard.episode import Episode, Support
+    from regard.estimators import FewShotClassifier
+    from regard.evaluation import compare, evaluate
+    from regard.recipes.run import load
+    from regard.sampling import Dataset, EpisodeSampler
+    from regard.training import TrainConfig, train
+
+try:
+    __version__ = version("regard")
+except PackageNotFoundError:  # run from a checkout that was never installed
+    __version__ = "0+unknown"
+
+_HOME = {
+    "Dataset": "regard.sampling",
+    "Episode": "regard.episode",
+    "EpisodeSampler": "regard.sampling",
+    "FewShotClassifier": "regard.estimators",
+    "Support": "regard.episode",
+    "TrainConfig": "regard.training",
+    "compare": "regard.evaluation",
+    "evaluate": "regard.evaluation",
+    "load": "regard.recipes.run",
+    "train": "regard.training",
+}
+
+__all__ = [
+    "Dataset",
+    "Episode",
+    "EpisodeSampler",
+    "FewShotClassifier",
+    "Support",
+    "TrainConfig",
+    "compare",
+    "evaluate",
+    "load",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'regard' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

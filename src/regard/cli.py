@@ -1,0 +1,182 @@
+"""The command line. PyTorch and the rest are imported inside the commands, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from regard.errors import RegardError
+
+if TYPE_CHECKING:
+    from regard.evaluation.compare import Comparison
+    from regard.evaluation.result import Result
+
+app = typer.Typer(
+    help="Learn from a few examples by attending to them, and see which ones mattered.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich's help would double the time that --help takes
+)
+
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the results to this file.")]
+Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint (.safetensors), or the folder of a training run.")]
+Episodes = Annotated[int | None, typer.Option(help="How many episodes; the recipe says, if left out.")]
+Seed = Annotated[int, typer.Option(help="Of the episodes: the same seed, the same episodes.")]
+DataPart = Annotated[str, typer.Option("--part", help="train, validation or test classes.")]
+Way = Annotated[int | None, typer.Option(help="Classes an episode; the recipe's settings, if left out.")]
+Shot = Annotated[int | None, typer.Option(help="Examples a class.")]
+Query = Annotated[int | None, typer.Option(help="Queries a class.")]
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Folder for checkpoint, results.json and report.html.")] = Path("quickstart"),
+    minutes: Annotated[float, typer.Option(help="Practice for each of the two learners.")] = 1.25,
+    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+) -> None:
+    """Practise on letters, meet alphabets never seen, answer, and show what was attended to."""
+    from regard.recipes.quickstart import quickstart as run
+
+    page = run(out, minutes=minutes, seed=seed)
+    _say(f"\nOpen {page} in a browser.")
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe, such as glyphs, omniglot, intents, or a YAML file.")],
+    settings: Settings = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/RECIPE if left out.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of resuming.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print the recipe, every default spelled out, and stop.")] = False,
+) -> None:
+    """Train a recipe; run it again to resume where it was stopped."""
+    from regard.recipes.config import Recipe
+
+    chosen = Recipe.read(recipe, settings or ())
+    if show:
+        _say(chosen.to_yaml())
+        return
+    from regard.recipes.run import evaluate_learner, load, train_recipe
+
+    folder = out or Path("runs") / Path(recipe).stem
+    best = train_recipe(chosen, folder, resume=not fresh)
+    loaded = load(best)
+    _report(evaluate_learner(loaded, loaded.data(), name=loaded.name), [], folder / "results.json")
+    _say(f"The best checkpoint is {best}.")
+
+
+@app.command()
+def evaluate(
+    checkpoint: Checkpoint,
+    settings: Settings = None,
+    n_way: Way = None,
+    n_shot: Shot = None,
+    n_query: Query = None,
+    episodes: Episodes = None,
+    seed: Seed = 0,
+    part: DataPart = "test",
+    json: JsonFile = None,
+) -> None:
+    """Ask a trained learner many new tasks and say how well it did, with intervals."""
+    from regard.recipes.run import Asked, evaluate_learner, load
+
+    loaded = load(checkpoint, settings or ())
+    asked = Asked(n_way, n_shot, n_query, episodes, seed, part)
+    _report(evaluate_learner(loaded, loaded.data(), asked, name=loaded.name), [], json)
+
+
+@app.command()
+def compare(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Two or more checkpoints or folders of runs.")],
+    settings: Settings = None,
+    n_way: Way = None,
+    n_shot: Shot = None,
+    n_query: Query = None,
+    episodes: Episodes = None,
+    seed: Seed = 0,
+    part: DataPart = "test",
+    json: JsonFile = None,
+) -> None:
+    """Ask several learners the very same tasks: paired differences with intervals, and ties told as ties."""
+    from regard.recipes.run import Asked, compare_checkpoints
+
+    asked = Asked(n_way, n_shot, n_query, episodes, seed, part)
+    results, comparisons = compare_checkpoints(checkpoints, settings or (), asked)
+    _report(results, comparisons, json)
+
+
+@app.command()
+def predict(
+    checkpoint: Checkpoint,
+    support: Annotated[Path, typer.Option(help="Labelled examples: a sub-folder of images a class; or CSV text,label.")],
+    query: Annotated[Path, typer.Option(help="What to name: a folder of images, one image; or a text file, one a line.")],
+    json: JsonFile = None,
+) -> None:
+    """Name new things from a few labelled examples of your own."""
+    from regard.recipes.predict import predict_files, show_predictions, write_predictions
+
+    predictions = predict_files(checkpoint, support, query)
+    show_predictions(predictions)
+    if json is not None:
+        write_predictions(json, predictions)
+
+
+@app.command()
+def learners() -> None:
+    """The methods there are: name, family, year, what they do, and the paper."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from regard.learners import LEARNERS, find_reference
+
+    table = Table("learner", "family", "year", "classes", "targets", "attends", "paper", box=None)
+    for row in LEARNERS:
+        paper = find_reference(row.references[0])
+        marks = ["yes" if flag else "" for flag in (row.classifies, row.regresses, row.attends)]
+        table.add_row(row.name, ", ".join(row.family), str(row.year), *marks, paper.title)
+    Console().print(table)
+
+
+@app.command()
+def cite(learner: Annotated[str, typer.Argument(help="A name from `regard learners`.")]) -> None:
+    """Print the BibTeX of a learner."""
+    from regard.learners import find_learner, find_reference
+
+    _say("\n\n".join(find_reference(key).bibtex for key in find_learner(learner).references))
+
+
+def main() -> None:
+    """Run the command line; mistakes of the user end in one message, not in a traceback."""
+    try:
+        app(standalone_mode=True)
+    except RegardError as error:
+        message = error.strerror if isinstance(error, OSError) and error.strerror else error
+        typer.secho(f"error: {message}", fg="red", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.secho("stopped.", fg="yellow", err=True)
+        sys.exit(130)
+
+
+def _report(results: list[Result], comparisons: list[Comparison], json: Path | None) -> None:
+    from regard.recipes.show import show_results
+
+    show_results(results, comparisons)
+    if json is not None:
+        from regard.evaluation import write_results
+
+        write_results(json, results, comparisons)
+        _say(f"Results are in {json}.")
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Names in a recipe to the functions and classes they stand for, with every option checked against its signature.
+
+So a default is written once, where the class is, and a misspelt option is an error with a suggestion instead of silence.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+from regard.errors import ConfigError, did_you_mean
+from regard.learners import find_learner
+from regard.learners.base import Learner
+from regard.nn.encoder import Encoder
+
+_ENCODERS = {
+    "Conv4": "regard.nn.conv4",
+    "ResNet12": "regard.nn.resnet12",
+    "MLP": "regard.nn.mlp",
+    "TokenLSTM": "regard.nn.sequence",
+    "TokenTransformer": "regard.nn.sequence",
+    "Flat": "regard.nn.flat",
+}
+
+
+def build_learner(spec: Mapping[str, Any]) -> Learner:
+    """A learner from {"name": ..., option: value, ..., "encoder": {"name": ..., option: value}}.
+
+    Raises:
+        ConfigError: an unknown name or option.
+    """
+    options = {key: value for key, value in spec.items() if key != "name"}
+    if isinstance(options.get("encoder"), Mapping):
+        options["encoder"] = build_encoder(options["encoder"])
+    name = str(spec.get("name", ""))
+    return call_checked(find_learner(name).load(), options, f"learner {name}")  # type: ignore[no-any-return]
+
+
+def build_encoder(spec: Mapping[str, Any]) -> Encoder:
+    """An encoder from {"name": ..., option: value}.
+
+    Raises:
+        ConfigError: an unknown name or option.
+    """
+    name = str(spec.get("name", ""))
+    if name not in _ENCODERS:
+        raise ConfigError(f"no encoder is called {name!r}: {did_you_mean(name, _ENCODERS)}")
+    make = getattr(import_module(_ENCODERS[name]), name)
+    options = {key: value for key, value in spec.items() if key != "name"}
+    return call_checked(make, options, f"encoder {name}")  # type: ignore[no-any-return]
+
+
+def call_checked(function: Callable[..., Any], options: Mapping[str, Any], what: str) -> Any:
+    """`function(**options)`, after a look at its signature.
+
+    Raises:
+        ConfigError: an option that it does not have, or one that it needs and did not get.
+    """
+    parameters = inspect.signature(function).parameters
+    for option in options:
+        if option not in parameters:
+            raise ConfigError(f"{what} has no option {option!r}: {did_you_mean(option, parameters)}")
+    required = [n for n, p in parameters.items() if p.default is p.empty and n not in options]
+    if required:
+        raise ConfigError(f"{what} needs {', '.join(map(repr, required))}: add it to the recipe or by --set.")
+    # YAML has lists where Python's signatures say tuples.
+    return function(**{key: tuple(v) if isinstance(v, list) else v for key, v in options.items()})
