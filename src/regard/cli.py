@@ -35,7 +35,9 @@ Query = Annotated[int | None, typer.Option(help="Queries a class.")]
 
 @app.command()
 def quickstart(
-    out: Annotated[Path, typer.Option(help="Folder for checkpoint, results.json and report.html.")] = Path("quickstart"),
+    out: Annotated[Path, typer.Option(help="Folder for checkpoint, results.json and report.html.")] = Path(
+        "quickstart"
+    ),
     minutes: Annotated[float, typer.Option(help="Practice for each of the two learners.")] = 1.25,
     seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
 ) -> None:
@@ -52,7 +54,9 @@ def train(
     settings: Settings = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/RECIPE if left out.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of resuming.")] = False,
-    show: Annotated[bool, typer.Option("--show", help="Print the recipe, every default spelled out, and stop.")] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the recipe, every default spelled out, and stop.")
+    ] = False,
 ) -> None:
     """Train a recipe; run it again to resume where it was stopped."""
     from regard.recipes.config import Recipe
@@ -113,8 +117,12 @@ def compare(
 @app.command()
 def predict(
     checkpoint: Checkpoint,
-    support: Annotated[Path, typer.Option(help="Labelled examples: a sub-folder of images a class; or CSV text,label.")],
-    query: Annotated[Path, typer.Option(help="What to name: a folder of images, one image; or a text file, one a line.")],
+    support: Annotated[
+        Path, typer.Option(help="Labelled examples: a sub-folder of images a class; or CSV text,label.")
+    ],
+    query: Annotated[
+        Path, typer.Option(help="What to name: a folder of images, one image; or a text file, one a line.")
+    ],
     json: JsonFile = None,
 ) -> None:
     """Name new things from a few labelled examples of your own."""

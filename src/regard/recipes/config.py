@@ -138,7 +138,9 @@ def _read_yaml(name_or_path: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{name_or_path} is not YAML: {error}") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{name_or_path} holds a {type(content).__name__}: expected a mapping, as in a shipped recipe.")
+        raise ConfigError(
+            f"{name_or_path} holds a {type(content).__name__}: expected a mapping, as in a shipped recipe."
+        )
     return content
 
 

@@ -27,11 +27,13 @@ class Data:
         title: for people.
         parts: data set by part.
         items: {"kind": "images", "size": 28, ...} or {"kind": "texts", ...}, as JSON.
+        encoder: options of an encoder that only the data knows, such as the size of images; used where it has them.
     """
 
     title: str
     parts: dict[str, Dataset]
     items: dict[str, Any]
+    encoder: dict[str, Any]
 
     def part(self, name: str) -> Dataset:
         """One part.
@@ -74,18 +76,19 @@ def prepare(items: Mapping[str, Any]) -> Callable[[Sequence[Any]], Items]:
 
 
 _CHARACTERS = {"kind": "images", "size": 28, "n_channels": 1, "ink": "auto"}
+_SMALL_GREY = {"n_channels": 1, "image_size": 28}
 
 
 def _glyphs(drawings: int = 20, symbols: bool = False, cache: str | None = None) -> Data:
     from regard.recipes.images.glyphs import glyphs
 
-    return Data("glyphs", glyphs(cache, drawings=drawings, symbols=symbols), _CHARACTERS)
+    return Data("glyphs", glyphs(cache, drawings=drawings, symbols=symbols), _CHARACTERS, _SMALL_GREY)
 
 
 def _omniglot(folder: str, split: str = "vinyals_minus_lake") -> Data:
     from regard.recipes.images.omniglot import omniglot
 
-    return Data("omniglot", omniglot(folder, split=split), _CHARACTERS)
+    return Data("omniglot", omniglot(folder, split=split), _CHARACTERS, _SMALL_GREY)
 
 
 def _folder(
@@ -102,7 +105,8 @@ def _folder(
     dataset = read_folder(Path(folder), size=size, n_channels=n_channels, ink=ink)
     fractions = {"train": train, "validation": validation, "test": 1 - train - validation}
     items = {"kind": "images", "size": size, "n_channels": n_channels, "ink": ink}
-    return Data(Path(folder).name, split_classes(dataset, fractions, seed), items)
+    encoder = {"n_channels": n_channels, "image_size": size}
+    return Data(Path(folder).name, split_classes(dataset, fractions, seed), items, encoder)
 
 
 def _clinc150(folder: str) -> Data:
@@ -110,7 +114,8 @@ def _clinc150(folder: str) -> Data:
 
     parts = split_domains(read_clinc(Path(folder)))
     tokenizer = Tokenizer.learn(parts["train"].texts)
-    return Data("clinc150", datasets(parts, tokenizer), {"kind": "texts", "tokenizer": tokenizer.to_dict()})
+    items = {"kind": "texts", "tokenizer": tokenizer.to_dict()}
+    return Data("clinc150", datasets(parts, tokenizer), items, {"n_tokens": tokenizer.n_tokens})
 
 
 DATA: dict[str, Callable[..., Data]] = {

@@ -45,11 +45,19 @@ def build_encoder(spec: Mapping[str, Any]) -> Encoder:
         ConfigError: an unknown name or option.
     """
     name = str(spec.get("name", ""))
+    options = {key: value for key, value in spec.items() if key != "name"}
+    return call_checked(encoder_class(name), options, f"encoder {name}")  # type: ignore[no-any-return]
+
+
+def encoder_class(name: str) -> type[Encoder]:
+    """The class behind an encoder's name.
+
+    Raises:
+        ConfigError: no encoder has that name.
+    """
     if name not in _ENCODERS:
         raise ConfigError(f"no encoder is called {name!r}: {did_you_mean(name, _ENCODERS)}")
-    make = getattr(import_module(_ENCODERS[name]), name)
-    options = {key: value for key, value in spec.items() if key != "name"}
-    return call_checked(make, options, f"encoder {name}")  # type: ignore[no-any-return]
+    return getattr(import_module(_ENCODERS[name]), name)  # type: ignore[no-any-return]
 
 
 def call_checked(function: Callable[..., Any], options: Mapping[str, Any], what: str) -> Any:

@@ -1,0 +1,187 @@
+"""From a recipe to a trained learner, and from a checkpoint back to a learner, its data and its episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from regard.errors import CheckpointError, ConfigError
+from regard.evaluation import Comparison, Result, compare, evaluate
+from regard.learners.base import Learner
+from regard.recipes.config import Episodes, Recipe
+from regard.recipes.data import Data, load_data
+from regard.recipes.images.distort import Distortion
+from regard.recipes.parts import build_learner, encoder_class
+from regard.sampling.dataset import Dataset
+from regard.sampling.episodes import EpisodeSampler
+from regard.training import load_checkpoint, train
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line may ask instead of the recipe's own evaluation; None keeps the recipe's."""
+
+    n_way: int | None = None
+    n_shot: int | None = None
+    n_query: int | None = None
+    episodes: int | None = None
+    seed: int = 0
+    part: str = "test"
+
+    def settings(self, recipe: Recipe) -> tuple[Episodes, ...]:
+        """The kinds of episodes to ask: the recipe's, or one of them with what was asked for put in its place."""
+        changes = {k: v for k in ("n_way", "n_shot", "n_query") if (v := getattr(self, k)) is not None}
+        if not changes:
+            return recipe.evaluation
+        return (recipe.evaluation[0].model_copy(update=changes),)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A learner from a checkpoint, in eval mode, with what it was made by.
+
+    Args:
+        learner: ready to adapt.
+        recipe: that trained it.
+        items: how new items are read, see `regard.recipes.data.prepare`.
+        name: of the learner, for tables.
+    """
+
+    learner: Learner
+    recipe: Recipe
+    items: dict[str, Any]
+    name: str
+
+    def data(self) -> Data:
+        """The data set of its recipe."""
+        return load_data(self.recipe.data)
+
+
+def load(path: Path | str, settings: Sequence[str] = ()) -> Loaded:
+    """A learner from a checkpoint file, or from the folder of a run (its best one).
+
+    Args:
+        path: file or folder.
+        settings: `key=value` changes to the recipe, such as data.folder=elsewhere; those of the learner are refused.
+
+    Raises:
+        CheckpointError: not a checkpoint, or one of another version.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "best.safetensors" if (file / "best.safetensors").exists() else file / "last.safetensors"
+    for setting in settings:
+        if setting.startswith("learner."):
+            raise ConfigError(f"--set {setting}: a trained learner cannot be changed; train a new one.")
+    checkpoint = load_checkpoint(file)
+    try:
+        spec = checkpoint.spec
+        recipe = Recipe.of(spec["recipe"], settings)
+        learner = build_learner(spec["learner"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{file} holds no recipe ({error}): expected a checkpoint of `regard train`.") from error
+    checkpoint.restore(learner)
+    return Loaded(learner.eval(), recipe, spec["items"], recipe.learner.name)
+
+
+def learner_spec(recipe: Recipe, data: Data) -> dict[str, Any]:
+    """The recipe's learner, with what only the data knows (image size, vocabulary) filled in where it is left open."""
+    spec = recipe.learner.spec()
+    encoder = spec.get("encoder")
+    if isinstance(encoder, dict):
+        accepted = signature(encoder_class(str(encoder.get("name")))).parameters
+        known = {key: value for key, value in data.encoder.items() if key in accepted}
+        spec["encoder"] = {**known, **encoder}
+    return spec
+
+
+def train_sampler(recipe: Recipe, dataset: Dataset) -> EpisodeSampler:
+    """The episodes to practise on."""
+    turned = dataset.with_rotations() if recipe.episodes.rotations else dataset
+    return recipe.episodes.sampler(turned, recipe.seed, Distortion() if recipe.episodes.distortion else None)
+
+
+def train_recipe(recipe: Recipe, folder: Path, *, resume: bool = True, data: Data | None = None) -> Path:
+    """Train, or go on training, in `folder`; returns the best checkpoint.
+
+    Raises:
+        RegardError: as the parts of it do.
+    """
+    import torch
+
+    data = data or load_data(recipe.data)
+    spec = learner_spec(recipe, data)
+    torch.manual_seed(recipe.seed)
+    learner = build_learner(spec)
+    # Another seed than training's, so that no validation episode repeats a training one where parts are shared.
+    validation = recipe.validation.sampler(data.part("validation"), recipe.seed + 1)
+    result = train(
+        learner,
+        train_sampler(recipe, data.part("train")),
+        recipe.train,
+        validation_sampler=validation,
+        folder=folder,
+        spec={"recipe": recipe.model_dump(mode="json"), "learner": spec, "items": data.items},
+        seed=recipe.seed,
+        resume=resume,
+    )
+    return result.best
+
+
+def evaluate_learner(
+    loaded: Loaded, data: Data, asked: Asked | None = None, *, name: str, learner: Learner | None = None
+) -> list[Result]:
+    """One result for each kind of episodes asked."""
+    asked = asked or Asked()
+    recipe = loaded.recipe
+    dataset = data.part(asked.part)
+    return [
+        evaluate(
+            learner or loaded.learner,
+            episodes.sampler(dataset, asked.seed),
+            asked.episodes or recipe.evaluation_episodes,
+            name=name,
+            data=f"{data.title}/{asked.part}",
+        )
+        for episodes in asked.settings(recipe)
+    ]
+
+
+def compare_checkpoints(
+    paths: Sequence[Path], settings: Sequence[str], asked: Asked
+) -> tuple[list[Result], list[Comparison]]:
+    """Several checkpoints on the episodes of the first one's recipe.
+
+    Raises:
+        ConfigError: fewer than two.
+    """
+    if len(paths) < 2:
+        raise ConfigError(f"compare got {len(paths)} checkpoint: expected two or more.")
+    first = load(paths[0], settings)
+    data = first.data()
+    results: list[Result] = []
+    for path, name in zip(paths, _distinct_names(paths), strict=True):
+        # The recipe of the first decides what is asked; of the others only the learner is used.
+        loaded = replace(first, learner=load(path).learner)
+        results += evaluate_learner(loaded, data, asked, name=name)
+    return results, compare_by_setting(results)
+
+
+def compare_by_setting(results: Sequence[Result]) -> list[Comparison]:
+    """Paired differences within each kind of episodes."""
+    groups: dict[object, list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.data, result.n_way, result.n_shot), []).append(result)
+    return [comparison for group in groups.values() if len(group) > 1 for comparison in compare(group)]
+
+
+def _distinct_names(paths: Sequence[Path]) -> list[str]:
+    """The learners' names, with the run's folder where two are the same."""
+    names = [load(path).name for path in paths]
+    return [
+        name if names.count(name) == 1 else f"{name} ({path.parent.name if path.is_file() else path.name})"
+        for name, path in zip(names, paths, strict=True)
+    ]
