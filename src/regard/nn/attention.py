@@ -47,7 +47,7 @@ def scores(query: Tensor, key: Tensor, compare: Compare = "dot") -> Tensor:
     if compare == "dot":
         return query @ key.mT / math.sqrt(query.shape[-1])
     if compare == "cosine":
-        return F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).mT
+        return _unit(query) @ _unit(key).mT
     if compare == "distance":
         # The expansion is one matrix product; the direct difference would hold (..., Q, S, D). It subtracts large
         # numbers, which bf16 cannot do: autocast is kept out.
@@ -55,6 +55,12 @@ def scores(query: Tensor, key: Tensor, compare: Compare = "dot") -> Tensor:
             q, k = (t.float() if t.dtype in (torch.bfloat16, torch.float16) else t for t in (query, key))
             return 2 * q @ k.mT - q.square().sum(-1)[..., :, None] - k.square().sum(-1)[..., None, :]
     raise ConfigError(f"compare is {compare!r}: {did_you_mean(str(compare), get_args(Compare))}")
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Unit vectors, and 0 for 0. F.normalize has NaN for a second derivative at 0, where absent classes stand."""
+    square = x.square().sum(-1, keepdim=True)
+    return x * torch.where(square > 0, square, 1.0).rsqrt()
 
 
 def attention_weights(
