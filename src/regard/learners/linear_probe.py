@@ -166,7 +166,8 @@ def _conjugate_gradients(hessian: Any, right: Tensor, n_solve: int) -> Tensor:
     """Hestenes and Stiefel 1952, for each task by itself, which stops where its residual is all rounding error."""
     solution, residual, direction = torch.zeros_like(right), right, right
     size = right.square().sum((1, 2), keepdim=True)
-    floor = size * torch.finfo(right.dtype).eps ** 2
+    # Above rounding: what is left there lies where the Hessian is flat (one constant on all biases), and would explode.
+    floor = size * (64 * torch.finfo(right.dtype).eps) ** 2
     for _ in range(n_solve):
         image = hessian(direction)
         curvature = (direction * image).sum((1, 2), keepdim=True)
