@@ -1,0 +1,32 @@
+"""Evaluation: how good a learner is, with an interval, and which of two is better on the very same episodes."""
+
+from regard.evaluation.compare import Comparison, compare, compare_learners, ranks
+from regard.evaluation.evaluate import evaluate, evaluating
+from regard.evaluation.intervals import Interval, is_tie, mean_interval, paired_interval
+from regard.evaluation.metrics import LOWER_IS_BETTER, METRICS, Calibration, Confusion, episode_metrics
+from regard.evaluation.result import Result
+from regard.evaluation.schema import from_json, read_results, to_json, validate, write_results
+
+__all__ = [
+    "LOWER_IS_BETTER",
+    "METRICS",
+    "Calibration",
+    "Comparison",
+    "Confusion",
+    "Interval",
+    "Result",
+    "compare",
+    "compare_learners",
+    "episode_metrics",
+    "evaluate",
+    "evaluating",
+    "from_json",
+    "is_tie",
+    "mean_interval",
+    "paired_interval",
+    "ranks",
+    "read_results",
+    "to_json",
+    "validate",
+    "write_results",
+]

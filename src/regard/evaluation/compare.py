@@ -1,0 +1,136 @@
+"""Which learner is better, asked on the very same episodes.
+
+The difference of two learners has a narrower interval than either mean, since what makes an episode hard is hard for
+both. A difference whose interval covers zero is a tie, and is told as one: ranks count only learners that are better
+by an interval clear of zero, so several may share the first rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from regard.errors import ConfigError, DataError, did_you_mean
+from regard.evaluation.evaluate import evaluate
+from regard.evaluation.intervals import Interval, Method, is_tie, paired_interval
+from regard.evaluation.metrics import LOWER_IS_BETTER, METRICS
+from regard.evaluation.result import Count, Result
+from regard.learners.base import Learner
+from regard.sampling.episodes import EpisodeSampler
+
+_SAME = ("data", "n_way", "n_shot", "n_query", "episodes", "seed", "digest")
+"""What two results must share to be compared. Not `transductive`: that is a property of the learner, told beside it."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The difference a - b of a metric over the same episodes."""
+
+    a: str
+    b: str
+    data: str
+    n_way: Count
+    n_shot: Count
+    metric: str
+    difference: Interval
+
+    @property
+    def tie(self) -> bool:
+        """Whether the interval covers zero."""
+        return is_tie(self.difference)
+
+    @property
+    def better(self) -> str | None:
+        """The name of the better learner, None in a tie. Lower is better for nll, brier and ece."""
+        if self.tie:
+            return None
+        return self.a if (self.difference.mean > 0) != (self.metric in LOWER_IS_BETTER) else self.b
+
+
+def compare(
+    results: Sequence[Result], metrics: Sequence[str] = METRICS, *, level: float = 0.95, method: Method = "t"
+) -> list[Comparison]:
+    """The paired difference of every pair of learners and every metric.
+
+    Args:
+        results: of two or more learners, each under its own name, on the same episodes.
+        metrics: names.
+        level, method: of the intervals.
+
+    Raises:
+        DataError: episodes differ, names repeat, or per-episode values are missing.
+        ConfigError: an unknown metric.
+    """
+    _check(results, metrics)
+    return [
+        Comparison(
+            a=a.learner,
+            b=b.learner,
+            data=a.data,
+            n_way=a.n_way,
+            n_shot=a.n_shot,
+            metric=metric,
+            difference=paired_interval(a.per_episode[metric], b.per_episode[metric], level=level, method=method),
+        )
+        for a, b in combinations(results, 2)
+        for metric in metrics
+    ]
+
+
+def compare_learners(
+    learners: Mapping[str, Learner],
+    sampler: EpisodeSampler,
+    n_episodes: int = 1000,
+    *,
+    batch: int = 4,
+    data: str = "unnamed",
+) -> tuple[list[Result], list[Comparison]]:
+    """Evaluate each learner on the same episodes, then compare: name to learner in, results and comparisons out."""
+    results = [
+        evaluate(learner, sampler, n_episodes, batch=batch, name=name, data=data) for name, learner in learners.items()
+    ]
+    return results, compare(results)
+
+
+def ranks(comparisons: Sequence[Comparison], metric: str = "accuracy") -> dict[str, int]:
+    """Rank by name: one more than the number of learners that are clearly better. Ties share a rank."""
+    asked = [c for c in comparisons if c.metric == metric]
+    if not asked:
+        raise ConfigError(f"no comparison of {metric!r}: {did_you_mean(metric, {c.metric for c in comparisons})}")
+    beaten = [c.b if c.better == c.a else c.a for c in asked if c.better is not None]
+    return {name: 1 + beaten.count(name) for c in asked for name in (c.a, c.b)}
+
+
+def _check(results: Sequence[Result], metrics: Sequence[str]) -> None:
+    names = [result.learner for result in results]
+    if len(results) < 2 or len(set(names)) < len(names):
+        raise DataError(
+            f"got results of {', '.join(map(repr, names)) or 'nobody'}: expected two or more learners, each under a "
+            "name of its own; give evaluate(name=...)."
+        )
+    mistakes = [line for other in results[1:] for line in _differences(results[0], other)]
+    mistakes += [line for result in results for line in _missing(result, metrics)]
+    if mistakes:
+        raise DataError("these results cannot be compared:\n" + "\n".join(mistakes))
+
+
+def _differences(a: Result, b: Result) -> list[str]:
+    wrong: list[tuple[str, Any, Any]] = [(name, getattr(a, name), getattr(b, name)) for name in _SAME]
+    return [
+        f"{name} is {x!r} for {a.learner!r} and {y!r} for {b.learner!r}: expected the same episodes; evaluate both "
+        "with one sampler."
+        for name, x, y in wrong
+        if x != y
+    ]
+
+
+def _missing(result: Result, metrics: Sequence[str]) -> list[str]:
+    known = result.per_episode or dict.fromkeys(METRICS)
+    unknown = [metric for metric in metrics if metric not in known]
+    if unknown:
+        raise ConfigError(f"metric {unknown[0]!r} is unknown: {did_you_mean(unknown[0], known)}")
+    if result.per_episode:
+        return []
+    return [f"{result.learner!r} has no per-episode values: read a file written with raw=True, or evaluate again."]
