@@ -150,7 +150,11 @@ class _Solve(torch.autograd.Function):
             pu = p * (x @ v)
             return x.mT @ (weight * (pu - p * pu.sum(-1, keepdim=True))) + penalty * v
 
-        return _conjugate_gradients(hessian, right, n_solve)
+        # One constant on all classes changes no probability, so the Hessian is flat there: rounding errors in that
+        # direction have to be taken out, or they would be divided by almost nothing.
+        present = (p > 0).any(1, keepdim=True)
+        mean = (right * present).sum(-1, keepdim=True) / present.sum(-1, keepdim=True).clamp_min(1)
+        return _conjugate_gradients(hessian, (right - mean) * present, n_solve)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -166,7 +170,7 @@ def _conjugate_gradients(hessian: Any, right: Tensor, n_solve: int) -> Tensor:
     """Hestenes and Stiefel 1952, for each task by itself, which stops where its residual is all rounding error."""
     solution, residual, direction = torch.zeros_like(right), right, right
     size = right.square().sum((1, 2), keepdim=True)
-    # Above rounding: what is left there lies where the Hessian is flat (one constant on all biases), and would explode.
+    # Well above rounding errors, some of which lie where the Hessian is flat.
     floor = size * (64 * torch.finfo(right.dtype).eps) ** 2
     for _ in range(n_solve):
         image = hessian(direction)

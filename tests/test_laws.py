@@ -1,0 +1,326 @@
+"""Every learner keeps the laws it claims to keep; and a learner that breaks one is caught by that law's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from regard.episode import Episode, Items, Support
+from regard.errors import LawError
+from regard.learners import LEARNERS
+from regard.learners.base import EncodingLearner, Learner
+from regard.learners.cross_transformer import CrossTransformer
+from regard.learners.feat import FEAT
+from regard.learners.linear_probe import LinearProbe
+from regard.learners.matching import Matching
+from regard.learners.nearest_neighbour import NearestNeighbour
+from regard.learners.prototypical import Prototypes, Prototypical, class_means
+from regard.learners.relation import Relation
+from regard.learners.row_attention import RowAttentionLearner
+from regard.learners.siamese import Siamese
+from regard.learners.triplet import Triplet
+from regard.nn.attention import scores
+from regard.nn.conv4 import Conv4
+from regard.nn.encoder import Encoder
+from regard.testing import LAWS, check_learner, random_episode
+
+
+class Vectors(Encoder):
+    """A small encoder without kinks, so that differences of gradients are exact."""
+
+    parts = False
+
+    def __init__(self, d_item: int = 6, n_features: int = 5) -> None:
+        super().__init__()
+        self.n_features = n_features
+        self.linear = nn.Linear(d_item, n_features)
+
+    def forward(self, x: Items) -> Tensor:
+        assert isinstance(x, Tensor)
+        return self.linear(x).tanh()
+
+
+class Parts(Encoder):
+    """(N, 4, 6) items to four parts."""
+
+    parts = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_features = 5
+        self.linear = nn.Linear(6, 5)
+
+    def forward(self, x: Items) -> Tensor:
+        assert isinstance(x, Tensor)
+        return self.linear(x).tanh()
+
+    def part_weight(self, z: Tensor) -> Tensor | None:
+        return None
+
+
+def attention_meta() -> Learner:
+    from regard.learners.attention_meta import AttentionMetaLearner
+
+    return AttentionMetaLearner(Parts(), d_pair=7)
+
+
+VECTORS, PARTS = (6,), (4, 6)
+
+# (name, make, item shape, tolerance)
+CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
+    ("Prototypical", lambda: Prototypical(Vectors()), VECTORS, 1e-10),
+    ("Prototypical-cosine", lambda: Prototypical(Vectors(), compare="cosine", scale=10), VECTORS, 1e-10),
+    ("Siamese", lambda: Siamese(Vectors()), VECTORS, 1e-10),
+    ("Triplet", lambda: Triplet(Vectors()), VECTORS, 1e-10),
+    ("Triplet-all", lambda: Triplet(Vectors(), mining="all"), VECTORS, 1e-10),
+    ("Matching", lambda: Matching(Vectors()), VECTORS, 1e-10),
+    ("Matching-sparsemax", lambda: Matching(Vectors(), how="sparsemax", scale=2), VECTORS, 1e-10),
+    ("Matching-entmax", lambda: Matching(Vectors(), how="entmax", scale=2), VECTORS, 1e-10),
+    ("Matching-context", lambda: Matching(Vectors(), n_reads=3), VECTORS, 1e-10),
+    ("Relation", lambda: Relation(Vectors(), width=8), VECTORS, 1e-10),
+    ("Relation-maps", lambda: Relation(Parts(), width=8), PARTS, 1e-10),
+    ("FEAT", lambda: FEAT(Vectors()), VECTORS, 1e-10),
+    ("FEAT-heads", lambda: FEAT(Vectors(n_features=6), n_heads=2, contrast=0), VECTORS, 1e-10),
+    ("CrossTransformer", lambda: CrossTransformer(Parts(), d_head=4), PARTS, 1e-10),
+    ("AttentionMetaLearner", attention_meta, PARTS, 1e-10),
+    ("NearestNeighbour", lambda: NearestNeighbour(), VECTORS, 1e-10),
+    ("NearestNeighbour-3-cosine", lambda: NearestNeighbour(n_neighbours=3, compare="cosine"), VECTORS, 1e-10),
+    ("NearestNeighbour-soft", lambda: NearestNeighbour(how="soft"), VECTORS, 1e-10),
+    ("LinearProbe", lambda: LinearProbe(Vectors()), VECTORS, 1e-10),
+    ("LinearProbe-bare", lambda: LinearProbe(), VECTORS, 1e-10),
+]
+
+
+@pytest.mark.parametrize(("make", "item", "tolerance"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_laws_with_classes(make: Callable[[], Learner], item: tuple[int, ...], tolerance: float) -> None:
+    check_learner(make, lambda seed: random_episode(seed, item), tolerance=tolerance)
+
+
+REGRESSING = [c for c in CASES if any(row.regresses and row.name == c[0].split("-")[0] for row in LEARNERS)]
+
+
+@pytest.mark.parametrize(("make", "item", "tolerance"), [c[1:] for c in REGRESSING], ids=[c[0] for c in REGRESSING])
+def test_laws_with_targets(make: Callable[[], Learner], item: tuple[int, ...], tolerance: float) -> None:
+    check_learner(make, lambda seed: random_episode(seed, item, n_targets=2), tolerance=tolerance)
+
+
+def test_a_convolution_keeps_the_laws() -> None:
+    # torch's group norm has no vmap rule for channels-last memory, and kinks make differences of gradients inexact.
+    left_out = {"vmap_is_a_loop", "second_derivatives_are_right"}
+    laws = [law for law in LAWS if law.__name__ not in left_out]
+
+    def make() -> Learner:
+        return Prototypical(Conv4(1, 4, image_size=8, n_halvings=2))
+
+    check_learner(make, lambda seed: random_episode(seed, (8, 8)), laws=laws)
+
+
+def test_one_shot_and_many_ways() -> None:
+    check_learner(lambda: Matching(Vectors()), lambda seed: random_episode(seed, n_way=6, n_shot=1, n_query=7))
+
+
+def test_every_learner_of_the_table_is_held_to_the_laws() -> None:
+    assert {row.name for row in LEARNERS} == {name.split("-")[0] for name, *_ in CASES}
+
+
+# ---- planted faults --------------------------------------------------------------------------------------------------
+
+
+class _Faulty(EncodingLearner):
+    """Prototypical, to be broken by subclasses, each in one way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = Vectors()
+
+    def adapt_encoded(self, support: Support) -> Prototypes:
+        return class_means(support.x, support)  # type: ignore[arg-type]
+
+    def predict_encoded(self, state: Prototypes, query_z: Tensor) -> Tensor:
+        logits = scores(query_z, state.centre, "distance")
+        return logits.masked_fill((state.mass == 0)[:, None], -torch.inf).nan_to_num(neginf=-torch.inf)
+
+
+class Peeks(_Faulty):
+    def predict_encoded(self, state: Prototypes, query_z: Tensor) -> Tensor:
+        return super().predict_encoded(state, query_z - query_z.mean(1, keepdim=True))
+
+
+class IgnoresWeight(_Faulty):
+    def adapt_encoded(self, support: Support) -> Prototypes:
+        return super().adapt_encoded(replace(support, weight=torch.ones_like(support.weight)))
+
+
+class MasksByWeight(_Faulty):
+    """Right about 0, but 2 is not twice, and the answer has no slope in the weight."""
+
+    def adapt_encoded(self, support: Support) -> Prototypes:
+        return super().adapt_encoded(replace(support, weight=(support.weight > 0).to(support.weight)))
+
+
+class KeepsState(_Faulty):
+    def adapt_encoded(self, support: Support) -> Prototypes:
+        self.last = super().adapt_encoded(support)
+        return self.last
+
+
+class Remembers(_Faulty):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Support] = []
+
+    def adapt_encoded(self, support: Support) -> Prototypes:
+        self.seen.append(support)
+        return super().adapt_encoded(support)
+
+
+class Drifts(_Faulty):
+    def adapt_encoded(self, support: Support) -> Prototypes:
+        with torch.no_grad():
+            self.encoder.linear.bias.add_(1e-3)
+        return super().adapt_encoded(support)
+
+
+class PrefersTheFirstClass(_Faulty):
+    def predict_encoded(self, state: Prototypes, query_z: Tensor) -> Tensor:
+        logits = super().predict_encoded(state, query_z)
+        return logits - 0.1 * torch.arange(logits.shape[-1])
+
+
+class ReadsInOrder(_Faulty):
+    def adapt_encoded(self, support: Support) -> Prototypes:
+        place = torch.linspace(1, 2, support.n_rows)
+        return super().adapt_encoded(replace(support, x=support.x * place[:, None]))  # type: ignore[operator]
+
+
+class MixesTasks(_Faulty):
+    def adapt_encoded(self, support: Support) -> Prototypes:
+        state = super().adapt_encoded(support)
+        return replace(state, centre=state.centre - state.centre.mean(0))
+
+
+class HasAnIdlePart(_Faulty):
+    def __init__(self) -> None:
+        super().__init__()
+        self.idle = nn.Linear(2, 2)
+
+
+class DividesByNothing(_Faulty):
+    def adapt_encoded(self, support: Support) -> Prototypes:
+        membership = support.membership()
+        return Prototypes(membership.mT @ support.x / membership.sum(1)[..., None], membership.sum(1))  # type: ignore[operator]
+
+
+class NotSaved(_Faulty):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.rand(())
+
+    def predict_encoded(self, state: Prototypes, query_z: Tensor) -> Tensor:
+        return self.scale * super().predict_encoded(state, query_z)
+
+
+class _Once(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.square()
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor], output: Tensor) -> None:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+        return 2 * grad.detach() * ctx.saved_tensors[0].detach()
+
+
+class WrongSecondDerivative(_Faulty):
+    def predict_encoded(self, state: Prototypes, query_z: Tensor) -> Tensor:
+        return super().predict_encoded(state, _Once.apply(query_z))
+
+
+class Unvmappable(_Faulty):
+    def predict_encoded(self, state: Prototypes, query_z: Tensor) -> Tensor:
+        return super().predict_encoded(state, query_z) * (2.0 if float(query_z.sum()) > -1e9 else 1.0)
+
+
+class EncodesTheEpisode(_Faulty):
+    """Adds in `forward` what the encoded path does not know."""
+
+    def forward(self, episode: Episode) -> Tensor:
+        return super().forward(episode) * 1.001  # type: ignore[operator]
+
+
+class TakesAnything(_Faulty):
+    def _require(self, support: Support) -> None:
+        pass
+
+
+class Blurs(RowAttentionLearner):
+    """Its attention is not what it predicts by, and rests on padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = Vectors()
+
+    def score(self, state: Support, query_z: Tensor) -> Tensor:
+        return scores(query_z, state.x, "distance")  # type: ignore[arg-type]
+
+    def attend_encoded(self, state: Support, query_z: Tensor) -> Tensor:
+        return torch.softmax(self.score(state, query_z), -1)
+
+
+class ForgetsTheAbsent(_Faulty):
+    def predict_encoded(self, state: Prototypes, query_z: Tensor) -> Tensor:
+        return scores(query_z, state.centre, "distance")
+
+
+class AveragesTheLoss(_Faulty):
+    def loss(self, episode: Episode) -> Tensor:
+        return super().loss(episode).mean()
+
+
+FAULTS: list[tuple[Callable[[], Learner], set[str]]] = [
+    (ForgetsTheAbsent, {"answers_have_the_right_shape"}),
+    (AveragesTheLoss, {"answers_have_the_right_shape"}),
+    (Peeks, {"queries_do_not_see_each_other"}),
+    (IgnoresWeight, {"weight_zero_is_absence", "weight_two_is_twice", "the_weight_gradient_is_finite"}),
+    (MasksByWeight, {"weight_two_is_twice", "the_weight_gradient_is_finite"}),
+    (KeepsState, {"adapting_leaves_no_trace"}),
+    (Remembers, {"adapting_leaves_no_trace"}),
+    (Drifts, {"adapting_leaves_no_trace"}),
+    (PrefersTheFirstClass, {"relabelling_relabels"}),
+    (ReadsInOrder, {"support_order_does_not_matter"}),
+    (MixesTasks, {"a_batch_is_a_loop"}),
+    (HasAnIdlePart, {"a_gradient_reaches_every_parameter"}),
+    (DividesByNothing, {"an_empty_support_is_survived"}),
+    (NotSaved, {"saved_is_loaded"}),
+    (WrongSecondDerivative, {"second_derivatives_are_right"}),
+    (Unvmappable, {"vmap_is_a_loop"}),
+    (EncodesTheEpisode, {"forward_is_adapt_then_predict", "encoded_is_fresh"}),
+    (TakesAnything, {"the_wrong_targets_are_refused"}),
+    (Blurs, {"attention_is_a_distribution"}),
+]
+
+
+@pytest.mark.parametrize(("make", "names"), FAULTS, ids=[make.__name__ for make, _ in FAULTS])  # type: ignore[attr-defined]
+def test_a_planted_fault_is_caught_by_name(make: Callable[[], Learner], names: set[str]) -> None:
+    with pytest.raises(LawError) as caught:
+        check_learner(make, random_episode)
+    named = set(re.findall(r"^  (\w+):", str(caught.value), re.MULTILINE))
+    assert names <= named, str(caught.value)
+
+
+def test_the_learner_that_faults_are_planted_in_keeps_all_other_laws() -> None:
+    exempt = {"an_empty_support_is_survived"}
+    check_learner(_Faulty, random_episode, laws=[law for law in LAWS if law.__name__ not in exempt])
+
+
+def test_every_law_has_a_planted_fault() -> None:
+    caught = set().union(*(names for _, names in FAULTS))
+    assert {law.__name__ for law in LAWS} == caught
