@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,10 +28,13 @@ Items = Tensor | dict[str, Tensor]
 
 AnyItems = TypeVar("AnyItems", Tensor, dict[str, Tensor])
 
+# Not typing.Self, which cannot be executed where jaxtyping checks method by method.
+AnyValue = TypeVar("AnyValue", bound="_Value")
+
 
 def map_items(function: Callable[[Tensor], Tensor], x: AnyItems) -> AnyItems:
     """Apply `function` to the tensor, or to every tensor of the dict."""
-    return {key: function(value) for key, value in x.items()} if isinstance(x, dict) else function(x)
+    return {key: function(value) for key, value in x.items()} if isinstance(x, dict) else function(x)  # type: ignore[return-value]
 
 
 def first_tensor(x: Items) -> Tensor:
@@ -58,25 +61,25 @@ def unflatten_tasks(z: Tensor, n_tasks: int) -> Tensor:
 class _Value:
     """Frozen dataclasses of tensors share these: move, cast and slice every tensor at once."""
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
+    def _map(self: AnyValue, function: Callable[[Tensor], Tensor]) -> AnyValue:
         changed: dict[str, Any] = {}
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             if isinstance(value, _Value):
                 changed[field.name] = value._map(function)
             elif isinstance(value, Tensor | dict):
-                changed[field.name] = map_items(function, value)
+                changed[field.name] = map_items(function, value)  # type: ignore[type-var]
         return replace(self, **changed)  # type: ignore[type-var]
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+    def to(self: AnyValue, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> AnyValue:
         """Move to a device; a dtype is applied to floating-point tensors only, so labels stay labels."""
         return self._map(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None))
 
-    def detach(self) -> Self:
+    def detach(self: AnyValue) -> AnyValue:
         """The same values, cut from the graph."""
         return self._map(lambda t: t.detach())
 
-    def tasks(self, index: slice | Tensor) -> Self:
+    def tasks(self: AnyValue, index: slice | Tensor) -> AnyValue:
         """The same value for some of the tasks: `episode.tasks(slice(0, 1))` is its first task."""
         return self._map(lambda t: t[index])
 
@@ -132,7 +135,7 @@ class Support(_Value):
         """(B, S, C): the weight of each row, in the column of its class."""
         return self.one_hot() * self.weight[..., None]
 
-    def check(self) -> Self:
+    def check(self) -> Support:
         """Look at the values; returns itself so that it can be chained.
 
         Raises:
@@ -185,7 +188,7 @@ class Episode(_Value):
         """B."""
         return self.support.n_tasks
 
-    def check(self) -> Self:
+    def check(self) -> Episode:
         """Look at the values of support and query and say all that is wrong at once.
 
         Raises:
