@@ -86,15 +86,17 @@ def check_learner(
     Raises:
         LawError: names every broken law, and says how it is broken.
     """
-    broken = []
+    broken: dict[str, list[str]] = {}
     with _float64():
         name = type(make_learner()).__name__
         for law in LAWS if laws is None else laws:
             # A case of its own: what one law did to a learner that keeps state is not to be blamed on the next.
             case = Case(make_learner, make_episode, tolerance)
-            broken += [f"{law.__name__}: {sentence}" for sentence in _sentences(law, case)]
+            if sentences := _sentences(law, case):
+                broken[law.__name__] = sentences
     if broken:
-        raise LawError("\n  ".join([f"{name} breaks {len(broken)} law(s) it claims to keep:", *broken]))
+        listed = [f"\n  {law}: {sentence}" for law, sentences in broken.items() for sentence in sentences]
+        raise LawError(f"{name} breaks {len(broken)} law(s) it claims to keep:{''.join(listed)}")
 
 
 def random_episode(

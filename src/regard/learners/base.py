@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
@@ -150,7 +151,7 @@ class EncodingLearner(Learner):
 
     def _encode_tasks(self, x: Items) -> Tensor:
         n_tasks = first_tensor(x).shape[0]
-        return unflatten_tasks(self.encode(flatten_tasks(x)), n_tasks)
+        return unflatten_tasks(self.encode(flatten_tasks(x)), n_tasks)  # type: ignore[type-var]
 
 
 class EncodingAttendingLearner(EncodingLearner, AttendingLearner):
@@ -186,7 +187,7 @@ def query_loss(output: Output, episode: Episode) -> Tensor:
     return task_mean(loss, weight)
 
 
-def task_mean(value: Tensor, weight: Tensor) -> Tensor:
+def task_mean(value: Float[Tensor, "B ..."], weight: Float[Tensor, "B ..."]) -> Float[Tensor, " B"]:
     """(B,) weighted mean of each task; 0 where a task has no weight.
 
     Args:
@@ -199,7 +200,7 @@ def task_mean(value: Tensor, weight: Tensor) -> Tensor:
     return (torch.where(weight > 0, value, 0.0) * weight).flatten(1).sum(1) / torch.where(total > 0, total, 1.0)
 
 
-def hide_absent(logits: Tensor, support_mass: Tensor) -> Tensor:
+def hide_absent(logits: Float[Tensor, "B Q C"], support_mass: Float[Tensor, "B C"]) -> Float[Tensor, "B Q C"]:
     """Minus infinity for classes without support weight in their task; evenly 0 where a task has none at all.
 
     Args:

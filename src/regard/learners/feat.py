@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.episode import Episode, Support
@@ -53,10 +54,10 @@ class FEAT(EncodingLearner):
         # A class is in the task or not: how many examples it has does not make the others look at it more.
         return Prototypes(self._adapted(means.centre, (means.mass > 0).to(means.centre.dtype)), means.mass)
 
-    def predict_encoded(self, state: Prototypes, query_z: Tensor) -> Tensor:
+    def predict_encoded(self, state: Prototypes, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"]:
         return hide_absent(scores(query_z, state.centre, "distance") / self.temperature, state.mass)
 
-    def loss(self, episode: Episode) -> Tensor:
+    def loss(self, episode: Episode) -> Float[Tensor, " B"]:
         """(B,) negative log-likelihood of the queries, plus the auxiliary loss."""
         support, query_z = self.encode_episode(episode)
         loss = query_loss(self.predict_encoded(self.adapt_encoded(support), query_z), episode)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 from torch.nn import functional as F
@@ -78,7 +79,9 @@ class LinearProbe(EncodingLearner):
             problem = _Logistic(F.pad(x, (0, 1), value=1.0), support.membership(), self.penalty)
             return LinearModel(self._solve(problem), problem.mass, x.new_zeros(x.shape[0], 0))
 
-    def predict_encoded(self, state: LinearModel, query_z: Tensor) -> Tensor | Distribution:
+    def predict_encoded(
+        self, state: LinearModel, query_z: Float[Tensor, "B Q D"]
+    ) -> Float[Tensor, "B Q C"] | Distribution:
         z = F.pad(query_z.to(state.matrix.dtype), (0, 1), value=1.0)
         if state.deviation.shape[-1] == 0:
             return hide_absent(z @ state.matrix, state.mass)

@@ -21,6 +21,7 @@ import math
 from typing import final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.episode import Support
@@ -107,7 +108,7 @@ class Matching(RowAttentionLearner):
         z = self.context.support(support.x, support.weight)  # type: ignore[arg-type]
         return Support(z, support.y, support.weight, support.n_classes)
 
-    def score(self, state: Support, query_z: Tensor) -> Tensor:
+    def score(self, state: Support, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q S"]:
         query = query_z if self.context is None else self.context.query(query_z, state)
         return self.log_scale.exp() * scores(query, state.x, "cosine")  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import final
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.episode import Support
@@ -53,5 +54,5 @@ class NearestNeighbour(RowAttentionLearner):
         require_vectors(self.encoder, "NearestNeighbour")
         self.n_neighbours, self.compare, self.how, self.noise = n_neighbours, compare, how, noise
 
-    def score(self, state: Support, query_z: Tensor) -> Tensor:
+    def score(self, state: Support, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q S"]:
         return scores(query_z, state.x, self.compare)  # type: ignore[arg-type]

@@ -54,7 +54,8 @@ class Prototypical(EncodingLearner):
 
     def __init__(self, encoder: nn.Module, *, compare: Compare = "distance", scale: float = 1.0) -> None:
         super().__init__()
-        self.encoder, self.compare, self.scale = encoder, compare, scale
+        self.encoder, self.scale = encoder, scale
+        self.compare: Compare = compare
 
     def adapt_encoded(self, support: Support) -> Prototypes:
         return class_means(support.x, support)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.episode import Episode, Support, _Value
@@ -82,10 +83,10 @@ class Relation(EncodingLearner):
         mean = membership.mT @ z.flatten(2) / torch.where(mass > 0, mass, 1.0)[..., None]
         return ClassMaps(mean.unflatten(2, z.shape[2:]), mass)
 
-    def predict_encoded(self, state: ClassMaps, query_z: Tensor) -> Tensor:
+    def predict_encoded(self, state: ClassMaps, query_z: Float[Tensor, "B Q *D"]) -> Float[Tensor, "B Q C"]:
         return hide_absent(self.head(_as_map(state.maps), _as_map(query_z)), state.mass)
 
-    def loss(self, episode: Episode) -> Tensor:
+    def loss(self, episode: Episode) -> Float[Tensor, " B"]:
         """(B,) squared error of the relation scores, summed over the classes of the task."""
         support, query_z = self.encode_episode(episode)
         state = self.adapt_encoded(support)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
@@ -36,13 +37,15 @@ class RowAttentionLearner(EncodingAttendingLearner):
     noise: float = 0.1
 
     @abstractmethod
-    def score(self, state: Support, query_z: Tensor) -> Tensor:
-        """(B, Q, D) to (B, Q, S), larger is nearer; the weight of rows is no concern of it."""
+    def score(self, state: Support, query_z: Float[Tensor, "B Q *D"]) -> Float[Tensor, "B Q S"]:
+        """Larger is nearer; the weight of rows is no concern of it."""
 
     def adapt_encoded(self, support: Support) -> Support:
         return support
 
-    def predict_encoded(self, state: Support, query_z: Tensor) -> Tensor | Distribution:
+    def predict_encoded(
+        self, state: Support, query_z: Float[Tensor, "B Q *D"]
+    ) -> Float[Tensor, "B Q C"] | Distribution:
         if state.is_regression:
             return weighted_normal(self.attend_encoded(state, query_z), state.y, self.noise)
         if self.how == "soft":
@@ -52,7 +55,7 @@ class RowAttentionLearner(EncodingAttendingLearner):
         logits = votes.clamp_min(torch.finfo(votes.dtype).tiny).log()
         return hide_absent(logits, state.membership().sum(1))
 
-    def attend_encoded(self, state: Support, query_z: Tensor) -> Tensor:
+    def attend_encoded(self, state: Support, query_z: Float[Tensor, "B Q *D"]) -> Float[Tensor, "B Q S"]:
         score = self._wide_score(state, query_z)
         return attention_weights(score, state.weight[:, None], self.how, k=self.n_neighbours)
 
@@ -62,8 +65,8 @@ class RowAttentionLearner(EncodingAttendingLearner):
         return score.to(torch.promote_types(score.dtype, state.weight.dtype))
 
 
-def class_logits(score: Tensor, support: Support) -> Tensor:
-    """(B, Q, S) scores to (B, Q, C): log of the summed weight * exp(score) of each class.
+def class_logits(score: Float[Tensor, "B Q S"], support: Support) -> Float[Tensor, "B Q C"]:
+    """Scores to the log of the summed weight * exp(score) of each class.
 
     Each class is scaled by its own best row, so classes far apart lose nothing; and weights come in as factors, so the
     gradient with respect to a weight of 0 is finite.
@@ -77,8 +80,8 @@ def class_logits(score: Tensor, support: Support) -> Tensor:
     return hide_absent(logits, weight.sum((1, 3)))
 
 
-def weighted_normal(p: Tensor, target: Tensor, noise: float) -> Normal:
-    """(B, Q, S) attention and (B, S, T) targets to a normal distribution over (B, Q, T)."""
+def weighted_normal(p: Float[Tensor, "B Q S"], target: Float[Tensor, "B S T"], noise: float) -> Normal:
+    """Attention and targets to a normal distribution over (B, Q, T)."""
     target = target.to(p.dtype)
     mean = p @ target
     # The direct difference: E[y^2] - E[y]^2 would lose all digits where targets are large.
@@ -87,8 +90,8 @@ def weighted_normal(p: Tensor, target: Tensor, noise: float) -> Normal:
     return Normal(mean, (spread + noise**2).sqrt(), validate_args=False)
 
 
-def alike(episode: Episode) -> Tensor:
-    """(B, Q, S) in 0..1: how alike query and support row are said to be.
+def alike(episode: Episode) -> Float[Tensor, "B Q S"]:
+    """How alike, from 0 to 1, query and support row are said to be.
 
     Classes are alike or not. Targets are alike by degrees, exp(-|y_q - y_s|^2 / v), v the variance of the support's
     targets: 1 where equal, exp(-2) for the squared distance that two rows have on average.

@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import final
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -47,12 +48,12 @@ class Siamese(RowAttentionLearner):
         # Far apart means different from the first step on; the paper's random signs would have to unlearn the reverse.
         nn.init.constant_(self.verdict.weight, -(n_features**-0.5))
 
-    def score(self, state: Support, query_z: Tensor) -> Tensor:
+    def score(self, state: Support, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q S"]:
         """(B, Q, S) logits of "same"."""
         key: Tensor = state.x  # type: ignore[assignment]
         return self.verdict((query_z[:, :, None] - key[:, None]).abs()).squeeze(-1)
 
-    def loss(self, episode: Episode) -> Tensor:
+    def loss(self, episode: Episode) -> Float[Tensor, " B"]:
         """(B,) balanced binary cross-entropy over the pairs of query and support row."""
         support, query_z = self.encode_episode(episode)
         logit = self._wide_score(support, query_z)

@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import Literal, final, get_args
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.episode import Episode, Support
@@ -62,10 +63,10 @@ class Triplet(RowAttentionLearner):
         self.encoder, self.margin, self.mining = encoder, margin, mining
         self.temperature, self.noise = temperature, noise
 
-    def score(self, state: Support, query_z: Tensor) -> Tensor:
+    def score(self, state: Support, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q S"]:
         return -self._distance(state, query_z) / self.temperature
 
-    def loss(self, episode: Episode) -> Tensor:
+    def loss(self, episode: Episode) -> Float[Tensor, " B"]:
         """(B,) mean hinge over the triplets of each task; holds (B, Q, S, S) numbers."""
         support, query_z = self.encode_episode(episode)
         far, similar = self._distance(support, query_z), alike(episode)

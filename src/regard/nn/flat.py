@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from regard.episode import Items
@@ -15,7 +16,7 @@ class Flat(Encoder):
 
     parts = False
 
-    def forward(self, x: Items) -> Tensor:
+    def forward(self, x: Items) -> Float[Tensor, "N D"]:
         """Flatten.
 
         Raises:
