@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from regard.errors import ConfigError, EpisodeError
 from regard.evaluation.encoded import encode_items
 from regard.evaluation.intervals import mean_interval
-from regard.evaluation.metrics import METRICS, Calibration, Confusion, calibration_sums, ece_by_episode, episode_metrics
+from regard.evaluation.metrics import METRICS, Calibration, Confusion, ece_by_episode, episode_metrics
 from regard.evaluation.result import Count, Result
 from regard.learners.base import EncodingLearner, Learner, Output
 from regard.sampling.dataset import Dataset
@@ -181,8 +181,9 @@ class _Tally:
 
     def add(self, part: slice, logits: Tensor) -> None:
         y, weight = self._rows.query_y[part], (self._rows.query[part] >= 0).double()
-        self._metrics.append(episode_metrics(logits, y, weight))
-        self._bins.append(calibration_sums(logits, y, weight))
+        metrics, bins = episode_metrics(logits, y, weight)
+        self._metrics.append(metrics)
+        self._bins.append(bins)
         self._predicted.append(logits.argmax(-1))
 
     def summary(self) -> dict[str, Any]:

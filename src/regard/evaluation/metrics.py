@@ -68,7 +68,7 @@ class Calibration:
 
     @classmethod
     def of(cls, bins: NDArray[np.float64]) -> Self:
-        """From sums (E, 15, 3) of weight, confidence and right answers, as `calibration_sums` gives them."""
+        """From sums (E, 15, 3) of weight, confidence and right answers, as `episode_metrics` gives them."""
         count, confidence, right = bins.sum(0).T
         filled = np.where(count > 0, count, 1.0)
         return cls(count, confidence / filled, right / filled)
@@ -107,8 +107,8 @@ class Confusion:
         return matrix
 
 
-def episode_metrics(logits: Tensor, y: Tensor, weight: Tensor) -> dict[str, Tensor]:
-    """All metrics but "ece" of B episodes.
+def episode_metrics(logits: Tensor, y: Tensor, weight: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """All metrics but "ece" of B episodes, and what the ECE of all episodes is made from.
 
     Args:
         logits: (B, Q, C), minus infinity for absent classes.
@@ -116,16 +116,19 @@ def episode_metrics(logits: Tensor, y: Tensor, weight: Tensor) -> dict[str, Tens
         weight: (B, Q); every episode has some weight.
 
     Returns:
-        name to (B,) float64.
+        name to (B,) float64, and sums (B, 15, 3) by bin of confidence: weight, weight times confidence, and weight of
+        right answers.
     """
-    log_p = torch.log_softmax(logits.double(), -1)
-    weight = weight.double()
-    share = weight / weight.sum(1, keepdim=True)
-    scores = _by_class(confusion(log_p.argmax(-1), y, weight, logits.shape[-1]))
-    right = log_p.gather(-1, y[..., None])[..., 0].clamp_min(_SMALLEST_LOG)
+    log_p, weight = torch.log_softmax(logits.double(), -1), weight.double()
+    p, share = log_p.exp(), weight / weight.sum(1, keepdim=True)
+    confidence, predicted = p.max(-1)
+    scores = _by_class(confusion(predicted, y, weight, logits.shape[-1]))
+    log_right = log_p.gather(-1, y[..., None])[..., 0]
     # sum_c (p_c - [y = c])^2 without the (B, Q, C) one-hot.
-    brier = log_p.exp().square().sum(-1) - 2 * log_p.gather(-1, y[..., None])[..., 0].exp() + 1
-    return {**scores, "nll": -(share * right).sum(1), "brier": (share * brier).sum(1)}
+    brier = p.square().sum(-1) - 2 * log_right.exp() + 1
+    nll = -log_right.clamp_min(_SMALLEST_LOG)
+    scores = {**scores, "nll": (share * nll).sum(1), "brier": (share * brier).sum(1)}
+    return scores, _bin(confidence, predicted == y, weight)
 
 
 def confusion(predicted: Tensor, y: Tensor, weight: Tensor, n_classes: int) -> Tensor:
@@ -150,13 +153,10 @@ def _by_class(counts: Tensor) -> dict[str, Tensor]:
     }
 
 
-def calibration_sums(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """(B, 15, 3) float64: by bin, the summed weight, weight times confidence, and weight of right answers."""
-    confidence, predicted = torch.softmax(logits.double(), -1).max(-1)
-    weight = weight.double()
+def _bin(confidence: Tensor, right: Tensor, weight: Tensor) -> Tensor:
     bin_BQ = (confidence * N_BINS).ceil().long().clamp(1, N_BINS) - 1
-    parts = torch.stack([weight, weight * confidence, weight * (predicted == y)], -1)
-    return parts.new_zeros(len(y), N_BINS, 3).scatter_add_(1, bin_BQ[..., None].expand_as(parts), parts)
+    parts = torch.stack([weight, weight * confidence, weight * right], -1)
+    return parts.new_zeros(len(weight), N_BINS, 3).scatter_add_(1, bin_BQ[..., None].expand_as(parts), parts)
 
 
 def ece_by_episode(bins: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,193 @@
+"""How far to believe an explanation: take away what it says mattered, and see whether the answer moves.
+
+    drop(row) = p(c) - p(c | that row has weight 0)              c: the class predicted with all rows
+
+For each query the top row by attention (or by influence) is deleted, and, for comparison, a random other row: of the
+same class where there is one, else of any. An explanation that points at what the learner uses has the larger drop; the
+paired difference over episodes, with its interval, says whether it does. The deletion curve goes on: p(c) after the
+first k rows in the order of the explanation, and after k rows in random order.
+
+With one example a class, deleting the top row deletes its class, and p(c) falls to 0 whatever else is true: ask with
+two shots or more.
+
+Deletion curves: Samek et al. 2017 (arXiv:1509.06321); that attention need not be explanation: Jain and Wallace 2019
+(arXiv:1902.10186). Differs from both: rows of a support set are deleted, exactly, by weight 0, so no blank or blurred
+input has to stand for absence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regard.episode import Episode
+from regard.errors import ConfigError, EpisodeError, did_you_mean
+from regard.evaluation.evaluate import evaluating
+from regard.evaluation.intervals import Interval, mean_interval, paired_interval
+from regard.explain.asking import Asking
+from regard.explain.influence import influence
+from regard.learners.base import AttendingLearner, Learner, task_mean
+from regard.sampling.random import uniform
+
+By = Literal["attention", "influence"]
+
+_OTHER, _ORDER = range(2)
+
+
+@dataclass(frozen=True, eq=False)
+class Faithfulness:
+    """What deleting rows did to the probability of the predicted class.
+
+    Args:
+        by: what the rows were ranked by.
+        top: drop when the top row goes.
+        random: drop when a random other row goes.
+        difference: top - random, paired; above zero, the explanation is better than chance.
+        top_curve, random_curve: (K + 1,) mean probability after 0 .. K deletions in either order.
+        per_episode: "top" and "random" to (E,) values.
+    """
+
+    by: By
+    top: Interval
+    random: Interval
+    difference: Interval
+    top_curve: NDArray[np.float64]
+    random_curve: NDArray[np.float64]
+    per_episode: dict[str, NDArray[np.float64]]
+
+
+def faithfulness(
+    learner: Learner,
+    episodes: Iterable[Episode],
+    *,
+    by: By = "attention",
+    n_deleted: int = 5,
+    seed: int = 0,
+) -> Faithfulness:
+    """Delete and see.
+
+    Args:
+        learner: asked in eval mode and left as it came.
+        episodes: classification episodes, in batches of any size; two tasks or more in all. Fewer shots than rows to
+            delete are fine: classes then die out.
+        by: "attention" for an AttendingLearner, "influence" for any.
+        n_deleted: K, the length of the deletion curve.
+        seed: of the random rows; the same seed, the same answer, however the episodes are batched.
+
+    Raises:
+        ConfigError: `by` is unknown, the learner does not attend, or it is transductive.
+        EpisodeError: regression episodes, or a task with fewer than two real rows.
+    """
+    _check(learner, by, n_deleted)
+    parts: list[dict[str, Tensor]] = []
+    done = 0
+    with evaluating(learner):
+        for episode in episodes:
+            number = np.arange(done, done + episode.n_tasks)
+            parts.append(_delete(learner, episode, by, n_deleted, seed, number))
+            done += episode.n_tasks
+    values = (
+        {name: torch.cat([p[name] for p in parts]).double().numpy(force=True) for name in parts[0]} if parts else {}
+    )
+    top, random = values.get("top", np.zeros(0)), values.get("random", np.zeros(0))
+    return Faithfulness(
+        by=by,
+        top=mean_interval(top),
+        random=mean_interval(random),
+        difference=paired_interval(top, random),
+        top_curve=values["top_curve"].mean(0),
+        random_curve=values["random_curve"].mean(0),
+        per_episode={"top": top, "random": random},
+    )
+
+
+def _delete(
+    learner: Learner, episode: Episode, by: By, n_deleted: int, seed: int, number: NDArray[np.int64]
+) -> dict[str, Tensor]:
+    """(B,) drops and (B, K + 1) curves of one batch of episodes."""
+    _check_episode(episode)
+    n_query, n_rows = episode.query_y.shape[1], episode.support.n_rows
+    noise = [
+        torch.from_numpy(uniform(seed, stream, number, n_query * n_rows)).unflatten(1, (n_query, n_rows))
+        for stream in (_OTHER, _ORDER)
+    ]
+    other, order = (part.to(episode.query_y.device) for part in noise)
+    told = influence(learner, episode)
+    score = told.contribution if by == "influence" or told.attention is None else told.attention
+    asking = Asking.of(learner, episode)
+    with torch.no_grad():
+        probability = _Probability(asking, told.predicted, told.probability, episode)
+        real = (asking.weights(n_query) > 0).expand(score.shape)
+        top = score.masked_fill(~real, -torch.inf).argmax(-1, keepdim=True)
+        return {
+            "top": probability.drop(top),
+            "random": probability.drop(_random_other(other, top, real, episode)),
+            "top_curve": probability.curve(score, real, n_deleted),
+            "random_curve": probability.curve(order, real, n_deleted),
+        }
+
+
+def _random_other(noise: Tensor, top: Tensor, real: Tensor, episode: Episode) -> Tensor:
+    """(B, Q, 1) a real row that is not the top one, of its class where there is one."""
+    y = episode.support.y[:, None].expand_as(noise)
+    same = y == y.gather(-1, top)
+    allowed = real.scatter(-1, top, False)
+    # Noise lies in (0, 1), so a row of the same class always beats the others.
+    return (noise + same).masked_fill(~allowed, -torch.inf).argmax(-1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class _Probability:
+    """p(c) of each query under changed weights; `before` is (B, Q) with all rows."""
+
+    asking: Asking
+    predicted: Tensor
+    before: Tensor
+    episode: Episode
+
+    def without(self, deleted: Tensor) -> Tensor:
+        """(B, Q): with the rows (B, Q, S) deleted."""
+        weight = self.asking.weights(deleted.shape[1]).masked_fill(deleted, 0.0)
+        return self.asking.answer(weight).exp().gather(-1, self.predicted[..., None])[..., 0]
+
+    def mean(self, value: Tensor) -> Tensor:
+        """(B, Q) to (B,), padding left out."""
+        return task_mean(value, self.episode.query_weight)
+
+    def drop(self, row: Tensor) -> Tensor:
+        """(B,): what deleting row (B, Q, 1) takes away."""
+        deleted = torch.zeros((*row.shape[:2], self.episode.support.n_rows), dtype=torch.bool, device=row.device)
+        return self.mean(self.before - self.without(deleted.scatter(-1, row, True)))
+
+    def curve(self, score: Tensor, real: Tensor, n_deleted: int) -> Tensor:
+        """(B, K + 1): after 0 .. K deletions, highest score first. The last row of a task always stays."""
+        order = torch.argsort(score.masked_fill(~real, -torch.inf), dim=-1, descending=True, stable=True)
+        rank = order.argsort(dim=-1)
+        last = real.sum(-1, keepdim=True) - 1
+        steps = [self.without(rank < last.clamp_max(k)) for k in range(1, n_deleted + 1)]
+        return torch.stack([self.mean(p) for p in (self.before, *steps)], -1)
+
+
+def _check(learner: Learner, by: By, n_deleted: int) -> None:
+    if by not in get_args(By):
+        raise ConfigError(f"by is {by!r}: {did_you_mean(str(by), get_args(By))}")
+    if by == "attention" and not isinstance(learner, AttendingLearner):
+        raise ConfigError(f"{type(learner).__name__} does not attend: ask by='influence', which every learner has.")
+    if n_deleted < 1:
+        raise ConfigError(f"n_deleted is {n_deleted}: expected at least 1 row to delete.")
+
+
+def _check_episode(episode: Episode) -> None:
+    if episode.support.is_regression:
+        raise EpisodeError("faithfulness follows the probability of a class: expected classification episodes.")
+    rows = (episode.support.weight > 0).sum(1)
+    if int(rows.min()) < 2:
+        raise EpisodeError(
+            f"a task has {int(rows.min())} support row(s): expected 2 or more, one to delete and one to compare."
+        )

@@ -1,0 +1,86 @@
+"""Which support examples mattered: how the answer moves when a row is trusted a little more or less.
+
+    influence_qs = d log p(c_q | query q) / d weight_s          c_q: the class predicted for q
+
+For every learner there is, attending or not, since weights are part of the episode. Positive rows speak for the answer,
+negative ones against it. `contribution` is weight times influence: to first order, what deleting the row would take
+away, and 0 for padding. For a row of weight 0 the influence says what adding it would do, where the learner computes with
+such rows at all (hard choices and CrossTransformer leave them out, and say 0). In regression the answer is the predicted
+mean, summed over targets.
+
+This is the infinitesimal jackknife (Jaeckel 1972; Koh and Liang 2017, arXiv:1703.04730), with adaptation
+differentiated through instead of a Hessian inverted.
+
+How far to believe it is another question: see `faithfulness`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from regard.episode import Episode
+from regard.evaluation.evaluate import evaluating
+from regard.explain.asking import Asking
+from regard.learners.base import AttendingLearner, Learner
+
+
+@dataclass(frozen=True)
+class Influence:
+    """What mattered to each answer.
+
+    Args:
+        influence: (B, Q, S), as in the module's formula.
+        contribution: (B, Q, S), weight times influence.
+        attention: (B, Q, S), a distribution over the rows, for a learner that attends; else None.
+        predicted: (B, Q) class that each row of `influence` speaks of; zeros in regression.
+        probability: (B, Q) of that class; in regression the predicted mean, summed over targets.
+    """
+
+    influence: Tensor
+    contribution: Tensor
+    attention: Tensor | None
+    predicted: Tensor
+    probability: Tensor
+
+
+def influence(learner: Learner, episode: Episode) -> Influence:
+    """Explain every query of the episode.
+
+    Args:
+        learner: asked in eval mode and left as it came; its parameters' gradients are not touched.
+        episode: B tasks of Q queries and S support rows.
+
+    Raises:
+        ConfigError: the learner is transductive.
+    """
+    with evaluating(learner):
+        asking = Asking.of(learner, episode)
+        weight = asking.weights(episode.query_y.shape[1]).clone().requires_grad_()
+        with torch.enable_grad():
+            value, predicted = _answer(asking.answer(weight), episode.support.is_regression)
+            gradient = torch.autograd.grad(value.sum(), weight)[0]
+        return Influence(
+            influence=gradient,
+            contribution=gradient * weight.detach(),
+            attention=_attention(learner, episode),
+            predicted=predicted,
+            probability=(value if episode.support.is_regression else value.exp()).detach(),
+        )
+
+
+def _answer(output: Tensor, regression: bool) -> tuple[Tensor, Tensor]:
+    """(B, Q) what is differentiated, and the class that it speaks of."""
+    if regression:
+        return output.sum(-1), torch.zeros(output.shape[:2], dtype=torch.int64, device=output.device)
+    value, predicted = output.max(-1)
+    return value, predicted
+
+
+def _attention(learner: Learner, episode: Episode) -> Tensor | None:
+    if not isinstance(learner, AttendingLearner):
+        return None
+    with torch.no_grad():
+        return learner.attend(learner.adapt(episode.support), episode.query_x)

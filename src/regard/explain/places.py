@@ -1,0 +1,124 @@
+"""Where on the pictures the learner looked, as heat maps of the pictures' size. Arrays only; drawing is others' work.
+
+    on a support picture   the attention that its places received, averaged over the places of the query; over the
+                           pictures of one class it sums to 1 (before enlarging)
+    on the query           how much each place argued for the predicted class: its own logit margin over the runner-up,
+                           with the learner asked about that place alone
+
+The first is the learner's own attention. The second is exact where a learner's logits are the mean over query places,
+as in CrossTransformer: the votes then average to the logits. Maps are enlarged bilinearly, so their detail is that of
+the encoder's places (7 x 7 for a Conv4 that halves twice), and a place has seen its neighbours too: an edge of a map is
+not an edge of what mattered.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from regard.episode import Episode, first_tensor
+from regard.errors import ConfigError, EpisodeError
+from regard.evaluation.evaluate import evaluating
+from regard.learners.base import PartAttendingLearner
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Heat maps.
+
+    Args:
+        support: (B, Q, S, H, W), at least 0; for a padding row 0.
+        query: (B, Q, H, W), positive where a place argues for the predicted class.
+        predicted: (B, Q) class.
+        probability: (B, Q) of it.
+    """
+
+    support: NDArray[np.float32]
+    query: NDArray[np.float32]
+    predicted: NDArray[np.int64]
+    probability: NDArray[np.float32]
+
+
+def places(learner: PartAttendingLearner, episode: Episode, *, grid: tuple[int, int] | None = None) -> Places:
+    """Where each query looked.
+
+    Args:
+        learner: asked in eval mode and left as it came.
+        episode: of images (B, rows, H, W) or (B, rows, H, W, channels). Give few queries: the maps are as large as
+            B * Q * S pictures.
+        grid: rows and columns of the encoder's places; square where left out.
+
+    Raises:
+        ConfigError: the learner does not attend to parts, or its parts do not fill the grid.
+        EpisodeError: items that are not images.
+    """
+    if not isinstance(learner, PartAttendingLearner):
+        raise ConfigError(
+            f"{type(learner).__name__} does not attend to parts: expected a PartAttendingLearner, such as "
+            "CrossTransformer; for others `influence` says which rows mattered."
+        )
+    size = _image_size(episode)
+    with evaluating(learner), torch.no_grad():
+        support, query_z = learner.encode_episode(episode)
+        state = learner.adapt_encoded(support)
+        logits: Tensor = learner.predict_encoded(state, query_z)  # type: ignore[assignment]
+        probability, predicted = torch.softmax(logits, -1).max(-1)
+        looked = learner.attend_parts(state, episode.query_x).mean(2)
+        argued = _margin(votes(learner, state, query_z), predicted)
+    shape = _grid(query_z.shape[2], grid)
+    return Places(
+        _enlarge(looked, shape, size), _enlarge(argued, shape, size), predicted.numpy(force=True), _array(probability)
+    )
+
+
+def votes(learner: PartAttendingLearner, state: object, query_z: Tensor) -> Tensor:
+    """(B, Q, P, C) logits of each query place alone; query_z: (B, Q, P, D)."""
+    n_query = query_z.shape[1]
+    alone = query_z.flatten(1, 2)[:, :, None]
+    return learner.predict_encoded(state, alone).unflatten(1, (n_query, -1))  # type: ignore[union-attr]
+
+
+def _margin(votes_BQPC: Tensor, predicted: Tensor) -> Tensor:
+    """(B, Q, P) of the predicted class over the class that is second for the query as a whole."""
+    whole = votes_BQPC.mean(2)
+    others = whole.scatter(-1, predicted[..., None], -torch.inf)
+    second = others.argmax(-1)
+    mine, its = (
+        votes_BQPC.gather(-1, c[:, :, None, None].expand(*votes_BQPC.shape[:3], 1)) for c in (predicted, second)
+    )
+    # With one class there is no second: its logit is minus infinity, and nothing to argue about.
+    return torch.where(torch.isfinite(its), mine - its, 0.0)[..., 0]
+
+
+def _image_size(episode: Episode) -> tuple[int, int]:
+    x = first_tensor(episode.query_x)
+    if isinstance(episode.query_x, dict) or x.ndim not in (4, 5):
+        raise EpisodeError(
+            f"query items have shape {tuple(x.shape[2:])}: expected images (height, width), or with channels last."
+        )
+    return x.shape[2], x.shape[3]
+
+
+def _grid(n_parts: int, grid: tuple[int, int] | None) -> tuple[int, int]:
+    side = math.isqrt(n_parts)
+    rows, columns = grid or (side, side)
+    if rows * columns != n_parts:
+        raise ConfigError(f"the encoder gives {n_parts} parts, not {rows} x {columns}: give grid=(rows, columns).")
+    return rows, columns
+
+
+def _enlarge(heat: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> NDArray[np.float32]:
+    """(..., P) to (..., H, W)."""
+    lead = heat.shape[:-1]
+    small = heat.float().reshape(-1, 1, *grid)
+    return _array(F.interpolate(small, size, mode="bilinear", align_corners=False).reshape(*lead, *size))
+
+
+def _array(x: Tensor) -> NDArray[np.float32]:
+    return x.float().numpy(force=True)
