@@ -1,0 +1,57 @@
+"""How to train: every setting, with its default written here and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Precision = Literal["32-true", "bf16-mixed", "auto"]
+
+
+class TrainConfig(BaseModel):
+    """Settings of `train`. Unknown keys and impossible values are refused, by pydantic."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(
+        default=2000, ge=1, description="updates of the weights; fitted instead where max_minutes is set"
+    )
+    max_minutes: float | None = Field(
+        default=None,
+        gt=0,
+        description="fit the number of steps to this much time, after timing the first ones; kept in the checkpoint, "
+        "so that a resumed run does the same steps",
+    )
+    tasks_per_step: int = Field(default=1, ge=1, description="episodes a step, over all processes together")
+    optimizer: Literal["adamw", "adam", "sgd"] = Field(default="adamw", description="sgd has momentum 0.9")
+    learning_rate: float = Field(default=1e-3, gt=0, description="highest learning rate, after the warm-up")
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="of matrices and kernels; norms, biases and scales are left alone"
+    )
+    schedule: Literal["cosine", "constant"] = Field(default="cosine", description="cosine falls to 0 at the last step")
+    warmup_steps: int = Field(default=50, ge=0, description="steps over which the learning rate rises from 0")
+    grad_clip: float | None = Field(default=None, gt=0, description="largest norm of the gradient; none: not clipped")
+    precision: Precision = Field(
+        default="32-true",
+        description='"bf16-mixed" computes in bfloat16 and keeps weights in float32; "auto" does where that is fast',
+    )
+    validate_every: int = Field(default=200, ge=1, description="steps from one validation to the next")
+    validation_episodes: int = Field(default=200, ge=2, description="episodes a validation asks; always the same ones")
+    patience: int = Field(
+        default=0, ge=0, description="stop after this many validations without a new best; 0 never stops early"
+    )
+    log_every: int = Field(default=20, ge=1, description="steps from one row of the logs to the next")
+    checkpoint_every: int = Field(default=200, ge=1, description="steps from one checkpoint to the next")
+    tensorboard: bool = Field(default=True, description="write TensorBoard events beside metrics.csv")
+    accelerator: str = Field(default="auto", description='"cpu", "cuda", "mps" or "auto", as in Lightning Fabric')
+    devices: int = Field(default=1, ge=1, description="processes, one a device")
+    strategy: str = Field(default="auto", description='how processes share the work, as in Lightning Fabric: "ddp"')
+    seed: int = Field(default=0, description="of what the learner draws in training, such as dropout")
+
+    def identity(self) -> dict[str, object]:
+        """The settings that decide the weights: a run goes on from a checkpoint only where these are the same."""
+        return self.model_dump(exclude=_FREE)
+
+
+_FREE = {"log_every", "checkpoint_every", "tensorboard", "accelerator", "devices", "strategy"}

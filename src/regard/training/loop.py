@@ -1,0 +1,336 @@
+"""The training loop: Lightning Fabric for devices, processes and precision, and one page for the rest.
+
+Step t learns from the episodes t * B .. t * B + B - 1 and draws its random numbers from (seed, t); so where a run
+stands is a number, the weights and the optimizer's state. Killed and resumed it is, bit for bit, the run that was never
+killed, and W processes take the same steps as one (batch statistics excepted, which each process takes over its own
+share).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim import Optimizer
+
+from regard.errors import ConfigError, DivergenceError
+from regard.learners.base import Learner
+from regard.sampling.random import bits
+from regard.training.batches import Batches, Source
+from regard.training.checkpoint import save_checkpoint
+from regard.training.config import TrainConfig
+from regard.training.logs import Logs
+from regard.training.optimization import learning_rate, make_optimizer, optimizer_tensors
+from regard.training.precision import resolve_precision
+from regard.training.progress import Progress, Report, Silent, automatic
+from regard.training.signals import StopSignals
+from regard.training.state import RunState
+from regard.training.validation import is_better, metric_of, validate
+
+logger = logging.getLogger("regard.training")
+
+_RANDOM_STREAM = 64  # samplers use small numbers; this keeps a learner's dropout apart from them under one seed
+_TIMED_STEPS = 20  # how many steps are timed before their number is fitted to the time
+_UNTIMED_STEPS = 5  # of which the first ones prepare kernels and tell nothing
+_FITTED_SHARE = 0.95  # of the time left, since a shared machine is sometimes slower than it was
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
+
+    Args:
+        step: steps done.
+        steps: in all; None where it was interrupted before they were fitted to the time.
+        metric: what validation measured.
+        best: its best value; None without validation.
+        best_step: when that was.
+        last_checkpoint: to go on from.
+        best_checkpoint: of the best validation; None without validation.
+        interrupted: by Ctrl-C or SIGTERM; the same call goes on.
+        stopped_early: patience was at its end.
+        seconds: spent, over all the times the run was started.
+    """
+
+    step: int
+    steps: int | None
+    metric: str
+    best: float | None
+    best_step: int
+    last_checkpoint: Path
+    best_checkpoint: Path | None
+    interrupted: bool
+    stopped_early: bool
+    seconds: float
+
+
+def train(
+    learner: Learner,
+    sampler: Source,
+    config: TrainConfig | None = None,
+    *,
+    validation_sampler: Source | None = None,
+    folder: Path | str,
+    spec: Mapping[str, Any] | None = None,
+    resume: bool = True,
+    progress: Progress | None = None,
+) -> TrainResult:
+    """Train a learner, in place; it ends with its last weights, and the best are in `best_checkpoint`.
+
+    Args:
+        learner: what is trained.
+        sampler: episode numbers to a batch, a pure function.
+        config: the settings; defaults where left out.
+        validation_sampler: asked now and then; decides what is best and when patience is at its end.
+        folder: for last.safetensors, best.safetensors, metrics.csv and TensorBoard's events.
+        spec: JSON from which the learner can be rebuilt, for the checkpoints.
+        resume: go on from the folder's last.safetensors if there is one; False begins anew.
+        progress: told of every step; a bar or log lines where left out.
+
+    Raises:
+        ConfigError: nothing to train, tasks that do not divide among processes, or a folder with another run.
+        CheckpointError: the folder's checkpoint is damaged or of another version.
+        DivergenceError: the loss or its gradient stopped being a number; the last checkpoint is kept.
+        StorageError: the disk is full; the last checkpoint is kept.
+    """
+    config = config or TrainConfig()
+    fabric = _fabric(config)
+    optimizer = make_optimizer(learner, config)
+    module, wrapped = fabric.setup(learner, optimizer)
+    module.mark_forward_method("loss")
+    run = _Run(fabric, learner, optimizer, config, validation_sampler, Path(folder), dict(spec or {}))
+    with ExitStack() as stack:
+        state = run.begin(stack, resume, progress)
+        stack.enter_context(torch.random.fork_rng(_cuda_devices(fabric)))
+        batches = Batches(sampler, config.tasks_per_step, fabric.global_rank, fabric.world_size, fabric.device)
+        stack.enter_context(batches)
+        while not state.done(config) and not run.interrupted:
+            rate = run.prepare_step()
+            loss = module.loss(batches.take(state.step)).mean()
+            fabric.backward(loss)
+            norm = fabric.clip_gradients(module, wrapped, max_norm=config.grad_clip or float("inf"))
+            run.agree(loss, norm, rate)
+            wrapped.step()
+            wrapped.zero_grad()
+            run.finish_step(rate)
+        return run.end()
+
+
+class _Run:
+    """What happens around a step: log, validate, save, report."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        learner: Learner,
+        optimizer: Optimizer,
+        config: TrainConfig,
+        validation: Source | None,
+        folder: Path,
+        spec: dict[str, Any],
+    ) -> None:
+        self.fabric, self.learner, self.optimizer, self.config = fabric, learner, optimizer, config
+        self.validation, self.folder, self.spec = validation, folder, _plain(spec)
+        self.metric = metric_of(validation)
+        self.last, self.best = folder / "last.safetensors", folder / "best.safetensors"
+        self.writes = fabric.is_global_zero
+        self.interrupted = False
+        self.loss = self.norm = 0.0
+
+    def begin(self, stack: ExitStack, resume: bool, progress: Progress | None) -> RunState:
+        """Go on from the folder's checkpoint or write the first one; open the logs and the progress."""
+        going_on = resume and self.last.exists()
+        # Every process has to have looked before the first of them writes.
+        self.fabric.barrier()
+        self.state = (
+            RunState.resumed(self.last, self.learner, self.optimizer, self.config, self.spec)
+            if going_on
+            else RunState.fresh(self.config)
+        )
+        self._resumed_at, self._first = self.state.seconds, self.state.step
+        self._began = time.perf_counter() - self._resumed_at
+        if not going_on:
+            self._clear()
+            # A full disk or a read-only folder is better found now than after the first hundred steps.
+            self._save()
+        self.logs = self._open_logs(stack) if self.writes else None
+        self.progress = (progress or automatic()) if self.writes else Silent()
+        stack.callback(self.progress.stop)
+        self.progress.start(self.state.step, self.state.steps)
+        self.signals = stack.enter_context(StopSignals())
+        self._durations: list[float] = []
+        self._step_began = time.perf_counter()
+        return self.state
+
+    def _clear(self) -> None:
+        if self.writes:
+            for stale in (self.best, *self.folder.glob(".*.safetensors.*")):
+                stale.unlink(missing_ok=True)
+
+    def _open_logs(self, stack: ExitStack) -> Logs:
+        columns = ("step", "loss", "learning_rate", "gradient_norm", f"validation_{self.metric}", "seconds")
+        return stack.enter_context(Logs(self.folder, columns, self.state.step, self.config.tensorboard))
+
+    def prepare_step(self) -> float:
+        """Set the learning rate and the random numbers of this step; returns the rate."""
+        state = self.state
+        rate = learning_rate(self.config, state.step, state.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        rank = self.fabric.global_rank
+        words = bits(self.config.seed, _RANDOM_STREAM, np.array([state.step], dtype=np.int64), rank + 1)
+        torch.manual_seed(int(words[0, rank]) >> 1)
+        self.learner.train()
+        return rate
+
+    def agree(self, loss: Tensor, norm: Tensor | None, rate: float) -> None:
+        """Mean loss and wish to stop over all processes, which must do the same; before the weights are touched."""
+        gradient = loss.new_zeros(()) if norm is None else norm.to(loss)
+        wish = loss.new_tensor(float(self.signals.asked))
+        mine = torch.stack([loss.detach(), gradient.detach(), wish])
+        self.loss, self.norm, wishes = self.fabric.all_reduce(mine, reduce_op="mean").tolist()  # type: ignore[union-attr]
+        self.interrupted = wishes > 0
+        if not (np.isfinite(self.loss) and np.isfinite(self.norm)):
+            first = self.state.step * self.config.tasks_per_step
+            what = "gradient" if np.isfinite(self.loss) else "loss"
+            raise DivergenceError(
+                f"the {what} of step {self.state.step} (episodes {first}..{first + self.config.tasks_per_step - 1}) is "
+                f"{self.norm if what == 'gradient' else self.loss} at a learning rate of {rate:g}: expected a finite "
+                f"number. The weights before it are in {self.last}; lower learning_rate, set grad_clip, or look at "
+                "these episodes for values that are not finite."
+            )
+
+    def finish_step(self, rate: float) -> None:
+        """Count the step; then log, validate and save where they are due."""
+        state, config = self.state, self.config
+        state.step += 1
+        state.add_loss(self.loss)
+        self._durations.append(time.perf_counter() - self._step_began)
+        fitting = state.steps is None and len(self._durations) == _TIMED_STEPS
+        ends = state.step == state.steps
+        validated = self._validate() if fitting or ends or state.step % config.validate_every == 0 else None
+        if fitting:
+            self._fit_steps()
+        if validated is not None or ends or state.step % config.log_every == 0:
+            self._log(rate, validated)
+        if validated is not None and state.best_step == state.step and self.writes:
+            save_checkpoint(self.best, self.learner, spec=self.spec, step=state.step, metrics=self._metrics())
+        if fitting or state.done(config) or self.interrupted or state.step % config.checkpoint_every == 0:
+            self._save()
+        self.progress.advance(self._report())
+        self._step_began = time.perf_counter()
+
+    def _validate(self) -> float | None:
+        """Judged by one process and told to the others, so that all draw the same conclusion."""
+        if self.validation is None:
+            return None
+        state = self.state
+        value = validate(self.learner, self.validation, self.config) if self.writes else 0.0
+        state.latest = value = float(self.fabric.broadcast(value))
+        if is_better(self.metric, value, state.best):
+            state.best, state.best_step, state.stale = value, state.step, 0
+        else:
+            state.stale += 1
+        return value
+
+    def _fit_steps(self) -> None:
+        """As many steps as fit into the time left, validations and checkpoints counted."""
+        config, state = self.config, self.state
+        timed = self._durations[_UNTIMED_STEPS:]
+        validation = time.perf_counter() - self._step_began - self._durations[-1]
+        began = time.perf_counter()
+        self._save()
+        save = time.perf_counter() - began
+        each = sum(timed) / len(timed) + validation / config.validate_every + save / config.checkpoint_every
+        left = 60 * (config.max_minutes or 0.0) - self._seconds() - validation - save
+        state.steps = state.step + max(1, int(_FITTED_SHARE * left / each))
+        state.steps = int(self.fabric.broadcast(state.steps))
+
+    def _log(self, rate: float, validated: float | None) -> None:
+        loss, values = self.state.take_loss(), (rate, self.norm, validated, round(self._seconds(), 3))
+        if self.logs is not None:
+            self.logs.write(dict(zip(self.logs.columns, (self.state.step, loss, *values), strict=True)))
+
+    def _save(self) -> None:
+        if not self.writes:
+            return
+        self.state.seconds = self._seconds()
+        save_checkpoint(
+            self.last,
+            self.learner,
+            spec=self.spec,
+            step=self.state.step,
+            metrics=self._metrics(),
+            training=self.state.to_json(self.config),
+            optimizer=optimizer_tensors(self.learner, self.optimizer),
+        )
+
+    def _metrics(self) -> dict[str, float]:
+        return {} if self.state.latest is None else {f"validation_{self.metric}": self.state.latest}
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    def _report(self) -> Report:
+        state, done = self.state, self.state.step - self._first
+        left = None
+        if state.steps is not None and done >= _UNTIMED_STEPS:
+            left = (self._seconds() - self._resumed_at) * (state.steps - state.step) / done
+        return Report(state.step, state.steps, self.loss, self.metric, state.latest, left)
+
+    def end(self) -> TrainResult:
+        """Say how it ended, and how to go on where it did not."""
+        state = self.state
+        if self.interrupted and not state.done(self.config) and self.writes:
+            logger.warning(
+                "interrupted after step %d of %s; the work is kept in %s, and the same command goes on from there",
+                state.step,
+                state.steps or "?",
+                self.last,
+            )
+        return TrainResult(
+            step=state.step,
+            steps=state.steps,
+            metric=self.metric,
+            best=state.best,
+            best_step=state.best_step,
+            last_checkpoint=self.last,
+            best_checkpoint=self.best if state.best is not None else None,
+            interrupted=self.interrupted and not state.done(self.config),
+            stopped_early=state.step != state.steps and state.out_of_patience(self.config),
+            seconds=state.seconds,
+        )
+
+
+def _fabric(config: TrainConfig) -> Fabric:
+    device = "cuda" if config.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available() else "cpu"
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        strategy=config.strategy,
+        precision=resolve_precision(config.precision, device),  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+def _cuda_devices(fabric: Fabric) -> list[torch.device]:
+    return [fabric.device] if fabric.device.type == "cuda" else []
+
+
+def _plain(spec: dict[str, Any]) -> dict[str, Any]:
+    """As it will be read back (tuples become lists), or an error before any time was spent."""
+    try:
+        return json.loads(json.dumps(spec))
+    except TypeError as error:
+        raise ConfigError(f"spec must be JSON ({error}): give plain dicts, lists, strings and numbers.") from error

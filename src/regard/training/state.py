@@ -1,0 +1,109 @@
+"""Where a run stands: all that it needs, besides tensors, to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from torch import nn
+from torch.optim import Optimizer
+
+from regard.errors import CheckpointError, ConfigError, did_you_mean
+from regard.training.checkpoint import Checkpoint, load_checkpoint
+from regard.training.config import TrainConfig
+from regard.training.optimization import restore_optimizer
+
+
+@dataclass
+class RunState:
+    """Changes from step to step, and stands in every checkpoint.
+
+    Args:
+        steps: in all; None while they are being fitted to the time.
+        step: steps done.
+        best: the best validation so far.
+        best_step: when that was.
+        stale: validations since then.
+        latest: the last validation.
+        loss_sum: over the steps since the last row of the logs.
+        loss_count: how many those are.
+        seconds: spent, over all the times the run was started.
+    """
+
+    steps: int | None
+    step: int = 0
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    latest: float | None = None
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    seconds: float = 0.0
+
+    def done(self, config: TrainConfig) -> bool:
+        """Whether all steps are done, or patience is at its end."""
+        return self.step == self.steps or self.out_of_patience(config)
+
+    def out_of_patience(self, config: TrainConfig) -> bool:
+        """Whether validation has not improved for too long."""
+        return 0 < config.patience <= self.stale
+
+    def add_loss(self, loss: float) -> None:
+        """Count a step's loss into the next row."""
+        self.loss_sum, self.loss_count = self.loss_sum + loss, self.loss_count + 1
+
+    def take_loss(self) -> float:
+        """The mean loss since the last row; starts the next."""
+        mean = self.loss_sum / max(1, self.loss_count)
+        self.loss_sum, self.loss_count = 0.0, 0
+        return mean
+
+    def to_json(self, config: TrainConfig) -> dict[str, Any]:
+        """For a checkpoint's header."""
+        return {"state": asdict(self), "config": config.model_dump(mode="json")}
+
+    @classmethod
+    def fresh(cls, config: TrainConfig) -> Self:
+        """Before the first step."""
+        return cls(steps=config.steps if config.max_minutes is None else None)
+
+    @classmethod
+    def resumed(
+        cls, path: Path, learner: nn.Module, optimizer: Optimizer, config: TrainConfig, spec: dict[str, Any]
+    ) -> Self:
+        """Put a checkpoint's weights and optimizer state back, and say where the run stood.
+
+        Raises:
+            CheckpointError: the file is no checkpoint to go on from.
+            ConfigError: it belongs to a run with other settings.
+        """
+        checkpoint = load_checkpoint(path)
+        if checkpoint.training is None:
+            raise CheckpointError(
+                f"{path} is for use only, without the optimizer's state: expected last.safetensors of a run; start "
+                "anew with resume=False or in another folder."
+            )
+        _check_same(checkpoint, checkpoint.training["config"], config, spec)
+        checkpoint.load_into(learner)
+        restore_optimizer(learner, optimizer, checkpoint.part("optimizer"))
+        return cls(**checkpoint.training["state"])
+
+
+def _check_same(checkpoint: Checkpoint, saved: dict[str, Any], config: TrainConfig, spec: dict[str, Any]) -> None:
+    unknown = saved.keys() - TrainConfig.model_fields.keys()
+    if unknown:
+        word = min(unknown)
+        raise CheckpointError(
+            f"{checkpoint.path} has the setting {word!r}: {did_you_mean(word, TrainConfig.model_fields)} "
+            "It may be of another version."
+        )
+    before, now = TrainConfig(**saved).identity(), config.identity()
+    changed = [f"{name} was {before[name]!r} and is {now[name]!r}" for name in now if before[name] != now[name]]
+    if checkpoint.spec != spec:
+        changed.append("the learner's spec is another")
+    if changed:
+        raise ConfigError(
+            f"{checkpoint.path} belongs to a run with other settings: {'; '.join(changed)}. Use the old settings to go "
+            "on with it, another folder for a new run, or resume=False to begin anew in this one."
+        )

@@ -1,0 +1,40 @@
+"""One number that says how good the learner is now."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from regard.evaluation.evaluate import device_of, evaluate, evaluating
+from regard.learners.base import Learner
+from regard.sampling.episodes import EpisodeSampler
+from regard.training.batches import Source
+from regard.training.config import TrainConfig
+
+
+def metric_of(source: Source | None) -> str:
+    """What `validate` measures: "accuracy" on labelled episodes, "loss" on anything else."""
+    return "accuracy" if source is None or isinstance(source, EpisodeSampler) else "loss"
+
+
+def validate(learner: Learner, source: Source, config: TrainConfig) -> float:
+    """The mean over episodes 0 .. validation_episodes - 1, in float32, as the learner will be used."""
+    if isinstance(source, EpisodeSampler):
+        return evaluate(learner, source, config.validation_episodes).metrics["accuracy"].mean
+    return _mean_loss(learner, source, config.validation_episodes)
+
+
+def is_better(metric: str, new: float, best: float | None) -> bool:
+    """Higher for accuracy, lower for loss; a tie is no improvement."""
+    if best is None:
+        return True
+    return new > best if metric == "accuracy" else new < best
+
+
+def _mean_loss(learner: Learner, source: Source, n_episodes: int, batch: int = 8) -> float:
+    total = 0.0
+    with evaluating(learner), torch.no_grad():
+        for start in range(0, n_episodes, batch):
+            numbers = np.arange(start, min(start + batch, n_episodes), dtype=np.int64)
+            total += float(learner.loss(source(numbers).to(device_of(learner))).sum())
+    return total / n_episodes
