@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regard.episode import Items, first_tensor, map_items
+from regard.episode import Items, first_tensor
 from regard.errors import DataError, did_you_mean
+from regard.sampling.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,18 @@ class Dataset:
         """How many classes there are names for."""
         return len(self.class_names)
 
-    def rows(self, index: Tensor) -> Items:
-        """The items at `index`, any shape: one gather."""
+    def rows(self, index: Tensor, memory: Memory | None = None) -> Items:
+        """The items at `index`, any shape: one gather, into `memory` where it is given and the items are one tensor."""
         flat = index.reshape(-1)
-        return map_items(lambda t: t.index_select(0, flat).reshape(*index.shape, *t.shape[1:]), self.x)
+
+        def gather(t: Tensor) -> Tensor:
+            on_device = flat.to(t.device)
+            if memory is None or isinstance(self.x, dict) or t.device.type != "cpu":
+                return t.index_select(0, on_device).reshape(*index.shape, *t.shape[1:])
+            out = memory.empty((len(flat), *t.shape[1:]), t.dtype)
+            return torch.index_select(t, 0, on_device, out=out).view(*index.shape, *t.shape[1:])
+
+        return {key: gather(t) for key, t in self.x.items()} if isinstance(self.x, dict) else gather(self.x)
 
     def select_classes(self, classes: Sequence[int]) -> Self:
         """Only these classes, renumbered in the order given; items keep their order."""

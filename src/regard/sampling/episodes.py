@@ -7,26 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regard.episode import Episode, Support
+from regard.episode import Episode, Items, Support
 from regard.errors import DataError
 from regard.sampling.dataset import Dataset
-from regard.sampling.random import bits, uniform, without_replacement
+from regard.sampling.memory import Memory
+from regard.sampling.random import uniform, without_replacement
 
 _CLASSES, _ROWS, _GROUP, _NOISE, _SIZES = range(5)
+_ROWS_AT_ONCE = 1024
 
 Count = int | tuple[int, int]
 """A fixed number, or an inclusive range that each episode draws from."""
 
 
+@runtime_checkable
 class Transform(Protocol):
-    """A random change of items as a pure function of explicit noise, so that an episode stays a pure function of (seed, i)."""
+    """A random change of items as a pure function of explicit noise: the episode stays one of (seed, i)."""
 
     n_noise: int
 
@@ -58,6 +61,11 @@ class EpisodeRows:
     def __len__(self) -> int:
         return self.number.shape[0]
 
+    def __getitem__(self, part: slice | Tensor) -> EpisodeRows:
+        """The rows of some of the episodes."""
+        tensors = (self.number, self.support, self.support_y, self.query, self.query_y)
+        return EpisodeRows(*(t[part] for t in tensors), n_classes=self.n_classes)
+
 
 class EpisodeSampler:
     """Samples classification episodes; number i is a pure function of (seed, i), whatever batch it is drawn in.
@@ -70,6 +78,8 @@ class EpisodeSampler:
         seed: the run's seed.
         within_groups: draw all classes of an episode from one group, chosen in proportion to its number of classes.
         transform: a random change of items, applied after the gather, such as distortion.
+        dtype: floating-point type in which uint8 items come out, divided by 255. Left out, they stay uint8: the
+            encoders take them so, and a quarter of the memory moves. Items of another type stay as they are.
 
     Raises:
         DataError: too few classes, or a class with fewer items than n_shot + n_query.
@@ -85,14 +95,18 @@ class EpisodeSampler:
         seed: int = 0,
         within_groups: bool = False,
         transform: Transform | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        self.dataset, self.seed, self.transform = dataset, seed, transform
-        self.n_way, self.n_shot, self.n_query = _range(n_way, "n_way"), _range(n_shot, "n_shot"), n_query
+        self.dataset, self.seed, self.transform, self.dtype = dataset, seed, transform, dtype
+        self.n_way, self.n_shot = _range(n_way, "n_way"), _range(n_shot, "n_shot")
+        self.n_query = _range(n_query, "n_query")[1]
         self.within_groups = within_groups
         y = dataset.y.numpy()
         self._sizes = np.bincount(y, minlength=dataset.n_classes).astype(np.int64)
         self._by_class = np.argsort(y, kind="stable").astype(np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self._sizes)[:-1]]).astype(np.int64)
+        # Gathered and scaled, of support and of query: each of its own size.
+        self._memory = (Memory(), Memory()), (Memory(), Memory())
         self._set_groups()
         self._check_sizes()
 
@@ -108,9 +122,10 @@ class EpisodeSampler:
         order = np.argsort(group, kind="stable").astype(np.int64)
         large = counts >= self.n_way[1]
         if not large.any():
+            where, remedy = ("group", ", or sample across groups") if self.within_groups else ("data set", "")
             raise DataError(
-                f"n_way is {self.n_way[1]}, and the largest {'group' if self.within_groups else 'data set'} has "
-                f"{counts.max(initial=0)} classes: lower n_way{', or sample across groups' if self.within_groups else ''}."
+                f"n_way is {self.n_way[1]}, and the largest {where} has {counts.max(initial=0)} classes: "
+                f"lower n_way{remedy}."
             )
         self._group_size, self._group_start = counts[large], (np.cumsum(counts) - counts)[large]
         self._class_order, self._group_share = order, np.cumsum(counts[large]) / counts[large].sum()
@@ -134,57 +149,80 @@ class EpisodeSampler:
         ways, shots = self.n_way[1], self.n_shot[1]
         per_class = shots + self.n_query
         classes = self._classes(number)
-        words = bits(self.seed, _ROWS, number, ways * 2 * per_class).reshape(len(number), ways, 2 * per_class)
-        picked = without_replacement(words, self._sizes[classes], per_class)
+        largest = int(self._sizes.max())
+        picked = without_replacement(self.seed, _ROWS, number, self._sizes[classes], per_class, largest)
         rows = self._by_class[self._starts[classes][..., None] + picked]
-        label = np.broadcast_to(np.arange(ways)[None, :, None], rows.shape)
-        present, shot_present = self._present(number)
-        support = np.where(shot_present, rows[..., :shots], -1).reshape(len(number), -1)
-        query = np.where(present[..., None], rows[..., shots:], -1).reshape(len(number), -1)
-        support_y = np.where(support >= 0, label[..., :shots].reshape(len(number), -1), 0)
-        query_y = np.where(query >= 0, label[..., shots:].reshape(len(number), -1), 0)
-        return EpisodeRows(*map(torch.from_numpy, (number, support, support_y, query, query_y)), ways)
+        label = np.broadcast_to(np.arange(ways)[:, None], rows.shape)
+        if self._varies:
+            absent = ~self._present(number)
+            rows[absent], label = -1, np.where(absent, 0, label)
+        flat = (len(number), -1)
+        support, query, support_y, query_y = (
+            torch.from_numpy(np.array(part, order="C").reshape(flat))
+            for part in (rows[..., :shots], rows[..., shots:], label[..., :shots], label[..., shots:])
+        )
+        return EpisodeRows(torch.from_numpy(number), support, support_y, query, query_y, ways)
 
     def _classes(self, number: NDArray[np.int64]) -> NDArray[np.int64]:
-        ways = self.n_way[1]
-        words = bits(self.seed, _CLASSES, number, 2 * ways)
+        """(B, ways) class indices into the data set."""
         group = np.zeros(len(number), dtype=np.int64)
         if len(self._group_size) > 1:
             group = np.searchsorted(self._group_share, uniform(self.seed, _GROUP, number, 1)[:, 0]).astype(np.int64)
             group = np.minimum(group, len(self._group_size) - 1)
-        picked = without_replacement(words, self._group_size[group], ways)
+        size, largest = self._group_size[group][:, None], int(self._group_size.max())
+        picked = without_replacement(self.seed, _CLASSES, number, size, self.n_way[1], largest)[:, 0]
         return self._class_order[self._group_start[group][:, None] + picked]
 
-    def _present(self, number: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """(B, ways) which classes and (B, ways, shots) which shots are there, where ways or shots vary."""
+    @property
+    def _varies(self) -> bool:
+        return self.n_way[0] < self.n_way[1] or self.n_shot[0] < self.n_shot[1]
+
+    def _present(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(B, ways, shots + n_query) which rows are there, where ways or shots vary."""
         (way_low, ways), (shot_low, shots) = self.n_way, self.n_shot
         noise = uniform(self.seed, _SIZES, number, 1 + ways)
         n_way = way_low + np.floor(noise[:, :1] * (ways - way_low + 1)).astype(np.int64)
         n_shot = shot_low + np.floor(noise[:, 1:] * (shots - shot_low + 1)).astype(np.int64)
-        present = np.arange(ways)[None, :] < n_way
-        return present, present[..., None] & (np.arange(shots) < n_shot[..., None])
+        column = np.arange(shots + self.n_query)
+        row = (column < n_shot[..., None]) | (column >= shots)
+        return np.asarray(row & (np.arange(ways) < n_way)[..., None])
 
     def gather(self, rows: EpisodeRows) -> Episode:
-        """Rows to an episode: one gather, then the transform."""
-        index = torch.cat([rows.support, rows.query], dim=1)
-        x = self.dataset.rows(index.clamp_min(0))
+        """Rows to an episode: one gather for the support and one for the queries, then the transform."""
+        number, n_support = rows.number.numpy(), rows.support.shape[1]
+        noise = None
         if self.transform is not None:
-            x = self._transformed(self.transform, x, rows.number.numpy())
-        n_support = rows.support.shape[1]
-        part = (lambda s: {k: v[:, s] for k, v in x.items()}) if isinstance(x, dict) else (lambda s: x[:, s])
-        weight = (index >= 0).to(torch.get_default_dtype())
-        support = Support(part(slice(n_support)), rows.support_y, weight[:, :n_support], rows.n_classes)
-        return Episode(support, part(slice(n_support, None)), rows.query_y, weight[:, n_support:], rows.n_classes)
+            n_rows = n_support + rows.query.shape[1]
+            noise = uniform(self.seed, _NOISE, number, n_rows * self.transform.n_noise)
+            noise = torch.from_numpy(noise).unflatten(1, (n_rows, self.transform.n_noise))
+        support_x = self._items(rows.support, self._memory[0], None if noise is None else noise[:, :n_support])
+        query_x = self._items(rows.query, self._memory[1], None if noise is None else noise[:, n_support:])
+        weight = [(index >= 0).to(torch.get_default_dtype()) for index in (rows.support, rows.query)]
+        support = Support(support_x, rows.support_y, weight[0], rows.n_classes)
+        return Episode(support, query_x, rows.query_y, weight[1], rows.n_classes)
 
-    def _transformed(self, transform: Transform, x: Tensor | dict[str, Tensor], number: NDArray[np.int64]) -> Tensor:
+    def _items(self, index: Tensor, memory: tuple[Memory, Memory], noise: Tensor | None) -> Items:
+        """(B, R) rows of the data set, -1 for any, to (B, R, *item)."""
+        x = self.dataset.rows(index.clamp_min(0), memory[0])
+        if self.transform is not None and noise is not None:
+            x = self._transformed(self.transform, x, noise)
+        if self.dtype is None or isinstance(x, dict) or x.dtype != torch.uint8:
+            return x
+        out = (
+            memory[1].empty(tuple(x.shape), self.dtype)
+            if x.device.type == "cpu"
+            else torch.empty_like(x, dtype=self.dtype)
+        )
+        # Two passes: mixed arithmetic of bytes and floats in one is slower.
+        return out.copy_(x).mul_(1 / 255)
+
+    def _transformed(self, transform: Transform, x: Items, noise: Tensor) -> Tensor:
         if isinstance(x, dict):
             raise DataError(
                 "transform needs items that are one tensor, and these are a dict: transform the data set instead."
             )
-        n_tasks, n_rows = x.shape[:2]
-        noise = uniform(self.seed, _NOISE, number, n_rows * transform.n_noise).reshape(n_tasks * n_rows, -1)
-        changed = transform(x.flatten(0, 1), torch.from_numpy(noise))
-        return changed.unflatten(0, (n_tasks, n_rows))
+        flat_noise = noise.flatten(0, 1).to(x.device)
+        return transform(x.flatten(0, 1), flat_noise).unflatten(0, tuple(x.shape[:2]))
 
     def __call__(self, episodes: Sequence[int] | NDArray[np.int64]) -> Episode:
         """Sample these episode numbers as one batch."""
@@ -192,8 +230,12 @@ class EpisodeSampler:
 
     def batches(self, n_episodes: int, batch: int, start: int = 0) -> Iterator[Episode]:
         """Episodes start .. start + n_episodes - 1, `batch` at a time."""
-        for first in range(start, start + n_episodes, batch):
-            yield self(np.arange(first, min(first + batch, start + n_episodes)))
+        # Rows are cheapest for many episodes at once, pictures for the few that stay in the processor's cache.
+        block = max(batch, _ROWS_AT_ONCE // batch * batch)
+        for first in range(start, start + n_episodes, block):
+            rows = self.rows(np.arange(first, min(first + block, start + n_episodes)))
+            for at in range(0, len(rows), batch):
+                yield self.gather(rows[at : at + batch])
 
 
 def _range(count: Count, name: str) -> tuple[int, int]:

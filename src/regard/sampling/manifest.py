@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeRows
 
 _FORMAT = "regard.manifest.1"
+_TENSORS = ("number", "support", "support_y", "query", "query_y")
 
 
 def write_manifest(path: Path | str, rows: EpisodeRows, dataset: Dataset) -> None:
@@ -21,7 +23,7 @@ def write_manifest(path: Path | str, rows: EpisodeRows, dataset: Dataset) -> Non
         "format": _FORMAT,
         "dataset": _fingerprint(dataset),
         "n_classes": rows.n_classes,
-        **{name: getattr(rows, name).tolist() for name in ("number", "support", "support_y", "query", "query_y")},
+        **{name: getattr(rows, name).tolist() for name in _TENSORS},
     }
     write_whole(Path(path), json.dumps(content).encode())
 
@@ -30,7 +32,7 @@ def read_manifest(path: Path | str, dataset: Dataset) -> EpisodeRows:
     """Read rows written by `write_manifest`; give them to `EpisodeSampler.gather`.
 
     Raises:
-        DataError: not a manifest, or one that was made from other data.
+        DataError: not a manifest, one that is incomplete, or one that was made from other data.
     """
     try:
         content = json.loads(Path(path).read_text())
@@ -38,14 +40,18 @@ def read_manifest(path: Path | str, dataset: Dataset) -> EpisodeRows:
         raise DataError(f"{path} is not a manifest ({error}): expected JSON written by regard.") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise DataError(f"{path} is not a manifest of this version: expected format {_FORMAT!r}.")
+    lacking = [name for name in ("dataset", "n_classes", *_TENSORS) if name not in content]
+    if lacking:
+        raise DataError(f"{path} lacks {', '.join(lacking)}: it was cut short or edited; write it again.")
     if content["dataset"] != _fingerprint(dataset):
         raise DataError(f"{path} was made from other data ({content['dataset']}), not from {_fingerprint(dataset)}.")
-    tensors = {n: torch.tensor(content[n]) for n in ("number", "support", "support_y", "query", "query_y")}
+    tensors = {name: torch.tensor(content[name]) for name in _TENSORS}
+    for name in ("support", "query"):
+        if tensors[name].numel() and not -1 <= int(tensors[name].min()) <= int(tensors[name].max()) < len(dataset):
+            raise DataError(f"{path} has {name} rows outside 0..{len(dataset) - 1}: it was edited; write it again.")
     return EpisodeRows(**tensors, n_classes=content["n_classes"])
 
 
 def _fingerprint(dataset: Dataset) -> dict[str, object]:
-    from hashlib import sha256
-
     digest = sha256("\n".join(dataset.class_names).encode() + dataset.y.numpy().tobytes()).hexdigest()
     return {"items": len(dataset), "classes": dataset.n_classes, "sha256": digest[:16]}

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX2 = np.uint64(0x94D049BB133111EB)
+_HALF = np.uint64(32)
+_LOW = np.uint64(2**32 - 1)
+_SHUFFLED = 128  # up to this population a sort of all is cheaper than Floyd's rounds
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -47,26 +50,59 @@ def uniform(seed: int, stream: int, episodes: NDArray[np.int64], n: int) -> NDAr
     )
 
 
-def without_replacement(words: NDArray[np.uint64], population: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Draw `n` different numbers below `population`, in random order, for every leading index at once.
-
-    Floyd's algorithm: n rounds whatever the population, vectorised over all leading axes. It draws a uniform *set*;
-    a random order is added after it, since class order is the label order.
+def without_replacement(
+    seed: int, stream: int, episodes: NDArray[np.int64], population: NDArray[np.int64], n: int, largest: int
+) -> NDArray[np.int64]:
+    """Draw `n` different numbers below `population`, in random order, for every episode and column at once.
 
     Args:
-        words: (..., 2 * n) random words; n for the set, n for the order.
-        population: (...) sizes, each at least n.
+        seed: the run's seed.
+        stream: what the draw is for.
+        episodes: (B,) episode numbers.
+        population: (B, K) sizes, each at least n.
         n: how many.
+        largest: no population is larger. It decides how to draw, so it must not depend on the batch.
 
     Returns:
-        (..., n) int64.
+        (B, K, n) int64.
     """
-    chosen = np.empty((*population.shape, n), dtype=np.int64)
-    for k in range(n):
-        top = population - n + k
-        # The high half of a 32 x 32 bit product: unbiased to one part in 2**32 and needs no division.
-        drawn = (((words[..., k] >> np.uint64(32)) * (top + 1).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
-        taken = (chosen[..., :k] == drawn[..., None]).any(-1)
-        chosen[..., k] = np.where(taken, top, drawn)
-    order = np.argsort(words[..., n : 2 * n], axis=-1)
-    return np.take_along_axis(chosen, order, axis=-1)
+    n_columns = population.shape[1]
+    if largest <= _SHUFFLED:
+        n_words = n_columns * largest
+        halves = bits(seed, stream, episodes, (n_words + 1) // 2).view(np.uint32)[:, :n_words]
+        return _shuffle(halves.reshape(*population.shape, largest), population, n)
+    words = bits(seed, stream, episodes, n_columns * n).reshape(*population.shape, n)
+    return _floyd(words, population, n)
+
+
+def _shuffle(words: NDArray[np.uint32], population: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Sort random keys that carry their place in the lowest bits: numpy sorts faster than it sorts indices.
+
+    Two keys are equal but for their places, and so in order, with a chance below one in 2**25.
+    """
+    largest = words.shape[-1]
+    low = np.uint32((1 << max(largest - 1, 1).bit_length()) - 1)
+    place = np.arange(largest, dtype=np.uint32)
+    key = (words & ~low) | place
+    if population.min(initial=largest) < largest:
+        key[place >= population[..., None]] = np.iinfo(np.uint32).max
+    key.sort(axis=-1)
+    return (key[..., :n] & low).astype(np.int64)
+
+
+def _floyd(words: NDArray[np.uint64], population: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Floyd's algorithm: n rounds whatever the population.
+
+    It draws a uniform *set*; a random order is added after it, since class order is the label order. The high half of a
+    word draws and the low half orders.
+    """
+    word = np.moveaxis(words, -1, 0).copy()
+    top = population - n + np.arange(n).reshape(-1, *(1,) * population.ndim)
+    # The high half of a 32 x 32 bit product: unbiased to one part in 2**32 and needs no division.
+    chosen = ((word >> _HALF) * (top + 1).astype(np.uint64)) >> _HALF
+    for k in range(1, n):
+        taken = (chosen[:k] == chosen[k]).any(0)
+        np.copyto(chosen[k], top[k], where=taken, casting="unsafe")
+    key = np.ascontiguousarray(np.moveaxis((word << _HALF) | chosen, 0, -1))
+    key.sort(axis=-1)
+    return (key & _LOW).astype(np.int64)

@@ -1,0 +1,155 @@
+"""Episodes a second: Regard against easyfsl and learn2learn, on a data set of Omniglot's size in memory.
+
+    PYTHONPATH=src python benchmarks/sampling_speed.py
+
+1,623 classes of 20 pictures of 28 x 28; 5-way 1-shot, 15 queries a class. Everybody runs in one process, in turns, so
+that a busy moment of the machine hits all alike; the medians over the turns count. Peers yield float pictures, made
+float before the clock starts, and are given the same number of threads. Regard is measured twice: "float" is like for
+like, pictures between 0 and 1; "uint8" is what Regard's own encoders take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from peers import easyfsl_episodes, learn2learn_episodes
+from regard.sampling.dataset import Dataset
+from regard.sampling.episodes import EpisodeSampler
+
+N_CLASSES, N_ITEMS, SIDE = 1623, 20, 28
+N_WAY, N_SHOT, N_QUERY = 5, 1, 15
+FOREVER = 10**9
+PEERS = ("easyfsl", "learn2learn", "learn2learn fused")
+REGARD = {"regard float": torch.float32, "regard uint8": None}
+Take = Callable[[int], None]
+"""Draw this many episodes and let them go."""
+
+
+def pictures() -> tuple[Tensor, Tensor]:
+    """Random pictures: what is in them costs nobody anything."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (N_CLASSES * N_ITEMS, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    return x, torch.arange(N_CLASSES).repeat_interleave(N_ITEMS)
+
+
+def contenders(x: Tensor, y: Tensor, batch: int) -> dict[str, Take]:
+    """Every contender as a function that draws episodes, set up and warm."""
+    sizes = (x, y, N_WAY, N_SHOT, N_QUERY)
+    streams: dict[str, Iterator[object]] = {
+        "easyfsl": easyfsl_episodes(*sizes, n_episodes=FOREVER),
+        "learn2learn": learn2learn_episodes(*sizes, n_episodes=FOREVER),
+        "learn2learn fused": learn2learn_episodes(*sizes, n_episodes=FOREVER, fused=True),
+    }
+    takes = {name: _one_by_one(stream) for name, stream in streams.items()}
+    dataset = Dataset(x, y, tuple(f"class{c}" for c in range(N_CLASSES)))
+    for name, dtype in REGARD.items():
+        takes[name] = _in_batches(EpisodeSampler(dataset, N_WAY, N_SHOT, N_QUERY, dtype=dtype), batch)
+    return takes
+
+
+def _one_by_one(stream: Iterator[object]) -> Take:
+    def take(n_episodes: int) -> None:
+        for _ in islice(stream, n_episodes):
+            pass
+
+    return take
+
+
+def _in_batches(sampler: EpisodeSampler, batch: int) -> Take:
+    start = 0
+
+    def take(n_episodes: int) -> None:
+        nonlocal start
+        for _ in sampler.batches(n_episodes, batch, start):
+            pass
+        start += n_episodes
+
+    return take
+
+
+def measure(takes: dict[str, Take], n_turns: int, seconds: float) -> dict[str, list[float]]:
+    """Episodes a second of each contender in each turn; about `seconds` a contender and turn."""
+    n_episodes = {name: _enough(take, seconds) for name, take in takes.items()}
+    rates: dict[str, list[float]] = {name: [] for name in takes}
+    for _ in range(n_turns):
+        for name, take in takes.items():
+            start = time.perf_counter()
+            take(n_episodes[name])
+            rates[name].append(n_episodes[name] / (time.perf_counter() - start))
+    return rates
+
+
+def _enough(take: Take, seconds: float) -> int:
+    take(64)
+    start = time.perf_counter()
+    take(256)
+    return max(64, int(256 * seconds / (time.perf_counter() - start)) // 64 * 64)
+
+
+def report(rates: dict[str, list[float]]) -> dict[str, object]:
+    """Medians, spreads, and how many times each peer Regard is."""
+    middle = {name: median(values) for name, values in rates.items()}
+    return {
+        "episodes_per_second": {
+            name: {"median": round(middle[name]), "low": round(min(values)), "high": round(max(values))}
+            for name, values in rates.items()
+        },
+        "times": {name: {peer: round(middle[name] / middle[peer], 1) for peer in PEERS} for name in REGARD},
+    }
+
+
+def machine() -> dict[str, object]:
+    """What ran this."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=21)
+    parser.add_argument("--seconds", type=float, default=0.2, help="of each contender in each turn")
+    parser.add_argument("--batch", type=int, default=32, help="episodes a batch of Regard's")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sampling_speed.json")
+    args = parser.parse_args()
+    takes = contenders(*pictures(), args.batch)
+    results: dict[str, object] = {}
+    for threads in args.threads:
+        torch.set_num_threads(threads)
+        results[f"{threads} threads"] = part = report(measure(takes, args.turns, args.seconds))
+        print(threads, "threads", json.dumps(part, indent=2))
+    content = {
+        "task": f"{N_CLASSES} x {N_ITEMS} x {SIDE} x {SIDE}, {N_WAY}-way {N_SHOT}-shot {N_QUERY}-query",
+        "settings": {key: value for key, value in vars(args).items() if key != "out"},
+        "command": shlex.join(["python", *sys.argv]),
+        "machine": machine(),
+        "results": results,
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
