@@ -1,0 +1,26 @@
+// Nothing here is needed to read the page. A support picture and its enlargement light up together, and the arrow
+// keys walk through the pictures of a card, which is one stop of the tab key.
+for (const card of document.querySelectorAll(".card")) {
+  const chips = [...card.querySelectorAll(".chips li")];
+  const light = (row) => {
+    for (const item of card.querySelectorAll("[data-row]")) item.classList.toggle("lit", item.dataset.row === row);
+  };
+  for (const item of card.querySelectorAll("[data-row]")) {
+    item.addEventListener("pointerenter", () => light(item.dataset.row));
+    item.addEventListener("pointerleave", () => light(null));
+  }
+  const step = { ArrowRight: 1, ArrowLeft: -1 };
+  chips.forEach((chip, i) => {
+    chip.tabIndex = i ? -1 : 0;
+    chip.addEventListener("focus", () => light(chip.dataset.row));
+    chip.addEventListener("blur", () => light(null));
+    chip.addEventListener("keydown", (event) => {
+      const next = chips[i + step[event.key]];
+      if (!next) return;
+      event.preventDefault();
+      chip.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    });
+  });
+}
