@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +163,7 @@ def _draw(font: FreeTypeFont, character: str, out_HW: NDArray[np.uint8]) -> None
     out_HW[top : top + h, left : left + w] = np.asarray(large.resize((w, h), Image.Resampling.HAMMING, box=box))
 
 
-def _splits(characters: Iterable[str]) -> NDArray[np.str_]:
+def _splits(characters: Iterable[str]) -> NDArray[Any]:
     """(C,) the split of each character; symbols are for training."""
     split = {script: name for name, scripts in SPLIT.items() for script in scripts}
     return np.array([split.get(script_of(character), "train") for character in characters])
@@ -179,7 +179,7 @@ def _drawn(canvas_CFHW: NDArray[np.uint8], min_faces: int) -> NDArray[np.bool_]:
     return np.asarray(_ink(canvas_CFHW).sum(axis=1) >= min_faces)
 
 
-def _without_twins(canvas_CFHW: NDArray[np.uint8], splits_C: NDArray[np.str_]) -> NDArray[np.bool_]:
+def _without_twins(canvas_CFHW: NDArray[np.uint8], splits_C: NDArray[Any]) -> NDArray[np.bool_]:
     """(C,) which characters are no twin of one that stays before them.
 
     Precedence is the order of the rows, hence a training letter gives way to its twin in a test script.

@@ -133,7 +133,7 @@ def _dataset(arrays: Mapping[str, NDArray[Any]], part: str) -> Dataset:
 def _read(path: Path) -> dict[str, NDArray[Any]] | None:
     """The cached arrays, or None where there are none that can be read."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {f"{part}_{what}": file[f"{part}_{what}"] for part in SPLIT for what in ("images", "names")}
     except FileNotFoundError:
         return None
