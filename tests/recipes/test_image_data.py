@@ -337,5 +337,5 @@ def test_arrays_that_are_no_pictures_say_why(array: object, message: str) -> Non
     "settings", [{"size": 0}, {"n_channels": 2}, {"ink": "blue"}, {"ink": "auto", "n_channels": 3}, {"box": 0.5}]
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, object]) -> None:
-    with pytest.raises(Exception, match="size|ink|box"):  # a wrong literal is found by the annotations first, in tests
+    with pytest.raises(Exception, match=r"size|ink|box"):  # a wrong literal is found by the annotations first, in tests
         ImageReader(**settings)  # type: ignore[arg-type]
