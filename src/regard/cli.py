@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,11 +41,12 @@ def quickstart(
     ),
     minutes: Annotated[float, typer.Option(help="Practice for each of the two learners.")] = 1.25,
     seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+    episodes: Annotated[int, typer.Option(help="Tasks of each test.")] = 400,
 ) -> None:
     """Practise on letters, meet alphabets never seen, answer, and show what was attended to."""
     from regard.recipes.quickstart import quickstart as run
 
-    page = run(out, minutes=minutes, seed=seed)
+    page = run(out, minutes=minutes, seed=seed, n_episodes=episodes)
     _say(f"\nOpen {page} in a browser.")
 
 
@@ -160,14 +162,17 @@ def cite(learner: Annotated[str, typer.Argument(help="A name from `regard learne
 
 def main() -> None:
     """Run the command line; mistakes of the user end in one message, not in a traceback."""
+    # Threads that wait by spinning make PyTorch several times slower where other programs use the cores too. It has to
+    # be said before PyTorch is loaded, so here.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(standalone_mode=True)
     except RegardError as error:
         message = error.strerror if isinstance(error, OSError) and error.strerror else error
         typer.secho(f"error: {message}", fg="red", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.secho("stopped.", fg="yellow", err=True)
+    except KeyboardInterrupt as stop:
+        typer.secho(str(stop) or "stopped.", fg="yellow", err=True)
         sys.exit(130)
 
 

@@ -82,7 +82,6 @@ class Recipe(_Strict):
     validation: Episodes
     evaluation: tuple[Episodes, ...] = Field(min_length=1, description="what the finished learner is asked")
     evaluation_episodes: int = Field(1000, ge=2)
-    seed: int = 0
     train: TrainConfig
 
     @classmethod

@@ -1,7 +1,7 @@
 """The data sets that a recipe can name. Each is a function whose keyword arguments are the options of `data:`.
 
 What comes back are the parts "train", "validation" and "test", and how new items of this kind are read: a small JSON
-description that a checkpoint keeps, so that `regard predict` can turn a user's files into what the learner practised on.
+description that a checkpoint keeps, so that `regard predict` can turn a user's files into what the learner knows.
 """
 
 from __future__ import annotations

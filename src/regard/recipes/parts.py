@@ -1,6 +1,6 @@
 """Names in a recipe to the functions and classes they stand for, with every option checked against its signature.
 
-So a default is written once, where the class is, and a misspelt option is an error with a suggestion instead of silence.
+So a default is written once, where the class is, and a misspelt option is an error with a suggestion, not silence.
 """
 
 from __future__ import annotations

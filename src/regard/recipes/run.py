@@ -8,6 +8,8 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from regard.errors import CheckpointError, ConfigError
 from regard.evaluation import Comparison, Result, compare, evaluate
 from regard.learners.base import Learner
@@ -48,12 +50,14 @@ class Loaded:
         recipe: that trained it.
         items: how new items are read, see `regard.recipes.data.prepare`.
         name: of the learner, for tables.
+        path: of the file it came from.
     """
 
     learner: Learner
     recipe: Recipe
     items: dict[str, Any]
     name: str
+    path: Path
 
     def data(self) -> Data:
         """The data set of its recipe."""
@@ -70,9 +74,7 @@ def load(path: Path | str, settings: Sequence[str] = ()) -> Loaded:
     Raises:
         CheckpointError: not a checkpoint, or one of another version.
     """
-    file = Path(path)
-    if file.is_dir():
-        file = file / "best.safetensors" if (file / "best.safetensors").exists() else file / "last.safetensors"
+    file = _checkpoint_in(Path(path))
     for setting in settings:
         if setting.startswith("learner."):
             raise ConfigError(f"--set {setting}: a trained learner cannot be changed; train a new one.")
@@ -83,8 +85,16 @@ def load(path: Path | str, settings: Sequence[str] = ()) -> Loaded:
         learner = build_learner(spec["learner"])
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{file} holds no recipe ({error}): expected a checkpoint of `regard train`.") from error
-    checkpoint.restore(learner)
-    return Loaded(learner.eval(), recipe, spec["items"], recipe.learner.name)
+    checkpoint.load_into(learner)
+    return Loaded(learner.eval(), recipe, spec["items"], recipe.learner.name, file)
+
+
+def _checkpoint_in(path: Path) -> Path:
+    """The file itself, or of a folder the one to use: what quickstart chose, the best, the last."""
+    if not path.is_dir():
+        return path
+    names = ("checkpoint.safetensors", "best.safetensors", "last.safetensors")
+    return next((path / name for name in names if (path / name).exists()), path / names[1])
 
 
 def learner_spec(recipe: Recipe, data: Data) -> dict[str, Any]:
@@ -101,7 +111,7 @@ def learner_spec(recipe: Recipe, data: Data) -> dict[str, Any]:
 def train_sampler(recipe: Recipe, dataset: Dataset) -> EpisodeSampler:
     """The episodes to practise on."""
     turned = dataset.with_rotations() if recipe.episodes.rotations else dataset
-    return recipe.episodes.sampler(turned, recipe.seed, Distortion() if recipe.episodes.distortion else None)
+    return recipe.episodes.sampler(turned, recipe.train.seed, Distortion() if recipe.episodes.distortion else None)
 
 
 def train_recipe(recipe: Recipe, folder: Path, *, resume: bool = True, data: Data | None = None) -> Path:
@@ -109,15 +119,14 @@ def train_recipe(recipe: Recipe, folder: Path, *, resume: bool = True, data: Dat
 
     Raises:
         RegardError: as the parts of it do.
+        KeyboardInterrupt: stopped by Ctrl-C, after the work was saved.
     """
-    import torch
-
     data = data or load_data(recipe.data)
     spec = learner_spec(recipe, data)
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(recipe.train.seed)
     learner = build_learner(spec)
     # Another seed than training's, so that no validation episode repeats a training one where parts are shared.
-    validation = recipe.validation.sampler(data.part("validation"), recipe.seed + 1)
+    validation = recipe.validation.sampler(data.part("validation"), recipe.train.seed + 1)
     result = train(
         learner,
         train_sampler(recipe, data.part("train")),
@@ -125,10 +134,11 @@ def train_recipe(recipe: Recipe, folder: Path, *, resume: bool = True, data: Dat
         validation_sampler=validation,
         folder=folder,
         spec={"recipe": recipe.model_dump(mode="json"), "learner": spec, "items": data.items},
-        seed=recipe.seed,
         resume=resume,
     )
-    return result.best
+    if result.interrupted:
+        raise KeyboardInterrupt(f"stopped at step {result.step}; the same command goes on from there.")
+    return result.best_checkpoint or result.last_checkpoint
 
 
 def evaluate_learner(

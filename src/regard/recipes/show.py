@@ -11,28 +11,32 @@ from regard.evaluation import Comparison, Interval, Result
 
 
 def show_results(results: Sequence[Result], comparisons: Sequence[Comparison], console: Console | None = None) -> None:
-    """A table of metrics with intervals, and a table of paired differences of accuracy."""
+    """A table for each kind of episodes: metrics with intervals, then the paired differences of accuracy."""
     console = console or Console()
-    table = Table("learner", "episodes", "accuracy %", "precision %", "recall %", "F1 %", "ECE", "seconds", box=None)
+    settings = dict.fromkeys((r.data, r.n_way, r.n_shot) for r in results)
+    for setting in settings:
+        inside = [r for r in results if (r.data, r.n_way, r.n_shot) == setting]
+        console.print(_metrics(inside))
+        paired = [c for c in comparisons if (c.data, c.n_way, c.n_shot) == setting and c.metric == "accuracy"]
+        for c in paired:
+            verdict = "a tie" if c.tie else f"{c.better} is better"
+            console.print(f"  {c.a} - {c.b}: {_percent(c.difference, '+.1f')} points, {verdict}", highlight=False)
+        console.print()
+    console.print("[dim]Per cent, mean ± half of the 95% interval over episodes; differences are paired.[/dim]")
+
+
+def _metrics(results: Sequence[Result]) -> Table:
+    first = results[0]
+    title = f"{first.n_way}-way {first.n_shot}-shot, {first.episodes} episodes of {first.data}"
+    table = Table(
+        "learner", "accuracy", "precision", "recall", "F1", "ECE", "s", title=title, title_justify="left", box=None
+    )
     for result in results:
         figures = [_percent(result.metrics[name]) for name in ("accuracy", "precision", "recall", "f1")]
         marked = f"{result.learner}{' (transductive)' if result.transductive else ''}"
-        asked = f"{result.n_way}-way {result.n_shot}-shot"
-        table.add_row(marked, asked, *figures, f"{result.metrics['ece'].mean:.3f}", f"{result.seconds:.1f}")
-    console.print(table)
-    shown = [c for c in comparisons if c.metric == "accuracy"]
-    if shown:
-        paired = Table("paired difference of accuracy", "episodes", "points", "", box=None)
-        for c in shown:
-            verdict = "tie" if c.tie else f"{c.better} is better"
-            paired.add_row(
-                f"{c.a} - {c.b}", f"{c.n_way}-way {c.n_shot}-shot", _percent(c.difference, sign=True), verdict
-            )
-        console.print(paired)
-    console.print("[dim]95% intervals over episodes.[/dim]")
+        table.add_row(marked, *figures, _percent(result.metrics["ece"]), f"{result.seconds:.1f}")
+    return table
 
 
-def _percent(interval: Interval, *, sign: bool = False) -> str:
-    form = "+.1f" if sign else ".1f"
-    low, high = (format(100 * v, form) for v in (interval.low, interval.high))
-    return f"{format(100 * interval.mean, form)} [{low}, {high}]"
+def _percent(interval: Interval, form: str = ".1f") -> str:
+    return f"{format(100 * interval.mean, form)} ±{50 * (interval.high - interval.low):.1f}"

@@ -1,0 +1,82 @@
+"""A recipe is checked before anything is trained: wrong keys get a suggestion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from regard.errors import CheckpointError, ConfigError
+from regard.recipes.config import Recipe, recipe_names
+from regard.recipes.data import load_data, prepare
+from regard.recipes.parts import build_encoder, build_learner
+from regard.recipes.run import learner_spec, load
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_is_whole_and_its_learner_can_be_built(name: str) -> None:
+    recipe = Recipe.read(name)
+    assert Recipe.of(yaml.safe_load(recipe.to_yaml())) == recipe
+    spec = recipe.learner.spec()
+    if spec["encoder"]["name"].startswith("Token"):
+        spec["encoder"]["n_tokens"] = 10
+    assert sum(p.numel() for p in build_learner(spec).parameters()) > 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("train.stepz=3", "did you mean 'steps'"),
+        ("episodes.nway=3", "did you mean 'n_way'"),
+        ("epsiodes.n_way=3", "did you mean 'episodes'"),
+        ("train.steps=none", "train.steps"),
+        ("train.steps", "expected key=value"),
+        ("evaluation.0.n_shots=2", "did you mean 'n_shot'"),
+    ],
+)
+def test_a_wrong_setting_says_what_was_meant(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Recipe.read("glyphs", [setting])
+
+
+def test_wrong_names_and_options_of_parts_get_a_suggestion() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'glyphs'"):
+        Recipe.read("glyps")
+    with pytest.raises(ConfigError, match="did you mean 'Prototypical'"):
+        build_learner({"name": "Prototypicl"})
+    with pytest.raises(ConfigError, match="did you mean 'n_filters'"):
+        build_encoder({"name": "Conv4", "n_filter": 3})
+    with pytest.raises(ConfigError, match="needs 'encoder'"):
+        build_learner({"name": "Prototypical"})
+    with pytest.raises(ConfigError, match="did you mean 'symbols'"):
+        load_data(Recipe.read("glyphs", ["data.symbol=true"]).data)
+    with pytest.raises(ConfigError, match="kind"):
+        prepare({"kind": "sounds"})
+
+
+def test_settings_reach_lists_and_new_options() -> None:
+    recipe = Recipe.read("glyphs", ["evaluation.1.n_shot=3", "learner.d_head=16", "data.drawings=12"])
+    assert recipe.evaluation[1].n_shot == 3
+    assert recipe.learner.options()["d_head"] == 16
+    assert recipe.data.options() == {"drawings": 12}
+
+
+def test_what_the_data_knows_fills_what_the_encoder_leaves_open() -> None:
+    recipe = Recipe.read("glyphs")
+    data = load_data(recipe.data)
+    assert learner_spec(recipe, data)["encoder"]["image_size"] == 28
+    changed = Recipe.read("glyphs", ["learner.encoder.image_size=32"])
+    assert learner_spec(changed, data)["encoder"]["image_size"] == 32
+
+
+def test_not_yaml_and_not_a_checkpoint(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1")
+    with pytest.raises(ConfigError, match="not YAML"):
+        Recipe.read(str(broken))
+    broken.write_text("just words")
+    with pytest.raises(ConfigError, match="mapping"):
+        Recipe.read(str(broken))
+    with pytest.raises(CheckpointError):
+        load(tmp_path)
