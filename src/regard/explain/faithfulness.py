@@ -82,7 +82,7 @@ def faithfulness(
 
     Raises:
         ConfigError: `by` is unknown, the learner does not attend, or it is transductive.
-        EpisodeError: regression episodes, or a task with fewer than two real rows.
+        EpisodeError: no episodes, regression episodes, or a task with fewer than two real rows.
     """
     _check(learner, by, n_deleted)
     parts: list[dict[str, Tensor]] = []
@@ -92,10 +92,10 @@ def faithfulness(
             number = np.arange(done, done + episode.n_tasks)
             parts.append(_delete(learner, episode, by, n_deleted, seed, number))
             done += episode.n_tasks
-    values = (
-        {name: torch.cat([p[name] for p in parts]).double().numpy(force=True) for name in parts[0]} if parts else {}
-    )
-    top, random = values.get("top", np.zeros(0)), values.get("random", np.zeros(0))
+    if not parts:
+        raise EpisodeError("faithfulness got no episodes: expected two tasks or more, such as sampler.batches(100, 4).")
+    values = {name: torch.cat([p[name] for p in parts]).double().numpy(force=True) for name in parts[0]}
+    top, random = values["top"], values["random"]
     return Faithfulness(
         by=by,
         top=mean_interval(top),
@@ -174,9 +174,9 @@ class _Probability:
         return torch.stack([self.mean(p) for p in (self.before, *steps)], -1)
 
 
-def _check(learner: Learner, by: By, n_deleted: int) -> None:
+def _check(learner: Learner, by: str, n_deleted: int) -> None:
     if by not in get_args(By):
-        raise ConfigError(f"by is {by!r}: {did_you_mean(str(by), get_args(By))}")
+        raise ConfigError(f"by is {by!r}: {did_you_mean(by, get_args(By))}")
     if by == "attention" and not isinstance(learner, AttendingLearner):
         raise ConfigError(f"{type(learner).__name__} does not attend: ask by='influence', which every learner has.")
     if n_deleted < 1:

@@ -4,9 +4,9 @@
 
 For every learner there is, attending or not, since weights are part of the episode. Positive rows speak for the answer,
 negative ones against it. `contribution` is weight times influence: to first order, what deleting the row would take
-away, and 0 for padding. For a row of weight 0 the influence says what adding it would do, where the learner computes with
-such rows at all (hard choices and CrossTransformer leave them out, and say 0). In regression the answer is the predicted
-mean, summed over targets.
+away, and 0 for padding. For a row of weight 0 the influence says what adding it would do, where the learner computes
+with such rows at all (hard choices and CrossTransformer leave them out, and say 0). In regression the answer is the
+predicted mean, summed over targets.
 
 This is the infinitesimal jackknife (Jaeckel 1972; Koh and Liang 2017, arXiv:1703.04730), with adaptation
 differentiated through instead of a Hessian inverted.
