@@ -144,11 +144,13 @@ def learners() -> None:
 
     from regard.learners import LEARNERS, find_reference
 
-    table = Table("learner", "family", "year", "classes", "targets", "attends", "paper", box=None)
+    table = Table(box=None)
+    for heading in ("learner", "family", "year", "for", "attends", "paper"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis")
     for row in LEARNERS:
         paper = find_reference(row.references[0])
-        marks = ["yes" if flag else "" for flag in (row.classifies, row.regresses, row.attends)]
-        table.add_row(row.name, ", ".join(row.family), str(row.year), *marks, paper.title)
+        targets = ", ".join(["classes"] * row.classifies + ["targets"] * row.regresses)
+        table.add_row(row.name, ", ".join(row.family), str(row.year), targets, "yes" * row.attends, paper.title)
     Console().print(table)
 
 
@@ -157,7 +159,7 @@ def cite(learner: Annotated[str, typer.Argument(help="A name from `regard learne
     """Print the BibTeX of a learner."""
     from regard.learners import find_learner, find_reference
 
-    _say("\n\n".join(find_reference(key).bibtex for key in find_learner(learner).references))
+    _say("\n\n".join(find_reference(key).bibtex() for key in find_learner(learner).references))
 
 
 def main() -> None:

@@ -35,10 +35,9 @@ def write_whole(path: Path, content: bytes | Callable[[Path], None]) -> None:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(
-            error.errno,
-            f"could not write {path} ({error.strerror or error}): nothing was changed; free some space or choose another folder.",
-        ) from error
+        reason = error.strerror or error
+        remedy = "nothing was changed; free some space or choose another folder."
+        raise StorageError(error.errno, f"could not write {path} ({reason}): {remedy}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -31,7 +31,10 @@ Count = int | tuple[int, int]
 class Transform(Protocol):
     """A random change of items as a pure function of explicit noise: the episode stays one of (seed, i)."""
 
-    n_noise: int
+    @property
+    def n_noise(self) -> int:
+        """How many numbers one item needs."""
+        ...
 
     def __call__(self, x: Tensor, noise: Tensor) -> Tensor:
         """x: (N, *item), noise: (N, n_noise) in (0, 1); returns (N, *item')."""

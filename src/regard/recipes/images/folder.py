@@ -148,6 +148,17 @@ def image_folder(folder: Path | str, reader: ImageReader | None = None, *, n_ite
     return Dataset(torch.from_numpy(np.stack(pictures)), y, tuple(classes), groups)
 
 
+def class_files(folder: Path | str) -> dict[str, list[Path]]:
+    """Image files by class, of a folder with a sub-folder a class; unread.
+
+    Raises:
+        DataError: files that lie where they cannot belong to a class, or are no images.
+    """
+    classes, mistakes = _classes(_existing(folder))
+    _complain(str(folder), mistakes + [f"{Path(folder) / n}: no image in it." for n, f in classes.items() if not f])
+    return classes
+
+
 _NOT_AN_IMAGE = f"not an image by its name; expected one of {', '.join(sorted(SUFFIXES))}, or remove it."
 
 

@@ -1,0 +1,146 @@
+"""The commands as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from regard.cli import app
+from regard.evaluation import read_results
+
+REGARD = [sys.executable, "-m", "regard"]
+TINY = [
+    "--set=train.steps=4",
+    "--set=train.max_minutes=null",
+    "--set=train.validate_every=2",
+    "--set=train.validation_episodes=2",
+    "--set=train.checkpoint_every=2",
+    "--set=evaluation_episodes=4",
+    "--set=learner.encoder.n_filters=8",
+    "--set=learner.d_head=8",
+]
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as a user starts it."""
+    command = [*REGARD, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "140"})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "glyphs"
+    done = run("train", "glyphs", "--out", folder, *TINY)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_help_is_instant() -> None:
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        assert run("--help").returncode == 0
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5
+
+
+def test_learners_and_cite() -> None:
+    listed = run("learners").stdout
+    assert "CrossTransformer" in listed and "attention" in listed
+    assert "1703.05175" in run("cite", "prototypical").stdout
+
+
+def test_a_mistake_is_one_message_and_no_traceback() -> None:
+    done = run("cite", "Prototypicl")
+    assert done.returncode == 1
+    assert "did you mean 'Prototypical'" in done.stderr and "Traceback" not in done.stderr
+    done = run("train", "glyphs", "--set", "train.stepz=3")
+    assert done.returncode == 1 and "did you mean 'steps'" in done.stderr
+
+
+def test_train_show_prints_every_default_and_trains_nothing(tmp_path: Path) -> None:
+    done = run("train", "glyphs", "--show", "--out", tmp_path / "none")
+    assert "validation_episodes:" in done.stdout and "patience: 0" in done.stdout
+    assert not (tmp_path / "none").exists()
+
+
+def test_train_writes_checkpoints_logs_and_results(trained: Path) -> None:
+    assert {"best.safetensors", "last.safetensors", "metrics.csv", "results.json"} <= {
+        p.name for p in trained.iterdir()
+    }
+    results, _ = read_results(trained / "results.json")
+    assert [(r.n_way, r.n_shot) for r in results] == [(20, 1), (5, 5)]
+
+
+def test_evaluate_and_compare_write_the_documented_schema(trained: Path, tmp_path: Path) -> None:
+    done = run("evaluate", trained, "--n-way", "5", "--episodes", "3", "--json", tmp_path / "one.json")
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "one.json").read_text())
+    assert content["results"][0]["n_way"] == 5 and content["results"][0]["episodes"] == 3
+    assert {"mean", "low", "high"} == set(content["results"][0]["metrics"]["accuracy"])
+    done = run("compare", trained, trained / "last.safetensors", "--episodes", "3", "--json", tmp_path / "two.json")
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "two.json").read_text())
+    first = content["comparisons"][0]
+    assert set(first) == {"a", "b", "data", "n_way", "n_shot", "metric", "difference"}
+    assert "tie" in done.stdout
+
+
+def test_compare_wants_two(trained: Path) -> None:
+    done = run("compare", trained)
+    assert done.returncode == 1 and "two or more" in done.stderr
+
+
+def test_predict_names_files_from_a_folder_a_class(trained: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("alpha", "beta"):
+        (tmp_path / "support" / name).mkdir(parents=True)
+        Image.fromarray(rng.integers(0, 255, (40, 30), dtype=np.uint8)).save(tmp_path / "support" / name / "a.png")
+    (tmp_path / "query").mkdir()
+    Image.open(tmp_path / "support" / "beta" / "a.png").save(tmp_path / "query" / "same.png")
+    out = tmp_path / "p.json"
+    done = run("predict", trained, "--support", tmp_path / "support", "--query", tmp_path / "query", "--json", out)
+    assert done.returncode == 0, done.stderr
+    (prediction,) = json.loads(out.read_text())
+    assert prediction["query"] == "same.png" and prediction["label"] == "beta"
+    assert Path(prediction["attended"]).name == "a.png"
+
+
+def test_predict_says_what_is_wrong_with_the_files(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "support" / "alpha").mkdir(parents=True)
+    (tmp_path / "support" / "alpha" / "broken.png").write_bytes(b"not a picture")
+    done = run("predict", trained, "--support", tmp_path / "support", "--query", tmp_path / "support")
+    assert done.returncode == 1
+    assert "broken.png" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(b"PK\x03\x04 pretending")
+    done = run("evaluate", tmp_path / "x.safetensors")
+    assert done.returncode == 1 and "pickle" in done.stderr
+
+
+def test_every_command_has_help() -> None:
+    runner = CliRunner()
+    for name in ("quickstart", "train", "evaluate", "compare", "predict", "learners", "cite"):
+        assert runner.invoke(app, [name, "--help"]).exit_code == 0
+
+
+def test_quickstart_writes_checkpoint_results_and_report(tmp_path: Path) -> None:
+    done = run("quickstart", "--out", tmp_path / "q", "--minutes", "0.05", "--episodes", "6")
+    assert done.returncode == 0, done.stderr
+    results, comparisons = read_results(tmp_path / "q" / "results.json")
+    assert {r.learner for r in results} == {"CrossTransformer", "Prototypical", "NearestNeighbour (pixels)"}
+    assert any(c.metric == "accuracy" and {c.a, c.b} == {"CrossTransformer", "Prototypical"} for c in comparisons)
+    page = (tmp_path / "q" / "report.html").read_text()
+    assert page.count("data:image/png") > 12 and "http://" not in page.replace("http://www.w3.org", "")
+    assert run("evaluate", tmp_path / "q", "--episodes", "2").returncode == 0
