@@ -84,7 +84,7 @@ def compare_learners(
     sampler: EpisodeSampler,
     n_episodes: int = 1000,
     *,
-    batch: int = 4,
+    batch: int | None = None,
     data: str = "unnamed",
 ) -> tuple[list[Result], list[Comparison]]:
     """Evaluate each learner on the same episodes, then compare: name to learner in, results and comparisons out."""

@@ -40,7 +40,7 @@ def evaluate(
     sampler: EpisodeSampler,
     n_episodes: int = 1000,
     *,
-    batch: int = 4,
+    batch: int | None = None,
     cache: bool = True,
     name: str | None = None,
     data: str = "unnamed",
@@ -53,7 +53,8 @@ def evaluate(
         learner: put into eval mode for the time, and left as it came.
         sampler: its seed says which episodes these are.
         n_episodes: at least 2, which an interval needs.
-        batch: episodes asked at once; changes the speed and no answer. One at a time for a transductive learner.
+        batch: episodes asked at once; changes the speed and no answer. Left out: 16 of cached vectors, else 1,
+            since parts and feature maps fill the cache of a CPU. Always 1 for a transductive learner.
         cache: encode each item once where that is possible; False never does.
         name: of the learner in the result; its class's where left out.
         data: a name for the data set.
@@ -70,8 +71,8 @@ def evaluate(
     rows = sampler.rows(np.arange(n_episodes))
     tally = _Tally(sampler.dataset, rows)
     with evaluating(learner):
-        ask = _asker(learner, sampler, rows, place, cache)
-        for part in _parts(n_episodes, 1 if learner.transductive else batch):
+        ask, size = _asker(learner, sampler, rows, place, cache)
+        for part in _parts(n_episodes, 1 if learner.transductive else batch or size):
             tally.add(part, _logits(ask(_select(rows, part)), learner))
             if progress is not None:
                 progress(part.stop, n_episodes)
@@ -124,7 +125,8 @@ def episodes_digest(sampler: EpisodeSampler, rows: EpisodeRows) -> str:
 
 def _asker(
     learner: Learner, sampler: EpisodeSampler, rows: EpisodeRows, device: torch.device, cache: bool
-) -> Callable[[EpisodeRows], Output]:
+) -> tuple[Callable[[EpisodeRows], Output], int]:
+    """How episodes are asked, and how many at once are quick on a CPU."""
     if cache and isinstance(learner, EncodingLearner) and sampler.transform is None and not learner.transductive:
         return _cached(learner, sampler.dataset, rows, device)
 
@@ -134,12 +136,12 @@ def _asker(
         with torch.inference_mode():
             return learner(episode)
 
-    return fresh
+    return fresh, 1
 
 
 def _cached(
     learner: EncodingLearner, dataset: Dataset, rows: EpisodeRows, device: torch.device
-) -> Callable[[EpisodeRows], Output]:
+) -> tuple[Callable[[EpisodeRows], Output], int]:
     items = encode_items(learner, dataset, rows, device)
 
     def gathered(chosen: EpisodeRows) -> Output:
@@ -147,7 +149,7 @@ def _cached(
             support, query_z = items.episode(chosen)
             return learner.predict_encoded(learner.adapt_encoded(support), query_z)
 
-    return gathered
+    return gathered, 16 if items.z.ndim == 2 else 1
 
 
 def _parts(n: int, size: int) -> Iterator[slice]:
@@ -213,8 +215,8 @@ def _count(limits: tuple[int, int]) -> Count:
     return limits[0] if limits[0] == limits[1] else limits
 
 
-def _check_counts(n_episodes: int, batch: int) -> None:
+def _check_counts(n_episodes: int, batch: int | None) -> None:
     if n_episodes < 2:
         raise ConfigError(f"n_episodes is {n_episodes}: an interval needs at least 2; papers take 600 to 10,000.")
-    if batch < 1:
+    if batch is not None and batch < 1:
         raise ConfigError(f"batch is {batch}: expected at least 1 episode at a time.")
