@@ -133,6 +133,18 @@ def test_cross_transformer_equals_one_softmax_over_all_places() -> None:
             torch.testing.assert_close(logits[b, :, k], -learner.log_scale.exp() * distance)
 
 
+@pytest.mark.parametrize("n_rows", [None, 1])
+def test_cross_transformer_without_gradients_answers_the_same(n_rows: int | None) -> None:
+    episode = random_episode(3, (4, 6))
+    if n_rows == 1:  # one example a class takes a path of its own
+        first = Support(episode.support.x[:, :3], torch.arange(3).expand(3, 3), torch.ones(3, 3))  # type: ignore[index]
+        episode = replace(episode, support=first)
+    learner = CrossTransformer(Same(6, parts=True), d_head=5)
+    with torch.no_grad():
+        fused = learner(episode)
+    torch.testing.assert_close(fused, learner(episode).detach())
+
+
 def test_siamese_loss_is_balanced_cross_entropy() -> None:
     episode = full(random_episode(4))
     learner = Siamese(Same(6))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from regard.episode import Items, Support, _Value
 from regard.learners.base import PartAttendingLearner, hide_absent
-from regard.nn.attention import attention_weights, scores
+from regard.nn.attention import attention, attention_weights, scores
 from regard.nn.encoder import Encoder
 
 
@@ -74,7 +74,14 @@ class CrossTransformer(PartAttendingLearner):
         return SpatialSupport(key, value, of_class.gather(-1, row), row, support.weight)
 
     def predict_encoded(self, state: SpatialSupport, query_z: Tensor) -> Tensor:
-        return self._compare(state, query_z)[0]
+        if torch.is_grad_enabled():
+            return self._compare(state, query_z)[0]
+        # Without gradients nothing need be kept, and the fused kernel takes half the time; the same answer, tested.
+        query, value = (project(query_z).flatten(1, 2) for project in (self.key, self.value))
+        key, support_value = state.key.flatten(2, 3), state.value.flatten(2, 3)
+        weight = None if state.weight.shape[2] == 1 else state.weight.repeat_interleave(query_z.shape[2], -1)
+        aligned, _ = attention(query[:, None].expand(-1, key.shape[1], -1, -1), key, support_value, weight)
+        return self._logits(state, value, aligned, query_z.shape[1])
 
     def attend_encoded(self, state: SpatialSupport, query_z: Tensor) -> Tensor:
         logits, _, share = self._compare(state, query_z)
@@ -105,10 +112,14 @@ class CrossTransformer(PartAttendingLearner):
         found = places @ state.value
         share = attention_weights(torch.logsumexp(score, -1).movedim(2, -1), state.weight[:, :, None])
         aligned = found[:, :, 0] if found.shape[2] == 1 else torch.einsum("bckre,bcrk->bcre", found, share.to(found))
-        distance = (value[:, None] - aligned).square().sum(-1, dtype=self.log_scale.dtype)
-        logits = -self.log_scale.exp() * distance.unflatten(2, (n_query, n_parts)).mean(-1).mT
         return (
-            hide_absent(logits, state.weight.sum(-1)),
+            self._logits(state, value, aligned, n_query),
             places.unflatten(3, (n_query, n_parts)).permute(0, 3, 4, 1, 2, 5),
             share.unflatten(2, (n_query, n_parts)).permute(0, 2, 3, 1, 4),
         )
+
+    def _logits(self, state: SpatialSupport, value: Tensor, aligned: Tensor, n_query: int) -> Tensor:
+        """(B, Q, C) from what the query's places are, (B, Q * P, D), and what they found, (B, C, Q * P, D)."""
+        distance = (value[:, None] - aligned).square().sum(-1, dtype=self.log_scale.dtype)
+        logits = -self.log_scale.exp() * distance.unflatten(2, (n_query, -1)).mean(-1).mT
+        return hide_absent(logits, state.weight.sum(-1))

@@ -1,0 +1,133 @@
+"""Make docs/results.md and the table of the README from the raw results beside this script.
+
+python benchmarks/tables.py            writes both
+python benchmarks/tables.py --check    says whether they are up to date
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from regard.evaluation import Result, read_results
+from regard.evaluation.schema import from_json
+from regard.learners import find_learner, find_reference
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+RAW = HERE / "results"
+
+
+def main() -> None:
+    """Write or check."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    readme = ROOT / "README.md"
+    made = {ROOT / "docs" / "results.md": results_page(), readme: with_table(readme.read_text(), learners_table())}
+    stale = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
+    if check:
+        sys.exit(f"out of date: {', '.join(p.name for p in stale)}; run {Path(__file__).name}" if stale else 0)
+    for path in stale:
+        path.write_text(made[path])
+
+
+def results_page() -> str:
+    """All of docs/results.md."""
+    sections: list[tuple[str, Callable[[Any], str]]] = [
+        ("glyphs_table.json", glyphs_section),
+        ("glyphs_recipe.json", recipe_section),
+        ("intents.json", recipe_section),
+        ("sampling_speed.json", plain_section),
+        ("training_speed.json", plain_section),
+        ("evaluation_speed.json", plain_section),
+    ]
+    head = (
+        "# Results\n\nMade by `benchmarks/tables.py` from the raw results in `benchmarks/results`, each of which names "
+        "the command, the machine and the versions that made it. Intervals are 95%, over episodes.\n"
+    )
+    parts = [make(json.loads((RAW / name).read_text())) for name, make in sections if (RAW / name).exists()]
+    return "\n".join([head, *parts])
+
+
+def learners_table() -> str:
+    """The README's table: learner, family, year, paper, accuracy."""
+    results, _ = read_results(RAW / "glyphs_table.json")
+    lines = ["| learner | family | year | paper | 20-way 1-shot | 5-way 5-shot |", "|---|---|---|---|---|---|"]
+    for name in dict.fromkeys(r.learner for r in results):
+        row = find_learner(name)
+        paper = find_reference(row.references[0])
+        figures = [_accuracy(r) for r in results if r.learner == name]
+        lines.append(f"| {name} | {', '.join(row.family)} | {row.year} | {paper.title} | {' | '.join(figures)} |")
+    return "\n".join(lines)
+
+
+def with_table(text: str, table: str) -> str:
+    """The README with what stands between its two marks replaced."""
+    start, end = "<!-- table: learners -->\n", "\n<!-- end of table -->"
+    before, _, rest = text.partition(start)
+    return before + start + table + end + rest.partition(end)[2]
+
+
+def glyphs_section(document: dict[str, Any]) -> str:
+    """Accuracy and more of every learner."""
+    results, _ = from_json(document)
+    minutes = document["settings"]["minutes"]
+    lines = [
+        f"## Letters never seen, after {minutes} minutes of practice each\n",
+        "| learner | episodes | accuracy | precision | recall | F1 | ECE | test seconds |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        figures = [_pm(r, name) for name in ("accuracy", "precision", "recall", "f1", "ece")]
+        lines.append(f"| {r.learner} | {r.n_way}-way {r.n_shot}-shot | {' | '.join(figures)} | {r.seconds:.1f} |")
+    return "\n".join([*lines, "", _made(document)])
+
+
+def recipe_section(document: dict[str, Any]) -> str:
+    """Accuracy of one trained recipe and what stands beside it."""
+    results, comparisons = from_json(document)
+    lines = [
+        f"## {results[0].data}\n",
+        "| learner | episodes | number | accuracy | precision | recall | F1 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        figures = [_pm(r, name) for name in ("accuracy", "precision", "recall", "f1")]
+        lines.append(f"| {r.learner} | {r.n_way}-way {r.n_shot}-shot | {r.episodes} | {' | '.join(figures)} |")
+    for c in comparisons:
+        if c.metric == "accuracy":
+            d = c.difference
+            told = f"{100 * d.mean:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
+            lines.append(f"\n{c.a} - {c.b}, {c.n_way}-way {c.n_shot}-shot: {told}{', a tie' if c.tie else ''}.")
+    return "\n".join([*lines, "", _made(document)])
+
+
+def plain_section(document: dict[str, Any]) -> str:
+    """A speed benchmark, which brings its own rows."""
+    lines = [f"## {document['title']}\n", "| what | figure |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in document["summary"].items()]
+    return "\n".join([*lines, "", _made(document)])
+
+
+def _made(document: dict[str, Any]) -> str:
+    machine, versions = document["machine"], document["versions"]
+    told = ", ".join(f"{k} {v}" for k, v in {**machine, **versions}.items())
+    return f"`{document['command']}`; {told}.\n"
+
+
+def _accuracy(result: Result) -> str:
+    return _pm(result, "accuracy")
+
+
+def _pm(result: Result, metric: str) -> str:
+    interval = result.metrics[metric]
+    return f"{100 * interval.mean:.1f} ± {50 * (interval.high - interval.low):.1f}"
+
+
+if __name__ == "__main__":
+    main()
