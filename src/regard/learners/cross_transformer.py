@@ -79,7 +79,7 @@ class CrossTransformer(PartAttendingLearner):
         # Without gradients nothing need be kept, and the fused kernel takes half the time; the same answer, tested.
         query, value = (project(query_z).flatten(1, 2) for project in (self.key, self.value))
         key, support_value = state.key.flatten(2, 3), state.value.flatten(2, 3)
-        weight = None if state.weight.shape[2] == 1 else state.weight.repeat_interleave(query_z.shape[2], -1)
+        weight = None if state.weight.shape[2] == 1 else state.weight.repeat_interleave(state.key.shape[3], -1)
         aligned, _ = attention(query[:, None].expand(-1, key.shape[1], -1, -1), key, support_value, weight)
         return self._logits(state, value, aligned, query_z.shape[1])
 
