@@ -59,7 +59,7 @@ def test_settings_reach_lists_and_new_options() -> None:
     recipe = Recipe.read("glyphs", ["evaluation.1.n_shot=3", "learner.d_head=16", "data.drawings=12"])
     assert recipe.evaluation[1].n_shot == 3
     assert recipe.learner.options()["d_head"] == 16
-    assert recipe.data.options() == {"drawings": 12}
+    assert recipe.data.options() == {"symbols": True, "drawings": 12}
 
 
 def test_what_the_data_knows_fills_what_the_encoder_leaves_open() -> None:
