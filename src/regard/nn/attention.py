@@ -24,6 +24,7 @@ import math
 from typing import Any, Literal, get_args
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,7 +34,9 @@ Compare = Literal["dot", "cosine", "distance"]
 How = Literal["soft", "sparsemax", "entmax", "hard", "gumbel"]
 
 
-def scores(query: Tensor, key: Tensor, compare: Compare = "dot") -> Tensor:
+def scores(
+    query: Float[Tensor, "*B Q D"], key: Float[Tensor, "*A S D"], compare: Compare = "dot"
+) -> Float[Tensor, "*C Q S"]:
     """Compare every query with every key.
 
     Args:
@@ -64,13 +67,13 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def attention_weights(
-    score: Tensor,
-    weight: Tensor | None = None,
+    score: Float[Tensor, "*B S"],
+    weight: Float[Tensor, "*A S"] | Float[Tensor, "*A 1"] | None = None,
     how: How = "soft",
     *,
     k: int = 1,
     generator: torch.Generator | None = None,
-) -> Tensor:
+) -> Float[Tensor, "*C S"]:
     """Scores to a distribution over the last axis.
 
     Args:
@@ -83,29 +86,30 @@ def attention_weights(
     Returns:
         (..., Q, S), at least 0, each row sums to 1; all zeros where no row has weight.
     """
-    score, weight = torch.broadcast_tensors(score, score.new_ones(()) if weight is None else weight.to(score.dtype))
+    given = score.new_ones(()) if weight is None else weight.to(score.dtype)
+    score, mass = torch.broadcast_tensors(score, given)
     if how == "soft":
-        return _softmax(score, weight)
+        return _softmax(score, mass)
     if how == "sparsemax":
-        return _sparsemax(score, weight)
+        return _sparsemax(score, mass)
     if how == "entmax":
-        return _entmax(score, weight)
+        return _entmax(score, mass)
     if how == "hard":
-        return _straight_through(_top_k(score, weight, k), _softmax(score, weight))
+        return _straight_through(_top_k(score, mass, k), _softmax(score, mass))
     if how == "gumbel":
         uniform = torch.rand(score.shape, generator=generator, dtype=score.dtype, device=score.device)
         noisy = score - torch.log(-torch.log(uniform.clamp_min(torch.finfo(score.dtype).tiny)).clamp_min(1e-20))
         # A row of weight w wins as w equal rows would: log(weight) on the score.
-        noisy = noisy + weight.detach().clamp_min(torch.finfo(score.dtype).tiny).log()
-        return _straight_through(_top_k(noisy, weight, 1), _softmax(score, weight))
+        noisy = noisy + mass.detach().clamp_min(torch.finfo(score.dtype).tiny).log()
+        return _straight_through(_top_k(noisy, mass, 1), _softmax(score, mass))
     raise ConfigError(f"how is {how!r}: {did_you_mean(str(how), get_args(How))}")
 
 
 def attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    weight: Tensor | None = None,
+    query: Float[Tensor, "*A Q D"],
+    key: Float[Tensor, "*B S D"],
+    value: Float[Tensor, "*C S E"],
+    weight: Float[Tensor, "*W S"] | None = None,
     *,
     compare: Compare = "dot",
     how: How = "soft",
@@ -113,7 +117,7 @@ def attention(
     temperature: Tensor | float = 1.0,
     k: int = 1,
     generator: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Float[Tensor, "*M Q E"], Float[Tensor, "*P Q S"] | None]:
     """Attend.
 
     Args:
@@ -150,7 +154,9 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         if d_model % n_heads:
             raise ConfigError(f"d_model is {d_model} and n_heads {n_heads}: expected n_heads to divide d_model.")
-        self.n_heads, self.compare, self.how = n_heads, compare, how
+        self.n_heads = n_heads
+        self.compare: Compare = compare
+        self.how: How = how
         self.query = nn.Linear(d_model, d_model)
         # One bias is enough: a constant added to every key changes no softmax, so its gradient would be zero.
         self.key = nn.Linear(d_model, d_model, bias=compare != "dot")
@@ -158,8 +164,13 @@ class MultiHeadAttention(nn.Module):
         self.out = nn.Linear(d_model, d_model)
 
     def forward(
-        self, query: Tensor, context: Tensor, weight: Tensor | None = None, *, keep: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
+        self,
+        query: Float[Tensor, "*B Q D"],
+        context: Float[Tensor, "*A S D"],
+        weight: Float[Tensor, "*W S"] | None = None,
+        *,
+        keep: bool = False,
+    ) -> tuple[Float[Tensor, "*B Q D"], Float[Tensor, "*P H Q S"] | None]:
         """query: (..., Q, D), context: (..., S, D), weight: (..., S) or (..., Q, S) with all leading axes.
 
         Returns (..., Q, D) and (..., H, Q, S) or None.
@@ -231,7 +242,7 @@ def _entmax(score: Tensor, weight: Tensor) -> Tensor:
 
 def _top_k(score: Tensor, weight: Tensor, k: int) -> Tensor:
     """The k best rows share the mass; a row of weight 2 counts as two rows, and a fraction fills what is left."""
-    ordered, index = _hide(score, weight).sort(dim=-1, descending=True, stable=True)
+    index = _hide(score, weight).argsort(dim=-1, descending=True, stable=True)
     w = weight.gather(-1, index)
     before = w.cumsum(-1) - w
     kept = torch.minimum(w, (k - before).clamp_min(0))
@@ -249,7 +260,7 @@ def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:
 
 def _inside_transform() -> bool:
     """Whether torch.func (grad, vmap, jvp) is at work, under which an autograd.Function cannot recompute itself."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
+    return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _can_fuse(query: Tensor, key: Tensor, value: Tensor, weight: Tensor | None) -> bool:
@@ -258,15 +269,17 @@ def _can_fuse(query: Tensor, key: Tensor, value: Tensor, weight: Tensor | None) 
 
 
 def _fused(query: Tensor, key: Tensor, value: Tensor, weight: Tensor | None, temperature: float) -> Tensor:
-    mask = None
+    mask = nobody = None
     if weight is not None:
-        # Finite, so that a task without any support gives an answer instead of NaN; it then attends evenly.
-        mask = weight.to(query.dtype).clamp_min(torch.finfo(query.dtype).tiny).log()
+        there = weight > 0
+        # Where no row has weight the kernel must not see minus infinity alone, which is NaN; the answer there is 0.
+        nobody = ~there.any(-1, keepdim=True)
+        mask = torch.where(there, weight, 1.0).to(query.dtype).log().masked_fill(~(there | nobody), -torch.inf)
     lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
     q, k, v = (t.expand(*lead, *t.shape[-2:]) for t in (query, key, value))
-    if not (torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v))):
-        return _kernel(q, k, v, mask, temperature)
-    return _Fused.apply(q, k, v, mask, temperature)  # type: ignore[no-any-return]
+    differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v))
+    out: Tensor = (_Fused.apply if differentiated else _kernel)(q, k, v, mask, temperature)
+    return out if nobody is None else out.masked_fill(nobody, 0.0)
 
 
 def _kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, temperature: float) -> Tensor:
@@ -282,7 +295,7 @@ def _kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, temperature: f
 
 
 class _Fused(torch.autograd.Function):
-    """The fused kernel, whose backward is the kernel's own, or the explicit formula's where a second derivative follows."""
+    """The fused kernel; its backward is the kernel's own, or the explicit formula's if a second derivative follows."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, temperature: float) -> Tensor:
@@ -295,13 +308,13 @@ class _Fused(torch.autograd.Function):
         q, k, v, mask = ctx.saved_tensors
         twice = torch.is_grad_enabled()  # autograd enables gradients here exactly when create_graph was asked for
         with torch.enable_grad():
-            inputs = [t if twice else t.detach() for t in (q, k, v)]
-            wanted = [t.requires_grad_() if not twice else t for t in inputs]
+            # Views, so that a derivative stops here: key and value may be one tensor, or the query's own descendants.
+            wanted = [t.view_as(t) if twice else t.detach().requires_grad_(t.requires_grad) for t in (q, k, v)]
             if twice:
-                score = scores(q, k) / ctx.temperature + (0 if mask is None else mask)
-                out = torch.softmax(score, -1) @ v
+                score = scores(wanted[0], wanted[1]) / ctx.temperature + (0 if mask is None else mask)
+                out = torch.softmax(score, -1) @ wanted[2]
             else:
-                out = _kernel(*wanted, mask, ctx.temperature)
+                out = _kernel(wanted[0], wanted[1], wanted[2], mask, ctx.temperature)
             asked = [t for t in wanted if t.requires_grad]
             grads = iter(torch.autograd.grad(out, asked, grad, create_graph=twice))
         return (*(next(grads) if t.requires_grad else None for t in wanted), None, None)

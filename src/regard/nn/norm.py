@@ -9,8 +9,10 @@
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Literal, get_args
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.errors import ConfigError, did_you_mean
@@ -33,8 +35,8 @@ class TransductiveNorm(nn.Module):
         self.scale = nn.Parameter(Tensor(n_channels).fill_(1.0))
         self.shift = nn.Parameter(Tensor(n_channels).zero_())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (N, C, H, W)."""
+    def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+        """Normalise each channel over items and places."""
         mean = x.mean((0, 2, 3), keepdim=True)
         variance = (x - mean).square().mean((0, 2, 3), keepdim=True)
         scale = self.scale[:, None, None] * (variance + self.eps).rsqrt()
@@ -48,7 +50,7 @@ def norm_2d(policy: Norm, n_channels: int) -> nn.Module:
         ConfigError: an unknown policy.
     """
     if policy == "group":
-        return nn.GroupNorm(min(8, n_channels), n_channels)
+        return nn.GroupNorm(gcd(8, n_channels), n_channels)  # the number of groups has to divide the channels
     if policy == "instance":
         return nn.GroupNorm(n_channels, n_channels)
     if policy == "batch":

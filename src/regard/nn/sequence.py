@@ -42,6 +42,9 @@ class TokenLSTM(Encoder):
         n_layers: LSTMs on top of each other.
         bidirectional: read from both ends.
         dropout: share of embedded and of output features set to 0 in training.
+        strange: see `TokenEmbedding`.
+        words: put the embedding beside the state, which adds d_embed to D: a learner can then tell whether two texts
+            share a word, also one that training never had.
         parts: give (N, L, D), a vector a token, instead of one vector.
         pool: one vector is the "mean" of the tokens, or their learned "attention" pooling.
 
@@ -59,13 +62,16 @@ class TokenLSTM(Encoder):
         n_layers: int = 1,
         bidirectional: bool = True,
         dropout: float = 0.0,
+        strange: float = 0.0,
+        words: bool = False,
         parts: bool = False,
         pool: Pool = "mean",
     ) -> None:
         super().__init__()
-        self.parts, self.n_features = parts, d_hidden * (1 + bidirectional)
-        self.embed = TokenEmbedding(n_tokens, d_embed)
-        widths = [d_embed, *[self.n_features] * (n_layers - 1)]
+        d_state = d_hidden * (1 + bidirectional)
+        self.parts, self.words, self.n_features = parts, words, d_state + words * d_embed
+        self.embed = TokenEmbedding(n_tokens, d_embed, strange)
+        widths = [d_embed, *[d_state] * (n_layers - 1)]
         self.layers = nn.ModuleList(Recurrence(width, d_hidden, bidirectional=bidirectional) for width in widths)
         self.dropout = nn.Dropout(dropout)
         self.pool = None if parts else TokenPool(self.n_features, pool)
@@ -73,9 +79,11 @@ class TokenLSTM(Encoder):
     def forward(self, x: Items) -> Float[Tensor, "N *L D"]:
         """Token items to (N, D) or (N, L, D)."""
         ids, real = tokens(x)
-        z = self.dropout(self.embed(ids))
+        word = z = self.dropout(self.embed(ids))
         for layer in self.layers:
             z = self.dropout(layer(z, real))
+        if self.words:
+            z = torch.cat([word, z], -1)
         return self.pool(z, real) if self.pool is not None else z * real[..., None]
 
     def part_weight(self, z: Float[Tensor, "*N L D"]) -> Float[Tensor, "*N L"]:
@@ -135,18 +143,34 @@ class TokenTransformer(Encoder):
 
 
 class TokenEmbedding(nn.Module):
-    """Ids (N, L) or (N, L, G) to (N, L, D): the embedding of the id, or the mean over the ids of a token."""
+    """Ids (N, L) or (N, L, G) to (N, L, D): the embedding of the id, or the mean over the ids of a token.
 
-    def __init__(self, n_tokens: int, d_embed: int) -> None:
+    Args:
+        n_tokens: ids run from 0 (padding) to n_tokens - 1.
+        d_embed: D.
+        strange: share of ids that, in training, change places with others, anew in every call. Within a call a word
+            remains one word, but what was learned about it is gone, as with the words of a domain never seen. (A kind
+            of the word dropout by type of Gal and Ghahramani 2016, arXiv:1512.05287.)
+    """
+
+    def __init__(self, n_tokens: int, d_embed: int, strange: float = 0.0) -> None:
         super().__init__()
-        self.table = nn.Embedding(n_tokens, d_embed)
+        self.table, self.strange = nn.Embedding(n_tokens, d_embed), strange
 
     def forward(self, ids: Tensor) -> Tensor:
+        if self.training and self.strange:
+            ids = self._estrange(ids)
         if ids.ndim == 2:
             return self.table(ids)
         there = (ids > 0).to(self.table.weight.dtype)
         # A matrix product, so that (N, L, G, D) is read once and no masked copy of it is kept.
         return (there[..., None, :] @ self.table(ids)).squeeze(-2) / there.sum(-1, keepdim=True).clamp_min(1)
+
+    def _estrange(self, ids: Tensor) -> Tensor:
+        n_tokens = self.table.num_embeddings
+        other = torch.randperm(n_tokens - 1, device=ids.device) + 1
+        chosen = torch.rand(n_tokens, device=ids.device) < self.strange
+        return torch.where(chosen[ids] & (ids > 0), other[ids - 1], ids)
 
 
 class Recurrence(nn.Module):
