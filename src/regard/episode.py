@@ -26,7 +26,7 @@ from regard.errors import EpisodeError
 Items = Tensor | dict[str, Tensor]
 """A batch of items: one tensor, or a dict of tensors that share their leading axes (ids and mask of a text)."""
 
-AnyItems = TypeVar("AnyItems", Tensor, dict[str, Tensor])
+AnyItems = TypeVar("AnyItems", bound=Items)
 
 # Not typing.Self, which cannot be executed where jaxtyping checks method by method.
 AnyValue = TypeVar("AnyValue", bound="_Value")
