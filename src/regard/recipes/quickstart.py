@@ -219,7 +219,7 @@ def _content(
     believed = (
         f"Taking away the example it looked at most lowers the probability of its answer by {100 * trust.top.mean:.1f} "
         f"points, another example of the same letter by {100 * trust.random.mean:.1f}; the difference is "
-        f"{100 * d.mean:.1f} points [{100 * d.low:.1f}, {100 * d.high:.1f}] over 40 tasks of 5 letters, 3 drawings each."
+        f"{100 * d.mean:.1f} points [{100 * d.low:.1f}, {100 * d.high:.1f}] over 40 tasks of 5 letters with 3 drawings."
     )
     facts = {**{k: str(v) for k, v in machine().items()}, **{k: str(v) for k, v in versions().items()}}
     facts |= {

@@ -189,9 +189,6 @@ def compare_by_setting(results: Sequence[Result]) -> list[Comparison]:
 
 
 def _distinct_names(paths: Sequence[Path]) -> list[str]:
-    """The learners' names, with the run's folder where two are the same."""
+    """The learners' names, with the path where two are the same."""
     names = [load(path).name for path in paths]
-    return [
-        name if names.count(name) == 1 else f"{name} ({path.parent.name if path.is_file() else path.name})"
-        for name, path in zip(names, paths, strict=True)
-    ]
+    return [name if names.count(name) == 1 else f"{name} ({path})" for name, path in zip(names, paths, strict=True)]
