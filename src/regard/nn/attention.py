@@ -97,11 +97,11 @@ def attention_weights(
     if how == "hard":
         return _straight_through(_top_k(score, mass, k), _softmax(score, mass))
     if how == "gumbel":
-        uniform = torch.rand(score.shape, generator=generator, dtype=score.dtype, device=score.device)
-        noisy = score - torch.log(-torch.log(uniform.clamp_min(torch.finfo(score.dtype).tiny)).clamp_min(1e-20))
         # A row of weight w wins as w equal rows would: log(weight) on the score.
-        noisy = noisy + mass.detach().clamp_min(torch.finfo(score.dtype).tiny).log()
-        return _straight_through(_top_k(noisy, mass, 1), _softmax(score, mass))
+        noisy = score + _gumbel(score, generator) + mass.detach().clamp_min(torch.finfo(score.dtype).tiny).log()
+        winner = _hide(noisy, mass).argmax(-1, keepdim=True)
+        hard = torch.zeros_like(score).scatter(-1, winner, 1.0) * (mass > 0)
+        return _straight_through(hard.detach(), _softmax(score, mass))
     raise ConfigError(f"how is {how!r}: {did_you_mean(str(how), get_args(How))}")
 
 
@@ -248,6 +248,14 @@ def _top_k(score: Tensor, weight: Tensor, k: int) -> Tensor:
     kept = torch.minimum(w, (k - before).clamp_min(0))
     kept = kept / kept.sum(-1, keepdim=True).clamp_min(torch.finfo(score.dtype).tiny)
     return torch.zeros_like(score).scatter(-1, index, kept).detach()
+
+
+def _gumbel(score: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Gumbel noise of the shape of `score`."""
+    tiny = torch.finfo(score.dtype).tiny
+    uniform = torch.rand(score.shape, generator=generator, dtype=score.dtype, device=score.device)
+    waiting = -uniform.clamp_min(tiny).log()
+    return -waiting.clamp_min(tiny).log()
 
 
 def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:
