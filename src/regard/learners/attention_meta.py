@@ -78,31 +78,32 @@ class AttentionMetaLearner(RowAttentionLearner):
         )
 
     def score(self, state: Support, query_z: Float[Tensor, "B Q P D"]) -> Float[Tensor, "B Q S"]:
-        """The dense layer's verdict on every pair of query and support row."""
+        """The dense layer's verdict on every pair of query and support row, read both ways."""
         z: Tensor = state.x  # type: ignore[assignment]
-        real = self._real(query_z)
-        found = self._look_up(query_z, z)
-        x = self.value(query_z)[:, None]
-        share = self.pool.share(query_z, real)[:, None, ..., None]
+        return self._verdict(query_z, z).mT + self._verdict(z, query_z)
+
+    def _verdict(self, asking: Tensor, asked: Tensor) -> Tensor:
+        """(B, Q, P, D) and (B, S, P, D) to (B, S, Q): every asking item looks itself up in every asked one."""
+        found = self._look_up(asking, asked)
+        x = self.value(asking)[:, None]
+        share = self.pool.share(asking, self._real(asking))[:, None, ..., None]
         seen = (share * x).sum(-2).expand(*found.shape[:3], -1)
         compared = ((share * t).sum(-2) for t in (found, (x - found).abs(), x * found))
-        return self.dense(torch.cat([seen, *compared], -1)).squeeze(-1).mT
+        return self.dense(torch.cat([seen, *compared], -1)).squeeze(-1)
 
-    def _look_up(self, query_z: Tensor, z: Tensor) -> Tensor:
-        """(B, S, Q, P, E): what each part of each query found on each support row."""
-        # The parts of all queries side by side: one large product a support row.
-        key = self.key(query_z).flatten(1, 2)[:, None]
-        real = self._real(z)
+    def _look_up(self, asking: Tensor, asked: Tensor) -> Tensor:
+        """(B, S, Q, P, E): what each asking part found on each asked item."""
+        # The parts of all asking items side by side: one large product an asked item.
         found, _ = attention(
-            key,
-            self.key(z),
-            self.value(z),
-            real,
+            self.key(asking).flatten(1, 2)[:, None],
+            self.key(asked),
+            self.value(asked),
+            self._real(asked),
             compare=self.compare,
             how=self.how_parts,
             temperature=self.log_temperature.exp(),
         )
-        return found.unflatten(2, query_z.shape[1:3])
+        return found.unflatten(2, asking.shape[1:3])
 
     def _real(self, z: Tensor) -> Tensor:
         """(..., P): 1, and 0 for parts that are padding."""

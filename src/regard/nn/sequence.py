@@ -162,16 +162,16 @@ class TokenEmbedding(nn.Module):
             ids = self._estrange(ids)
         if ids.ndim == 2:
             return self.table(ids)
-        there = (ids > 0).to(self.table.weight.dtype)
+        there = (ids[..., 1:] > 0).to(self.table.weight.dtype)
         # A matrix product, so that (N, L, G, D) is read once and no masked copy of it is kept.
-        return (there[..., None, :] @ self.table(ids)).squeeze(-2) / there.sum(-1, keepdim=True).clamp_min(1)
+        total = (there[..., None, :] @ self.table(ids[..., 1:])).squeeze(-2)
+        return self.table(ids[..., 0]) + total / there.sum(-1, keepdim=True).clamp_min(1)
 
     def _estrange(self, ids: Tensor) -> Tensor:
         n_tokens = self.table.num_embeddings
-        other = torch.randperm(n_tokens - 1, device=ids.device) + 1
+        other = torch.randperm(n_tokens - 2, device=ids.device) + 2
         chosen = torch.rand(n_tokens, device=ids.device) < self.strange
-        return torch.where(chosen[ids] & (ids > 0), other[ids - 1], ids)
-
+        return torch.where(chosen[ids] & (ids > 1), other[(ids - 2).clamp_min(0)], ids)
 
 class Recurrence(nn.Module):
     """One LSTM layer over masked sequences, both directions in one batched product a step.

@@ -116,9 +116,12 @@ def train(
         stack.enter_context(batches)
         while not state.done(config) and not run.interrupted:
             rate = run.prepare_step()
-            loss = module.loss(batches.take(state.step)).mean()
+            # Fabric puts the precision around `forward` only; in one process a method like `loss` would go without.
+            with fabric.autocast():
+                loss = module.loss(batches.take(state.step)).mean()
             fabric.backward(loss)
-            norm = fabric.clip_gradients(module, wrapped, max_norm=config.grad_clip or float("inf"))
+            limit = config.grad_clip or float("inf")
+            norm = fabric.clip_gradients(module, wrapped, max_norm=limit, error_if_nonfinite=False)
             run.agree(loss, norm, rate)
             wrapped.step()
             wrapped.zero_grad()
