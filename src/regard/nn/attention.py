@@ -88,6 +88,8 @@ def attention_weights(
     """
     given = score.new_ones(()) if weight is None else weight.to(score.dtype)
     score, mass = torch.broadcast_tensors(score, given)
+    if score.shape[-1] == 0:
+        return score
     if how == "soft":
         return _softmax(score, mass)
     if how == "sparsemax":
@@ -207,9 +209,21 @@ def _softmax(score: Tensor, weight: Tensor) -> Tensor:
     return unnormalised / torch.where(total > 0, total, 1.0)
 
 
-def _sorted(score: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    ordered, index = _hide(score, weight).sort(dim=-1, descending=True)
-    return ordered, weight.gather(-1, index)
+def _shifted(score: Tensor, weight: Tensor) -> Tensor:
+    """Scores below the best row that has weight: exact where they are large, and no other answer."""
+    return score - _hide(score, weight).detach().amax(-1, keepdim=True)
+
+
+def _sorted(score: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores and weights, best first, and the weight up to each.
+
+    Weightless rows stay in their place: they add nothing to any sum, and the slope at weight 0 is then what adding the
+    row would do.
+    """
+    ordered, index = score.sort(dim=-1, descending=True)
+    w = weight.gather(-1, index)
+    mass = w.cumsum(-1)
+    return ordered, w, torch.where(mass > 0, mass, 1.0)
 
 
 def _threshold(candidates: Tensor, inside: Tensor) -> Tensor:
@@ -220,24 +234,26 @@ def _threshold(candidates: Tensor, inside: Tensor) -> Tensor:
 
 def _sparsemax(score: Tensor, weight: Tensor) -> Tensor:
     """p_s = w_s [score_s - tau]_+ with tau such that the sum is 1."""
-    x, w = _sorted(score, weight)
-    mass = w.cumsum(-1).clamp_min(torch.finfo(score.dtype).tiny)
+    score = _shifted(score, weight)
+    x, w, mass = _sorted(score, weight)
     tau = ((w * x).cumsum(-1) - 1) / mass
-    return weight * (score - _threshold(tau, (x > tau) & (w > 0))).clamp_min(0)
+    return weight * (score - _threshold(tau, (x > tau) & (w.cumsum(-1) > 0))).clamp_min(0)
 
 
 def _entmax(score: Tensor, weight: Tensor) -> Tensor:
     """p_s = w_s [score_s / 2 - tau]_+^2 with tau such that the sum is 1."""
-    half = score / 2
-    half = half - _hide(half, weight).detach().amax(-1, keepdim=True)
-    x, w = _sorted(half, weight)
-    mass = w.cumsum(-1).clamp_min(torch.finfo(score.dtype).tiny)
+    half = _shifted(score / 2, weight)
+    x, w, mass = _sorted(half, weight)
+    # tau is at least -1 / sqrt(weight of the best row): what lies far under it is outside, and its square, which would
+    # swamp the others in single precision, is kept small.
+    best = torch.where(w > 0, w, torch.inf).amin(-1, keepdim=True).detach()
+    x = torch.maximum(x, -2 * best.rsqrt())
     mean = (w * x).cumsum(-1) / mass
     variance = (w * x.square()).cumsum(-1) / mass - mean.square()
     inside_root = 1 / mass - variance
     # sqrt has no finite slope at 0: positions outside the support are replaced before the root, not after it.
     tau = mean - torch.where(inside_root > 0, inside_root, 1.0).sqrt() * (inside_root > 0)
-    return weight * (half - _threshold(tau, (x >= tau) & (w > 0))).clamp_min(0).square()
+    return weight * (half - _threshold(tau, (x >= tau) & (w.cumsum(-1) > 0))).clamp_min(0).square()
 
 
 def _top_k(score: Tensor, weight: Tensor, k: int) -> Tensor:

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import re
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save, save_file
+from torch import nn
+
+from regard.errors import CheckpointError, ConfigError
+from regard.training import load_checkpoint, save_checkpoint
+
+SPEC = {"width": 3}
+
+
+def build(spec: dict[str, int]) -> nn.Module:
+    torch.manual_seed(spec["width"])
+    return nn.Sequential(nn.Linear(2, spec["width"]), nn.BatchNorm1d(spec["width"]))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "a.safetensors"
+    save_checkpoint(file, build(SPEC), spec=SPEC, step=5, metrics={"accuracy": 0.5})
+    return file
+
+
+def test_round_trip(path: Path) -> None:
+    checkpoint = load_checkpoint(path)
+    learner = checkpoint.build(lambda spec: build({"width": spec["width"]}).requires_grad_(True))
+    for name, tensor in build(SPEC).state_dict().items():
+        assert torch.equal(learner.state_dict()[name], tensor)
+    assert not learner.training
+    assert (checkpoint.spec, checkpoint.step, checkpoint.metrics) == (SPEC, 5, {"accuracy": 0.5})
+
+
+def test_equal_states_write_equal_bytes(path: Path, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "b", build(SPEC), spec=SPEC, step=5, metrics={"accuracy": 0.5})
+    assert (tmp_path / "b").read_bytes() == path.read_bytes()
+
+
+def test_the_header_can_be_read_by_eye(path: Path) -> None:
+    head = path.read_bytes()[8:400].decode()  # after eight bytes that say how long it is
+    for word in ("regard.checkpoint.1", "spec", "width", "accuracy"):
+        assert word in head
+
+
+def test_tied_and_strided_tensors(tmp_path: Path) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.b = self.a
+
+    learner, other = Tied(), Tied()
+    save_checkpoint(tmp_path / "c", learner, spec={})
+    load_checkpoint(tmp_path / "c").load_into(other)
+    assert torch.equal(learner.a.weight, other.b.weight)
+    assert other.a.weight.is_contiguous(memory_format=torch.channels_last)
+    assert other.a.weight is other.b.weight
+
+
+def planted(make: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(make(path.read_bytes())) and None  # type: ignore[func-returns-value]
+
+
+def with_header(**changes: object) -> Callable[[Path], None]:
+    def plant(path: Path) -> None:
+        header = load_checkpoint(path).header | changes
+        header = {k: v for k, v in header.items() if v != "absent"}
+        save_file({"learner/x": torch.ones(2)}, path, {"regard": json.dumps(header)})
+
+    return plant
+
+
+class Evil:
+    """Would leave a file if it were unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (open, ("/dev/null/unpickled",))
+
+
+FAULTS = {
+    "empty": (planted(lambda b: b""), "0 bytes.*empty or was cut off"),
+    "cut in the tensors": (planted(lambda b: b[:-10]), r"cut off: expected at least \d+ bytes and it has \d+"),
+    "cut in the header": (planted(lambda b: b[:100]), "cut off"),
+    "a pickle": (planted(lambda b: pickle.dumps(Evil())), "holds a pickle.*not read"),
+    "text": (planted(lambda b: b"hello, this is no checkpoint"), "not a safetensors file"),
+    "a broken header": (planted(lambda b: b[:8] + b"{" + b"\xff" * 20 + b[29:]), "damaged header"),
+    "foreign safetensors": (planted(lambda b: save({"x": torch.ones(2)})), "Regard did not write"),
+    "a later format": (with_header(format="regard.checkpoint.2", regard="9.1"), "'regard.checkpoint.2'.*Regard 9.1"),
+    "no spec": (with_header(spec="absent"), "no spec in its header"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_bad_files(path: Path, fault: str) -> None:
+    plant, message = FAULTS[fault]
+    plant(path)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(path)
+
+
+def test_what_torch_save_wrote_is_refused(tmp_path: Path) -> None:
+    torch.save({"x": Evil()}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match="holds a pickle"):
+        load_checkpoint(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("name", ["nothing", "."])
+def test_no_file(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match=r"cannot be read.*best\.safetensors"):
+        load_checkpoint(tmp_path / name)
+
+
+def test_all_that_does_not_fit_is_said_at_once(path: Path) -> None:
+    other = nn.Sequential(nn.Linear(2, 4), nn.Identity(), nn.Linear(1, 1, bias=False))
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(path).load_into(other)
+    message = str(caught.value)
+    assert "no tensor '2.weight'" in message
+    assert "an unexpected tensor '1.weight'" in message
+    assert re.search(r"and \d+ more", message)
+
+
+def test_a_spec_has_to_be_json(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be JSON"):
+        save_checkpoint(tmp_path / "d", build(SPEC), spec={"x": build(SPEC)})
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,374 @@
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from regard.episode import Episode
+from regard.errors import ConfigError, DivergenceError, StorageError
+from regard.learners.base import Learner
+from regard.learners.prototypical import Prototypical
+from regard.sampling.episodes import EpisodeSampler
+from regard.training import Report, Silent, TrainConfig, fast_bf16, load_checkpoint, train
+from regard.training.batches import Batches
+from regard.training.logs import read_metrics
+from regard.training.optimization import learning_rate, make_optimizer
+from regard.training.precision import resolve_precision
+
+Make = Callable[[], Prototypical]
+
+
+class Watch(Silent):
+    """Remembers what it was told."""
+
+    def __init__(self, act: Callable[[Report], None] = lambda report: None) -> None:
+        self.reports: list[Report] = []
+        self.stopped, self.act = False, act
+
+    def advance(self, report: Report) -> None:
+        self.reports.append(report)
+        self.act(report)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def weights(learner: nn.Module) -> dict[str, Tensor]:
+    return {name: t.clone() for name, t in learner.state_dict().items()}
+
+
+def assert_equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def test_it_is_the_plain_loop(make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path) -> None:
+    """Two ways agree: Fabric's loop, and the six lines anybody would write."""
+    config = tiny.model_copy(update={"tasks_per_step": 3})
+    learner, plain = make_learner(), make_learner()
+    train(learner, sampler, config, folder=tmp_path, progress=Silent())
+    optimizer = make_optimizer(plain, config)
+    for step in range(config.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, step, config.steps)
+        optimizer.zero_grad()
+        plain.loss(sampler(np.arange(3 * step, 3 * step + 3))).mean().backward()
+        optimizer.step()
+    assert_equal(weights(learner), weights(plain))
+
+
+def test_it_learns(make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path) -> None:
+    config = tiny.model_copy(update={"steps": 80, "learning_rate": 0.02, "validate_every": 80})
+    train(make_learner(), sampler, config, folder=tmp_path, progress=Silent())
+    loss = [row["loss"] for row in read_metrics(tmp_path / "metrics.csv")]
+    assert np.mean(loss[-5:]) < 0.85 * np.mean(loss[:5])
+
+
+def test_logs_and_reports(make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path) -> None:
+    watch = Watch()
+    config = tiny.model_copy(update={"tensorboard": True})
+    result = train(make_learner(), sampler, config, validation_sampler=sampler, folder=tmp_path, progress=watch)
+    rows = read_metrics(tmp_path / "metrics.csv")
+    assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in rows if "validation_accuracy" in row] == [6, 12]
+    assert rows[0]["loss"] == pytest.approx(np.mean([r.loss for r in watch.reports[:2]]))
+    assert [r.step for r in watch.reports] == list(range(1, 13))
+    assert watch.reports[-1].seconds_left == 0
+    assert watch.stopped
+    assert list((tmp_path / "tensorboard").glob("events*"))
+    assert result.best == max(row["validation_accuracy"] for row in rows if "validation_accuracy" in row)
+    assert (result.step, result.steps, result.interrupted, result.stopped_early) == (12, 12, False, False)
+
+
+def test_a_failure_between_checkpoints_is_resumed_exactly(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    whole = make_learner()
+    train(whole, sampler, tiny, validation_sampler=sampler, folder=tmp_path / "whole", progress=Silent())
+
+    def fail(report: Report) -> None:
+        if report.step == 9:
+            raise RuntimeError("a power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(make_learner(), sampler, tiny, validation_sampler=sampler, folder=tmp_path / "cut", progress=Watch(fail))
+    assert load_checkpoint(tmp_path / "cut/last.safetensors").step == 5
+    cut, watch = make_learner(), Watch()
+    train(cut, sampler, tiny, validation_sampler=sampler, folder=tmp_path / "cut", progress=watch)
+    assert watch.reports[0].step == 6
+    assert_equal(weights(whole), weights(cut))
+    curves = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(tmp_path / name / "metrics.csv")]
+        for name in ("whole", "cut")
+    ]
+    assert curves[0] == curves[1]
+
+
+def test_a_finished_run_is_not_run_again(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    first, second, watch = make_learner(), make_learner(), Watch()
+    train(first, sampler, tiny, folder=tmp_path, progress=Silent())
+    result = train(second, sampler, tiny, folder=tmp_path, progress=watch)
+    assert not watch.reports
+    assert result.step == 12
+    assert_equal(weights(first), weights(second))
+
+
+def test_other_settings_do_not_go_on_from_an_old_run(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    train(make_learner(), sampler, tiny, folder=tmp_path, spec={"width": 4}, progress=Silent())
+    other = tiny.model_copy(update={"steps": 20, "log_every": 7})
+    with pytest.raises(ConfigError, match=r"steps was 12 and is 20; the learner's spec is another\. .* resume=False"):
+        train(make_learner(), sampler, other, folder=tmp_path, spec={"width": 5}, progress=Silent())
+    result = train(make_learner(), sampler, other, folder=tmp_path, resume=False, progress=Silent())
+    assert result.step == 20
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.csv")] == [7, 14, 20]
+
+
+def test_early_stop(make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path) -> None:
+    config = tiny.model_copy(
+        update={"steps": 500, "validate_every": 1, "patience": 3, "learning_rate": 1e-12, "validation_episodes": 2}
+    )
+    result = train(make_learner(), sampler, config, validation_sampler=sampler, folder=tmp_path, progress=Silent())
+    assert result.stopped_early
+    # Nothing changes, and a tie is no improvement: the first validation is the best, and three more are waited for.
+    assert (result.best_step, result.step) == (1, 4)
+    again = train(make_learner(), sampler, config, validation_sampler=sampler, folder=tmp_path, progress=Silent())
+    assert (again.step, again.stopped_early) == (4, True)
+
+
+def test_the_best_checkpoint_holds_the_best_weights(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    from regard.evaluation.evaluate import evaluate
+
+    config = tiny.model_copy(update={"learning_rate": 0.05, "validate_every": 3})
+    result = train(make_learner(), sampler, config, validation_sampler=sampler, folder=tmp_path, progress=Silent())
+    assert result.best_checkpoint is not None
+    best = load_checkpoint(result.best_checkpoint)
+    assert best.step == result.best_step
+    assert best.training is None
+    judged = evaluate(best.load_into(make_learner()), sampler, config.validation_episodes)
+    assert judged.metrics["accuracy"].mean == result.best == best.metrics["validation_accuracy"]
+
+
+class Poisoned:
+    """A source whose step 7 holds values that are not finite."""
+
+    def __init__(self, sampler: EpisodeSampler) -> None:
+        self.sampler = sampler
+
+    def __call__(self, numbers: np.ndarray) -> Episode:
+        episode = self.sampler(numbers)
+        scale = math.nan if 7 in numbers else 1 / 255
+        support = replace(episode.support, x=episode.support.x * scale)  # type: ignore[operator]
+        return replace(episode, support=support, query_x=episode.query_x * scale)  # type: ignore[operator]
+
+
+def test_divergence_names_the_step_and_keeps_the_checkpoint(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    learner = make_learner()
+    with pytest.raises(
+        DivergenceError, match=r"loss of step 7 \(episodes 7\.\.7\) is nan at a learning rate of .*last"
+    ):
+        train(learner, Poisoned(sampler), tiny, folder=tmp_path, progress=Silent())
+    assert load_checkpoint(tmp_path / "last.safetensors").step == 5
+    assert all(bool(torch.isfinite(t).all()) for t in learner.state_dict().values()), "the weights were poisoned"
+
+
+class Rooted(Learner):
+    """A loss that is finite at 0 and has no gradient there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def adapt(self, support: object) -> None: ...
+
+    def predict(self, state: object, query_x: object) -> Tensor:
+        return torch.zeros(0)
+
+    def loss(self, episode: Episode) -> Tensor:
+        return self.weight.sqrt()
+
+
+def test_a_gradient_that_is_not_finite_is_found_before_the_step(
+    sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    learner = Rooted()
+    with pytest.raises(DivergenceError, match="gradient of step 0"):
+        train(learner, sampler, tiny, folder=tmp_path, progress=Silent())
+    assert learner.weight.item() == 0
+
+
+def test_a_full_disk_says_so(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bytes = Path.write_bytes
+
+    def full(self: Path, data: bytes) -> int:
+        if "last" in self.name and watch.reports:
+            write_bytes(self, data[: len(data) // 2])
+            raise OSError(28, "No space left on device")
+        return write_bytes(self, data)
+
+    watch = Watch()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError, match=r"No space left on device.*nothing was changed"):
+        train(make_learner(), sampler, tiny, folder=tmp_path, progress=watch)
+    assert load_checkpoint(tmp_path / "last.safetensors").step == 0
+
+
+def test_bf16_takes_nearly_the_same_steps(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    losses = []
+    for precision in ("32-true", "bf16-mixed"):
+        learner, watch = make_learner(), Watch()
+        config = tiny.model_copy(update={"precision": precision})
+        train(learner, sampler, config, folder=tmp_path / precision, progress=watch)
+        losses.append([report.loss for report in watch.reports])
+        assert {t.dtype for t in learner.state_dict().values()} == {torch.float32}
+    assert losses[0] != losses[1], "bf16 was not in effect"
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_precision_auto_follows_the_machine() -> None:
+    assert isinstance(fast_bf16(), bool)
+    assert resolve_precision("auto", "cpu") == ("bf16-mixed" if fast_bf16() else "32-true")
+    assert resolve_precision("32-true", "cpu") == "32-true"
+    assert not fast_bf16("mps")
+
+
+def test_memory_is_flat(make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path) -> None:
+    resident: dict[int, int] = {}
+
+    def measure(report: Report) -> None:
+        if report.step in (100, 400):
+            resident[report.step] = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("needs /proc to read a process's memory")
+    config = tiny.model_copy(update={"steps": 400, "validate_every": 50, "checkpoint_every": 50})
+    train(
+        make_learner(),
+        sampler,
+        config,
+        validation_sampler=sampler,
+        folder=tmp_path,
+        progress=(watch := Watch(measure)),
+    )
+    watch.reports.clear()
+    # One kept graph of this learner is about 0.1 MB: 300 of them would show.
+    assert resident[400] - resident[100] < 6e6
+
+
+def test_steps_are_fitted_to_the_time_and_kept(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    config = tiny.model_copy(update={"max_minutes": 0.03})
+    whole = make_learner()
+    result = train(whole, sampler, config, validation_sampler=sampler, folder=tmp_path, progress=Silent())
+    assert result.steps is not None
+    assert result.step == result.steps > 20
+    assert result.seconds < 3 * 0.03 * 60
+    saved = load_checkpoint(tmp_path / "last.safetensors")
+    assert saved.training is not None
+    assert saved.training["state"]["steps"] == result.steps
+
+    def fail(report: Report) -> None:
+        if report.step == 21:
+            raise RuntimeError("a power cut")
+
+    with pytest.raises(RuntimeError):
+        train(make_learner(), sampler, config, folder=tmp_path / "cut", progress=Watch(fail))
+    fitted = load_checkpoint(tmp_path / "cut/last.safetensors").training
+    assert fitted is not None
+    watch = Watch()
+    train(make_learner(), sampler, config, folder=tmp_path / "cut", progress=watch)
+    assert watch.reports[-1].step == fitted["state"]["steps"]
+
+
+def test_the_callers_random_numbers_and_signals_are_left_alone(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    import signal
+
+    learner, handler = make_learner(), signal.getsignal(signal.SIGINT)
+    before = torch.get_rng_state()
+    train(learner, sampler, tiny, folder=tmp_path, progress=Silent())
+    assert torch.equal(before, torch.get_rng_state())
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_it_runs_outside_the_main_thread(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    results = []
+
+    def work() -> None:
+        results.append(train(make_learner(), sampler, tiny, folder=tmp_path, progress=Silent()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert results[0].step == 12
+
+
+def test_ranks_share_the_episodes_of_a_step(sampler: EpisodeSampler) -> None:
+    cpu = torch.device("cpu")
+    parts = [Batches(sampler, 6, rank, 3, cpu).numbers(5) for rank in range(3)]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(30, 36))
+    with pytest.raises(ConfigError, match="tasks_per_step is 5 for 2 processes"):
+        Batches(sampler, 5, 0, 2, cpu)
+
+
+def test_a_source_that_fails_is_heard(make_learner: Make, tiny: TrainConfig, tmp_path: Path) -> None:
+    def source(numbers: np.ndarray) -> Episode:
+        raise ValueError("no such file")
+
+    with pytest.raises(ValueError, match="no such file"):
+        train(make_learner(), source, tiny, folder=tmp_path, progress=Silent())
+
+
+def test_nothing_to_train(make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path) -> None:
+    learner = make_learner().requires_grad_(False)
+    with pytest.raises(ConfigError, match="nothing to train"):
+        train(learner, sampler, tiny, folder=tmp_path, progress=Silent())
+
+
+def test_a_spec_that_is_not_json_is_refused_before_the_first_step(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="spec must be JSON"):
+        train(make_learner(), sampler, tiny, folder=tmp_path, spec={"encoder": nn.Identity()}, progress=Silent())
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_learning_rate(schedule: str) -> None:
+    config = TrainConfig(steps=100, warmup_steps=9, schedule=schedule, learning_rate=2.0)  # type: ignore[arg-type]
+    rates = [learning_rate(config, step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[9] == 2.0
+    assert np.all(np.diff(rates[:10]) > 0)
+    assert rates[-1] < 0.01 if schedule == "cosine" else rates[-1] == 2.0
+    # While the number of steps is being fitted, the rate is the one it will have had.
+    assert [learning_rate(config, step, None) for step in range(10)] == rates[:10]
+
+
+def test_weight_decay_leaves_norms_and_biases_alone(make_learner: Make) -> None:
+    matrices, vectors = make_optimizer(make_learner(), TrainConfig(weight_decay=0.1)).param_groups
+    assert matrices["weight_decay"] == 0.1
+    assert vectors["weight_decay"] == 0
+    assert all(p.ndim == 4 for p in matrices["params"])

@@ -1,0 +1,124 @@
+"""What only whole processes can show: kills, interrupts, a full disk, and two processes that do the work of one."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from regard.training import load_checkpoint
+from regard.training.logs import read_metrics
+
+SCRIPT = str(Path(__file__).with_name("script.py"))
+SETTINGS = {"steps": 60, "validate_every": 20, "log_every": 5, "checkpoint_every": 7, "warmup_steps": 5}
+
+
+def start(folder: Path, **settings: object) -> subprocess.Popen[str]:
+    words = [f"{key}={value}" for key, value in (SETTINGS | settings).items()]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "error::UserWarning:regard", SCRIPT, str(folder), *words]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, errors = process.communicate(timeout=120)
+    return process.returncode, errors
+
+
+def run(folder: Path, **settings: object) -> None:
+    code, errors = finish(start(folder, **settings))
+    assert code == 0, errors
+
+
+def wait_for_step(folder: Path, step: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and process.poll() is None:
+        if any(row["step"] >= step for row in read_metrics(folder / "metrics.csv")):
+            return
+        time.sleep(0.005)
+    pytest.fail(f"never came to step {step}: {process.communicate(timeout=10)[1]}")
+
+
+def curves(folder: Path) -> list[dict[str, float]]:
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(folder / "metrics.csv")]
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    for name in ("last.safetensors", "best.safetensors"):
+        left, right = load_checkpoint(a / name), load_checkpoint(b / name)
+        assert left.tensors.keys() == right.tensors.keys()
+        for key, tensor in left.tensors.items():
+            assert torch.equal(tensor, right.tensors[key]), f"{name}: {key}"
+        assert (left.step, left.metrics) == (right.step, right.metrics)
+    assert curves(a) == curves(b)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    run(folder)
+    return folder
+
+
+def test_killed_and_resumed_is_never_killed(whole: Path, tmp_path: Path) -> None:
+    dice = random.Random()
+    for reach in (10, 35):
+        process = start(tmp_path)
+        wait_for_step(tmp_path, reach, process)
+        time.sleep(dice.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        finish(process)
+    assert 7 <= load_checkpoint(tmp_path / "last.safetensors").step < 60, "killed too late to show anything"
+    run(tmp_path)
+    assert_same_run(whole, tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_the_work_and_says_how_to_go_on(whole: Path, tmp_path: Path, number: int) -> None:
+    process = start(tmp_path, checkpoint_every=1000)
+    wait_for_step(tmp_path, 5, process)
+    process.send_signal(number)
+    code, errors = finish(process)
+    assert code == 2, errors
+    assert "the same command goes on" in errors
+    checkpoint = load_checkpoint(tmp_path / "last.safetensors")
+    assert 5 <= checkpoint.step < 60
+    run(tmp_path)
+    assert_same_run(whole, tmp_path)
+
+
+def test_two_processes_do_the_steps_of_one(tmp_path: Path) -> None:
+    # Without momentum's square root: Adam turns the rounding of a gradient that is zero into a whole step.
+    settings = {"steps": 12, "tasks_per_step": 4, "optimizer": "sgd", "learning_rate": 0.05, "dropout": 0}
+    run(tmp_path / "one", **settings)
+    run(tmp_path / "two", devices=2, strategy="ddp", **settings)
+    one, two = load_checkpoint(tmp_path / "one/last.safetensors"), load_checkpoint(tmp_path / "two/last.safetensors")
+    for name, tensor in one.part("learner").items():
+        torch.testing.assert_close(two.part("learner")[name], tensor, rtol=1e-5, atol=1e-6)
+    for a, b in zip(curves(tmp_path / "one"), curves(tmp_path / "two"), strict=True):
+        assert a == pytest.approx(b, rel=1e-4)
+
+
+def test_tasks_have_to_divide_among_processes(tmp_path: Path) -> None:
+    code, errors = finish(start(tmp_path, devices=2, strategy="ddp", tasks_per_step=3))
+    assert code != 0
+    assert "tasks_per_step is 3 for 2 processes" in errors
+
+
+def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    run(tmp_path, steps=10)
+    before = (tmp_path / "last.safetensors").read_bytes()
+    # Not even the first checkpoint of the new run fits.
+    code, errors = finish(start(tmp_path, steps=10, resume=0, file_limit=1024))
+    assert code == 3, errors
+    assert "nothing was changed" in errors
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+    assert not list(tmp_path.glob(".*")), "half-written files are left behind"

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from regard.training import Bar, LogLines, Report
+from regard.training.logs import Logs, read_metrics
+from regard.training.progress import as_line, automatic
+
+COLUMNS = ("step", "loss", "seconds")
+
+
+def report(step: int, **changes: object) -> Report:
+    values = {"step": step, "steps": 10, "loss": 1.5, "metric": "accuracy", "validation": 0.875, "seconds_left": 75.2}
+    return Report(**values | changes)  # type: ignore[arg-type]
+
+
+def test_a_line_says_loss_validation_and_time_left() -> None:
+    assert as_line(report(3)) == "step 3/10  loss 1.500  validation accuracy 87.5%  1:15 left"
+    assert as_line(report(3, steps=None, validation=None, seconds_left=None)) == "step 3/?  loss 1.500"
+    assert "validation loss 0.875" in as_line(report(3, metric="loss"))
+
+
+def test_log_lines_come_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "regard.training")
+    lines = LogLines(every=1000)
+    lines.start(0, 10)
+    for step in range(1, 11):
+        lines.advance(report(step))
+    assert [r.message for r in caplog.records] == [as_line(report(10))]
+
+
+def test_no_bar_without_a_terminal() -> None:
+    assert isinstance(automatic(), LogLines)
+
+
+def test_the_bar_draws(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = Bar()
+    bar.start(0, None)
+    bar.advance(report(1, steps=None))
+    bar.advance(report(2))
+    bar.stop()
+    assert "step 2/10" in capsys.readouterr().err
+
+
+def test_rows_after_the_resumed_step_are_dropped(tmp_path: Path) -> None:
+    with Logs(tmp_path, COLUMNS, 0, tensorboard=False) as logs:
+        for step in (2, 4, 6):
+            logs.write({"step": step, "loss": 1 / 3, "seconds": None})
+    # A kill in the middle of a row.
+    with logs.path.open("a") as file:
+        file.write("8,0.1")
+    with Logs(tmp_path, COLUMNS, 4, tensorboard=False) as logs:
+        logs.write({"step": 6, "loss": 0.25, "seconds": 1.0})
+    rows = read_metrics(logs.path)
+    assert rows == [{"step": 2, "loss": 1 / 3}, {"step": 4, "loss": 1 / 3}, {"step": 6, "loss": 0.25, "seconds": 1.0}]
