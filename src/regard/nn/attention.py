@@ -203,10 +203,13 @@ def _softmax(score: Tensor, weight: Tensor) -> Tensor:
     top = hidden.detach().amax(-1, keepdim=True)
     # The factor, not log(weight): the derivative at weight 0 is then finite (what adding this row would change). A
     # weightless row may score far above the others; the clamp keeps its exponential finite, and times 0 it is 0.
-    unnormalised = weight * torch.exp((score - top).clamp_max(30.0))
-    total = unnormalised.sum(-1, keepdim=True)
+    return _normalised(weight * torch.exp((score - top).clamp_max(30.0)))
+
+
+def _normalised(p: Tensor) -> Tensor:
+    total = p.sum(-1, keepdim=True)
     # Only an exact 0 is replaced: divided by a tiny number, the weight gradient of a task without support would be inf.
-    return unnormalised / torch.where(total > 0, total, 1.0)
+    return p / torch.where(total > 0, total, 1.0)
 
 
 def _shifted(score: Tensor, weight: Tensor) -> Tensor:
@@ -237,7 +240,8 @@ def _sparsemax(score: Tensor, weight: Tensor) -> Tensor:
     score = _shifted(score, weight)
     x, w, mass = _sorted(score, weight)
     tau = ((w * x).cumsum(-1) - 1) / mass
-    return weight * (score - _threshold(tau, (x > tau) & (w.cumsum(-1) > 0))).clamp_min(0)
+    # The sum is 1 already, but for rounding, which tiny weights make large.
+    return _normalised(weight * (score - _threshold(tau, (x > tau) & (w.cumsum(-1) > 0))).clamp_min(0))
 
 
 def _entmax(score: Tensor, weight: Tensor) -> Tensor:
@@ -253,7 +257,7 @@ def _entmax(score: Tensor, weight: Tensor) -> Tensor:
     inside_root = 1 / mass - variance
     # sqrt has no finite slope at 0: positions outside the support are replaced before the root, not after it.
     tau = mean - torch.where(inside_root > 0, inside_root, 1.0).sqrt() * (inside_root > 0)
-    return weight * (half - _threshold(tau, (x >= tau) & (w.cumsum(-1) > 0))).clamp_min(0).square()
+    return _normalised(weight * (half - _threshold(tau, (x >= tau) & (w.cumsum(-1) > 0))).clamp_min(0).square())
 
 
 def _top_k(score: Tensor, weight: Tensor, k: int) -> Tensor:

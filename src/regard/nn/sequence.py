@@ -173,6 +173,7 @@ class TokenEmbedding(nn.Module):
         chosen = torch.rand(n_tokens, device=ids.device) < self.strange
         return torch.where(chosen[ids] & (ids > 1), other[(ids - 2).clamp_min(0)], ids)
 
+
 class Recurrence(nn.Module):
     """One LSTM layer over masked sequences, both directions in one batched product a step.
 
