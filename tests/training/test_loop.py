@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -110,6 +111,39 @@ def test_a_failure_between_checkpoints_is_resumed_exactly(
         for name in ("whole", "cut")
     ]
     assert curves[0] == curves[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_the_work_and_says_how_to_go_on(
+    make_learner: Make,
+    sampler: EpisodeSampler,
+    tiny: TrainConfig,
+    tmp_path: Path,
+    number: signal.Signals,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    whole, cut = make_learner(), make_learner()
+    train(whole, sampler, tiny, folder=tmp_path / "whole", progress=Silent())
+    watch = Watch(lambda report: signal.raise_signal(number) if report.step == 7 else None)
+    result = train(make_learner(), sampler, tiny, folder=tmp_path / "cut", progress=watch)
+    assert result.interrupted
+    assert result.step == load_checkpoint(result.last_checkpoint).step == 8, "the step that was begun is finished"
+    assert "after step 8 of 12" in caplog.text
+    assert "the same command goes on" in caplog.text
+    result = train(cut, sampler, tiny, folder=tmp_path / "cut", progress=Silent())
+    assert not result.interrupted
+    assert_equal(weights(whole), weights(cut))
+
+
+def test_a_second_ctrl_c_does_not_wait(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    def impatient(report: Report) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(make_learner(), sampler, tiny, folder=tmp_path, progress=Watch(impatient))
 
 
 def test_a_finished_run_is_not_run_again(
@@ -303,8 +337,6 @@ def test_steps_are_fitted_to_the_time_and_kept(
 def test_the_callers_random_numbers_and_signals_are_left_alone(
     make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
 ) -> None:
-    import signal
-
     learner, handler = make_learner(), signal.getsignal(signal.SIGINT)
     before = torch.get_rng_state()
     train(learner, sampler, tiny, folder=tmp_path, progress=Silent())
