@@ -42,9 +42,9 @@ def results_page() -> str:
         ("glyphs_table.json", glyphs_section),
         ("glyphs_recipe.json", recipe_section),
         ("intents.json", recipe_section),
-        ("sampling_speed.json", plain_section),
-        ("training_speed.json", plain_section),
-        ("evaluation_speed.json", plain_section),
+        ("training_speed.json", training_section),
+        ("sampling_speed.json", sampling_section),
+        ("evaluation_speed.json", evaluation_section),
     ]
     head = (
         "# Results\n\nMade by `benchmarks/tables.py` from the raw results in `benchmarks/results`, each of which names "
@@ -107,17 +107,36 @@ def recipe_section(document: dict[str, Any]) -> str:
     return "\n".join([*lines, "", _made(document)])
 
 
-def plain_section(document: dict[str, Any]) -> str:
-    """A speed benchmark, which brings its own rows."""
-    lines = [f"## {document['title']}\n", "| what | figure |", "|---|---|"]
+def training_section(document: dict[str, Any]) -> str:
+    """Steps of Prototypical against learn2learn."""
+    lines = [f"## {document['title']}, {document['threads']} thread\n", "| what | figure |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in document["summary"].items()]
     return "\n".join([*lines, "", _made(document)])
 
 
+def sampling_section(document: dict[str, Any]) -> str:
+    """Episodes a second against the peers."""
+    lines = [f"## Sampling, {document['task']}: how many times a peer's episodes a second\n"]
+    for threads, part in document["results"].items():
+        peers = list(next(iter(part["times"].values())))
+        lines += [f"| {threads} | {' | '.join(peers)} |", "|---" * (1 + len(peers)) + "|"]
+        lines += [f"| {ours} | {' | '.join(str(row[p]) for p in peers)} |" for ours, row in part["times"].items()]
+        lines.append("")
+    return "\n".join([*lines, _made(document)])
+
+
+def evaluation_section(document: dict[str, Any]) -> str:
+    """Encoding each item once against encoding every episode anew."""
+    lines = [f"## Evaluation: {document['what']}\n", "| learner | anew | once | times |", "|---|---|---|---|"]
+    for m in document["measured"]:
+        anew, once = (f"{m['median_seconds'][way]:.1f} s" for way in ("fresh", "cached"))
+        lines.append(f"| {m['learner']} | {anew} | {once} | {m['ratio']:.1f} |")
+    return "\n".join([*lines, "", _made(document)])
+
+
 def _made(document: dict[str, Any]) -> str:
-    machine, versions = document["machine"], document["versions"]
-    told = ", ".join(f"{k} {v}" for k, v in {**machine, **versions}.items())
-    return f"`{document['command']}`; {told}.\n"
+    told = {**document["machine"], **document.get("versions", {})}
+    return f"`{document['command']}`; {', '.join(f'{k} {v}' for k, v in told.items())}.\n"
 
 
 def _accuracy(result: Result) -> str:
