@@ -129,9 +129,18 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 1 and "pickle" in done.stderr
 
 
+def test_doctor_tells_every_check_and_fails_where_one_fails(trained: Path, tmp_path: Path) -> None:
+    done = run("doctor", trained, "--episodes", "2", "--json", tmp_path / "found.json")
+    findings = json.loads((tmp_path / "found.json").read_text())["findings"]
+    assert len(findings) == 13 and all(set(f) == {"check", "verdict", "proof"} for f in findings)
+    failed = [f for f in findings if f["verdict"] == "failed"]
+    assert done.returncode == bool(failed) and done.stdout.count("FAILED") == len(failed)
+    assert "queries can be removed" in done.stdout
+
+
 def test_every_command_has_help() -> None:
     runner = CliRunner()
-    for name in ("quickstart", "train", "evaluate", "compare", "predict", "learners", "cite"):
+    for name in ("quickstart", "train", "evaluate", "compare", "doctor", "predict", "learners", "cite"):
         assert runner.invoke(app, [name, "--help"]).exit_code == 0
 
 

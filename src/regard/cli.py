@@ -117,6 +117,25 @@ def compare(
 
 
 @app.command()
+def doctor(
+    checkpoint: Checkpoint,
+    settings: Settings = None,
+    episodes: Annotated[int, typer.Option(help="How many episodes; more find fainter leaks.")] = 50,
+    seed: Seed = 0,
+    json: JsonFile = None,
+) -> None:
+    """Look for the leaks that make results void: in the data, in the episodes, in the answers."""
+    from regard.recipes.doctor import examine, show_findings, write_findings
+
+    findings = examine(checkpoint, settings or (), n_episodes=episodes, seed=seed)
+    show_findings(findings)
+    if json is not None:
+        write_findings(json, findings)
+    if any(finding.verdict == "failed" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def predict(
     checkpoint: Checkpoint,
     support: Annotated[

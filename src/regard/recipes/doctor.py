@@ -1,0 +1,49 @@
+"""The leaks of a trained learner, looked for on the data of its own recipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from regard.evaluation.leaks import Finding, find_leaks
+from regard.files import write_whole
+from regard.recipes.run import load
+
+_SIGNS = {"passed": "[green]passed[/green]", "failed": "[bold red]FAILED[/bold red]", "does not apply": "[dim]-[/dim]"}
+
+
+def examine(
+    checkpoint: Path | str, settings: Sequence[str] = (), *, n_episodes: int = 50, seed: int = 0
+) -> list[Finding]:
+    """Every check, on the first kind of episodes that the checkpoint's recipe evaluates.
+
+    Raises:
+        CheckpointError, DataError: as `load` and the data do.
+    """
+    loaded = load(checkpoint, settings)
+    data = loaded.data()
+    sampler = loaded.recipe.evaluation[0].sampler(data.part("test"), seed)
+    return find_leaks(loaded.learner, sampler, data.parts, n_episodes=n_episodes)
+
+
+def show_findings(findings: Sequence[Finding], console: Console | None = None) -> None:
+    """A table in the terminal: what ought to hold, whether it does, and the proof."""
+    table = Table("what ought to hold", "", "proof", box=None)
+    for finding in findings:
+        table.add_row(finding.check, _SIGNS[finding.verdict], finding.proof)
+    (console or Console()).print(table)
+
+
+def write_findings(path: Path, findings: Sequence[Finding]) -> None:
+    """The findings as JSON.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    content = {"findings": [asdict(finding) for finding in findings]}
+    write_whole(path, json.dumps(content, indent=2).encode())
