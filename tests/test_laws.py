@@ -27,6 +27,7 @@ from regard.learners.triplet import Triplet
 from regard.nn.attention import scores
 from regard.nn.conv4 import Conv4
 from regard.nn.encoder import Encoder
+from regard.nn.norm import Norm
 from regard.testing import LAWS, check_learner, random_episode
 
 
@@ -109,15 +110,12 @@ def test_laws_with_targets(make: Callable[[], Learner], item: tuple[int, ...], t
     check_learner(make, lambda seed: random_episode(seed, item, n_targets=2), tolerance=tolerance)
 
 
-def test_a_convolution_keeps_the_laws() -> None:
-    # torch's group norm has no vmap rule for channels-last memory, and kinks make differences of gradients inexact.
-    left_out = {"vmap_is_a_loop", "second_derivatives_are_right"}
-    laws = [law for law in LAWS if law.__name__ not in left_out]
-
+@pytest.mark.parametrize("norm", ["group", "instance"])
+def test_a_convolution_keeps_the_laws(norm: Norm) -> None:
     def make() -> Learner:
-        return Prototypical(Conv4(1, 4, image_size=8, n_halvings=2))
+        return Prototypical(Conv4(1, 4, image_size=8, n_halvings=2, norm=norm))
 
-    check_learner(make, lambda seed: random_episode(seed, (8, 8)), laws=laws)
+    check_learner(make, lambda seed: random_episode(seed, (8, 8)))
 
 
 def test_one_shot_and_many_ways() -> None:

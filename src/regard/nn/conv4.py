@@ -17,7 +17,11 @@ from torch import Tensor, nn
 
 from regard.episode import Items
 from regard.nn.encoder import Encoder, as_images
-from regard.nn.norm import Norm, norm_2d
+from regard.nn.norm import Norm, TransductiveNorm, norm_2d
+from regard.nn.patches import Patches, first_block, patches_of
+
+_MOST_CHANNELS = 4
+"""Of an image whose patches are worth unfolding."""
 
 
 class Conv4(Encoder):
@@ -64,9 +68,25 @@ class Conv4(Encoder):
         self.blocks = nn.Sequential(*blocks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.n_features = widths[-1] * (side * side if pool == "flat" and not parts else 1)
 
-    def forward(self, x: Items) -> Float[Tensor, "N *P D"]:
-        """(N, H, W) or (N, H, W, C) images to (N, D) or (N, P, D)."""
-        z = self.blocks(as_images(x, self.n_channels))
+    def prepare(self, x: Items) -> Items | Patches:
+        """Images to patches and their moments, where the first block can be had from them; see `regard.nn.patches`."""
+        conv, norm, after = self.blocks[0], self.blocks[1], self.blocks[2]
+        if not isinstance(norm, TransductiveNorm) or self.n_channels > _MOST_CHANNELS:
+            return x
+        assert isinstance(conv, nn.Conv2d)
+        return patches_of(as_images(x, self.n_channels), stride=conv.stride[0], pooled=isinstance(after, nn.MaxPool2d))
+
+    def forward(self, x: Items | Patches) -> Float[Tensor, "N *P D"]:
+        """(N, H, W) or (N, H, W, C) images, or what `prepare` made of them, to (N, D) or (N, P, D)."""
+        z = self._from_patches(x) if isinstance(x, Patches) else self.blocks(as_images(x, self.n_channels))
         if self.parts:
             return z.flatten(2).mT
         return z.flatten(1) if self.pool == "flat" else z.mean((2, 3))
+
+    def _from_patches(self, patches: Patches) -> Float[Tensor, "N D H W"]:
+        conv, norm, *rest = self.blocks
+        assert isinstance(norm, TransductiveNorm)
+        z = first_block(patches, conv.weight, norm.scale, norm.shift, norm.eps)  # type: ignore[arg-type]
+        for block in rest[1:] if patches.rows.shape[0] == 4 else rest:  # the max-pool is done
+            z = block(z)
+        return z

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -34,6 +35,13 @@ class Encoder(nn.Module, ABC):
         the vectors wherever they go: gathered into episodes, kept for a thousand of them, cast or written to a file.
         """
         return None
+
+    def prepare(self, x: Items) -> Any:
+        """What of N items does not depend on the weights, for `forward` to take in their place: the items themselves.
+
+        Whoever encodes the same items many times over, with weights that move, prepares them once.
+        """
+        return x
 
     @property
     def transductive(self) -> bool:

@@ -16,16 +16,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.errors import ConfigError, did_you_mean
+from regard.nn.standardise import standardise
 
 Norm = Literal["group", "instance", "batch", "transductive", "none"]
 
 
 class TransductiveNorm(nn.Module):
-    """Batch norm that uses the statistics of whatever it is given, also in prediction.
-
-    Written in primitive operations: vmap(...).mean().backward() through F.batch_norm gives silently wrong second-order
-    gradients (torch 2.13).
-    """
+    """Batch norm that uses the statistics of whatever it is given, also in prediction; right under vmap."""
 
     mixes_items = True
 
@@ -37,10 +34,17 @@ class TransductiveNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
         """Normalise each channel over items and places."""
-        mean = x.mean((0, 2, 3), keepdim=True)
-        variance = (x - mean).square().mean((0, 2, 3), keepdim=True)
-        scale = self.scale[:, None, None] * (variance + self.eps).rsqrt()
-        return (x - mean) * scale + self.shift[:, None, None]
+        return standardise(x, self.scale, self.shift, groups=None, eps=self.eps)
+
+
+class GroupNorm(nn.GroupNorm):
+    """nn.GroupNorm of maps: the same parameters and numbers, with a vmap rule for channels-last memory."""
+
+    def forward(self, input: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+        """Normalise each group of channels of each item."""
+        if input.dtype != self.weight.dtype:  # autocast
+            return super().forward(input)
+        return standardise(input, self.weight, self.bias, groups=self.num_groups, eps=self.eps)
 
 
 def norm_2d(policy: Norm, n_channels: int) -> nn.Module:
@@ -50,9 +54,9 @@ def norm_2d(policy: Norm, n_channels: int) -> nn.Module:
         ConfigError: an unknown policy.
     """
     if policy == "group":
-        return nn.GroupNorm(gcd(8, n_channels), n_channels)  # the number of groups has to divide the channels
+        return GroupNorm(gcd(8, n_channels), n_channels)  # the number of groups has to divide the channels
     if policy == "instance":
-        return nn.GroupNorm(n_channels, n_channels)
+        return GroupNorm(n_channels, n_channels)
     if policy == "batch":
         return nn.BatchNorm2d(n_channels)
     if policy == "transductive":
