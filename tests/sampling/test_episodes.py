@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections import Counter
 
@@ -13,9 +14,11 @@ from torch import Tensor
 
 from regard.episode import Episode
 from regard.errors import DataError
+from regard.sampling import scaled as scaled_module
 from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeRows, EpisodeSampler
 from regard.sampling.manifest import read_manifest, write_manifest
+from regard.sampling.scaled import scaled_rows
 
 
 def numbered(sizes: list[int], groups: list[str] | None = None) -> Dataset:
@@ -179,6 +182,35 @@ def test_float_pictures_are_the_bytes_over_255() -> None:
     assert plain.query_x.dtype == torch.uint8
     torch.testing.assert_close(scaled.query_x, plain.query_x.double() / 255)
     torch.testing.assert_close(scaled.support.x, plain.support.x.double() / 255)
+
+
+@pytest.mark.parametrize("item", [(), (1,), (3, 5), (28, 28)])
+def test_bytes_scaled_in_one_pass_are_those_of_several_bit_for_bit(item: tuple[int, ...]) -> None:
+    x = torch.arange(40 * math.prod(item), dtype=torch.int64).to(torch.uint8).view(40, *item)
+    scaled = scaled_rows(x)
+    if scaled is None:
+        pytest.skip("this PyTorch has no FBGEMM")
+    index = torch.randint(0, 40, (300,), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(scaled(index), x[index].float().mul_(1 / 255))
+    assert torch.equal(pickle.loads(pickle.dumps(scaled))(index), scaled(index))
+
+
+@pytest.mark.parametrize("why", ["no FBGEMM", "no such operator", "too many rows", "items too large"])
+def test_where_one_pass_cannot_be_several_give_the_same(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_one = EpisodeSampler(bytes_dataset(), 3, 2, 4, dtype=torch.float32)([0, 5])
+    engines = type("Engines", (), {"supported_engines": ["qnnpack"]})
+    lacking = {
+        "no FBGEMM": (torch.backends, "quantized", engines),
+        "no such operator": (scaled_module, "_OPERATOR", "no_such_operator"),
+        "too many rows": (scaled_module, "_LARGEST_RESULT", 10),
+        "items too large": (scaled_module, "_LARGEST", 10),
+    }
+    monkeypatch.setattr(*lacking[why])
+    sampler = EpisodeSampler(bytes_dataset(), 3, 2, 4, dtype=torch.float32)
+    assert (sampler._scaled is not None) == (why == "too many rows")
+    in_several = sampler([0, 5])
+    assert torch.equal(in_several.support.x, in_one.support.x)
+    assert torch.equal(in_several.query_x, in_one.query_x)
 
 
 def test_a_batch_that_is_kept_keeps_its_pictures_though_memory_is_used_again() -> None:
