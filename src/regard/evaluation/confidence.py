@@ -1,0 +1,257 @@
+"""How sure an answer is, and when to give none.
+
+    p          = softmax(logits / T)                    T lowers the negative log-likelihood of validation episodes most
+    answer     = argmax p   if score >= threshold       else "none of these"
+    score      = max p, or the largest logit: whichever tells queries of known classes from others better
+
+The threshold is the lowest at which, on validation episodes, no more than `target_error` of the answers given are
+wrong. Those episodes are open: some queries are of classes that the support lacks, and every answer to them is wrong.
+
+A largest probability must be large somewhere, even for a thing unlike all examples; the largest logit of a learner that
+compares by distance says how near the nearest is. Which of the two is better depends on the learner, so validation
+decides.
+
+Guo et al. 2017, "On calibration of modern neural networks" (arXiv:1706.04599), for the temperature; Hendrycks and
+Gimpel 2017 (arXiv:1610.02136) and Vaze et al. 2022, "Open-set recognition: a good closed-set classifier is all you
+need?" (arXiv:2110.06207), for the two scores; Geifman and El-Yaniv 2017 (arXiv:1705.08500) for the target error.
+
+Left out: a guarantee. The target holds on average over episodes like those of validation, and for no others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regard.errors import ConfigError
+from regard.evaluation.evaluate import device_of, evaluating
+from regard.evaluation.intervals import Interval, mean_interval
+from regard.evaluation.metrics import ece_by_episode, episode_metrics
+from regard.learners.base import Learner
+from regard.sampling.episodes import EpisodeRows, EpisodeSampler
+
+Score = Literal["probability", "logit"]
+
+_AT_ONCE = 4  # episodes
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """What validation taught about a learner's answers.
+
+    Args:
+        temperature: logits are divided by it.
+        score: what is compared with the threshold.
+        threshold: below it the answer is "none of these"; minus infinity always answers.
+        target_error: the share of wrong answers that the threshold was set for.
+    """
+
+    temperature: float = 1.0
+    score: Score = "probability"
+    threshold: float = -np.inf
+    target_error: float = 1.0
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """(..., C) calibrated."""
+        return torch.softmax(logits.double() / self.temperature, -1)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """(...) how sure the best answer is, larger is surer."""
+        return (self.probabilities(logits) if self.score == "probability" else logits.double()).amax(-1)
+
+    def answers(self, logits: Tensor) -> Tensor:
+        """(...) which queries get an answer; the others are none of these."""
+        return self.scores(logits) >= self.threshold
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return asdict(self) | {"threshold": None if np.isinf(self.threshold) else self.threshold}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Undo `to_dict`."""
+        threshold = content["threshold"]
+        return cls(**{**content, "threshold": -np.inf if threshold is None else threshold})
+
+
+@dataclass(frozen=True)
+class ConfidenceReport:
+    """How well it worked, on episodes that were not used to set it.
+
+    Args:
+        before, after: ece, brier and nll of queries of known classes, without and with the temperature.
+        answered: share of the queries of known classes that got an answer.
+        refused: share of the queries of unknown classes that got none.
+        error: share of wrong ones among the answers given, to known and unknown alike.
+        auroc: how well the score tells known from unknown; 0.5 is chance.
+    """
+
+    before: dict[str, Interval]
+    after: dict[str, Interval]
+    answered: Interval
+    refused: Interval
+    error: Interval
+    auroc: float
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Open episodes, asked: logits (E, Q, C), y (E, Q), known (E, Q) and weight (E, Q)."""
+
+    logits: Tensor
+    y: Tensor
+    known: Tensor
+    weight: Tensor
+
+
+def fit_confidence(
+    learner: Learner, sampler: EpisodeSampler, *, target_error: float = 0.05, n_unknown: int = 1, n_episodes: int = 200
+) -> Confidence:
+    """Set temperature, score and threshold on validation episodes.
+
+    Args:
+        learner: put into eval mode for the time.
+        sampler: of validation episodes.
+        target_error: largest share of wrong answers among those given.
+        n_unknown: further classes an episode, of which there are queries and no support.
+        n_episodes: how many.
+
+    Raises:
+        ConfigError: a target outside (0, 1), or n_unknown below 1.
+        DataError: fewer classes than the ways and the unknown ones.
+    """
+    if not 0 < target_error < 1:
+        raise ConfigError(f"target_error is {target_error!r}: expected a share between 0 and 1, such as 0.05.")
+    asked = _ask(learner, sampler, n_unknown, n_episodes)
+    there = asked.weight > 0
+    known = asked.known & there
+    temperature = best_temperature(asked.logits[known], asked.y[known])
+    candidates = [Confidence(temperature, score, -np.inf, target_error) for score in ("probability", "logit")]
+    chosen = max(candidates, key=lambda c: auroc(c.scores(asked.logits)[there], asked.known[there]))
+    right = (asked.logits.argmax(-1) == asked.y) & asked.known
+    return replace(chosen, threshold=_threshold(chosen.scores(asked.logits)[there], right[there], target_error))
+
+
+def measure_confidence(
+    learner: Learner, sampler: EpisodeSampler, confidence: Confidence, *, n_unknown: int = 1, n_episodes: int = 400
+) -> ConfidenceReport:
+    """Try a confidence on other episodes; arguments and errors as `fit_confidence`."""
+    asked = _ask(learner, sampler, n_unknown, n_episodes)
+    known = (asked.known * asked.weight).numpy()
+    unknown = (~asked.known * asked.weight).numpy()
+    given = confidence.answers(asked.logits).numpy()
+    right = ((asked.logits.argmax(-1) == asked.y) & asked.known).numpy()
+    there = asked.weight > 0
+    return ConfidenceReport(
+        before=_calibration(asked, 1.0),
+        after=_calibration(asked, confidence.temperature),
+        answered=_share(given * known, known),
+        refused=_share(~given * unknown, unknown),
+        error=_share(given * ~right * (known + unknown), given * (known + unknown)),
+        auroc=auroc(confidence.scores(asked.logits)[there], asked.known[there]),
+    )
+
+
+def best_temperature(logits: Tensor, y: Tensor) -> float:
+    """The T at which the mean of -log softmax(logits / T)[y] is least.
+
+    The loss is convex in 1/T: a search by golden section over log T, between 1/100 and 100, cannot miss it.
+
+    Args:
+        logits: (N, C), minus infinity for absent classes.
+        y: (N,) int64, present classes.
+    """
+    logits = logits.double()
+
+    def loss(log_t: float) -> float:
+        return float(torch.nn.functional.cross_entropy(logits / float(np.exp(log_t)), y))
+
+    from scipy.optimize import minimize_scalar  # comes with scikit-learn
+
+    found = minimize_scalar(loss, bounds=(-np.log(100), np.log(100)), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(found.x))
+
+
+def auroc(score: Tensor, positive: Tensor) -> float:
+    """The area under the ROC curve; 0.5 where one kind is missing."""
+    from sklearn.metrics import roc_auc_score
+
+    kind = positive.numpy()
+    return float(roc_auc_score(kind, score.numpy())) if 0 < kind.sum() < len(kind) else 0.5
+
+
+# ---- what it is made of ----------------------------------------------------------------------------------------------
+
+
+def _ask(learner: Learner, sampler: EpisodeSampler, n_unknown: int, n_episodes: int) -> _Asked:
+    if n_unknown < 1:
+        raise ConfigError(f"n_unknown is {n_unknown}: expected at least 1 class that the support lacks.")
+    wide = _wider(sampler, n_unknown)
+    step = 1 if learner.transductive else _AT_ONCE
+    parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    with evaluating(learner), torch.no_grad():
+        for first in range(0, n_episodes, step):
+            rows, known = _opened(wide.rows(range(first, min(first + step, n_episodes))), n_unknown)
+            episode = wide.gather(rows).to(device_of(learner))
+            logits: Tensor = learner(episode).cpu()  # type: ignore[union-attr]
+            parts.append((logits, episode.query_y.cpu(), known, episode.query_weight.double().cpu()))
+    return _Asked(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def _wider(sampler: EpisodeSampler, n_unknown: int) -> EpisodeSampler:
+    """The same episodes with more classes in each."""
+    low, high = sampler.n_way
+    return EpisodeSampler(
+        sampler.dataset,
+        (low + n_unknown, high + n_unknown),
+        sampler.n_shot,
+        sampler.n_query,
+        seed=sampler.seed,
+        within_groups=sampler.within_groups,
+        transform=sampler.transform,
+        dtype=sampler.dtype,
+    )
+
+
+def _opened(rows: EpisodeRows, n_unknown: int) -> tuple[EpisodeRows, Tensor]:
+    """The first classes lose their support; the others are numbered from 0. Also which queries are of known classes."""
+    shot = rows.support_y >= n_unknown
+    known = rows.query_y >= n_unknown
+    opened = replace(
+        rows,
+        support=torch.where(shot, rows.support, -1),
+        support_y=(rows.support_y - n_unknown).clamp_min(0),
+        query_y=(rows.query_y - n_unknown).clamp_min(0),
+        n_classes=rows.n_classes - n_unknown,
+    )
+    return opened, known
+
+
+def _threshold(score: Tensor, right: Tensor, target_error: float) -> float:
+    """The lowest score above which at most `target_error` of the answers are wrong; above all where none is."""
+    ordered, index = score.double().sort(descending=True)
+    wrong = (~right[index]).double().cumsum(0) / torch.arange(1, len(score) + 1)
+    # Equal scores are answered together: only the last of a run can be a threshold.
+    last = torch.cat([ordered[1:] < ordered[:-1], torch.ones(1, dtype=torch.bool)])
+    good = ((wrong <= target_error) & last).nonzero()[:, 0]
+    return float(ordered[good[-1]]) if len(good) else float(np.nextafter(float(ordered[0]), np.inf))
+
+
+def _calibration(asked: _Asked, temperature: float) -> dict[str, Interval]:
+    metrics, bins = episode_metrics(asked.logits / temperature, asked.y, asked.known * asked.weight)
+    values = {"ece": ece_by_episode(bins.numpy()), "brier": metrics["brier"].numpy(), "nll": metrics["nll"].numpy()}
+    return {name: mean_interval(value) for name, value in values.items()}
+
+
+def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> Interval:
+    """The ratio of two sums over episodes, with an interval by the delta method."""
+    top, bottom = part.sum(1), whole.sum(1)
+    if bottom.sum() == 0:
+        return Interval(0.0, 0.0, 0.0)
+    ratio = top.sum() / bottom.sum()
+    return mean_interval(ratio + (top - ratio * bottom) / bottom.mean())

@@ -1,0 +1,132 @@
+"""Temperature, threshold and refusal: against other ways of computing them, and on episodes whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from regard.errors import ConfigError, DataError
+from regard.evaluation import confidence as c
+from regard.evaluation.confidence import Confidence, best_temperature, fit_confidence, measure_confidence
+from regard.learners import Prototypical
+from regard.nn.flat import Flat
+from regard.sampling.dataset import Dataset
+from regard.sampling.episodes import EpisodeSampler
+
+
+def points(n_classes: int = 12, spread: float = 0.6, seed: int = 0) -> Dataset:
+    generator = torch.Generator().manual_seed(seed)
+    centre = 3 * torch.randn(n_classes, 1, 6, generator=generator)
+    x = centre + spread * torch.randn(n_classes, 12, 6, generator=generator)
+    return Dataset(
+        x.flatten(0, 1), torch.arange(n_classes).repeat_interleave(12), tuple(f"c{i:02d}" for i in range(n_classes))
+    )
+
+
+def sampler(seed: int = 0, spread: float = 0.6, **options: object) -> EpisodeSampler:
+    return EpisodeSampler(
+        points(spread=spread, seed=seed), **{"n_way": 4, "n_shot": 2, "n_query": 4, "seed": seed, **options}
+    )  # type: ignore[arg-type]
+
+
+def learner(scale: float = 1.0) -> Prototypical:
+    return Prototypical(Flat(), scale=scale)
+
+
+@pytest.mark.parametrize("true", [0.3, 1.0, 4.0])
+def test_the_temperature_is_found_again(true: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits = 3 * torch.randn(20_000, 5, generator=generator, dtype=torch.float64)
+    y = torch.multinomial(torch.softmax(logits / true, -1), 1, generator=generator)[:, 0]
+    assert best_temperature(logits, y) == pytest.approx(true, rel=0.05)
+
+
+def test_the_temperature_is_where_the_slope_is_zero() -> None:
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(500, 4, generator=generator, dtype=torch.float64)
+    y = torch.randint(3, (500,), generator=generator)
+    y[:300] = logits[:300, :3].argmax(-1)
+    logits[:, 3] = -1e9  # as absent as a class can be that still has a slope
+    t = torch.tensor(best_temperature(logits, y), dtype=torch.float64, requires_grad=True)
+    torch.nn.functional.cross_entropy(logits / t, y).backward()
+    assert abs(float(t.grad)) < 1e-3  # type: ignore[arg-type]
+
+
+def test_the_threshold_is_the_best_of_all_thresholds() -> None:
+    generator = np.random.default_rng(3)
+    score = torch.from_numpy(np.round(generator.random(200), 2))
+    right = torch.from_numpy(generator.random(200) < score.numpy())
+    found = c._threshold(score, right, 0.2)
+    errors = {float(t): float((~right[score >= t]).double().mean()) for t in score.unique()}
+    assert found == min(t for t, error in errors.items() if error <= 0.2)
+
+
+def test_no_threshold_reaches_the_target_and_nothing_is_answered() -> None:
+    score = torch.tensor([0.1, 0.9], dtype=torch.float64)
+    assert c._threshold(score, torch.tensor([False, False]), 0.1) > 0.9
+
+
+def test_open_episodes_have_queries_without_support_and_the_others_are_as_they_were() -> None:
+    wide = c._wider(sampler(), 2)
+    rows = wide.rows(range(5))
+    opened, known = c._opened(rows, 2)
+    y = wide.dataset.y
+    assert opened.n_classes == 4
+    for b in range(5):
+        there = opened.support[b] >= 0
+        supported = set(y[opened.support[b][there]].tolist())
+        asked = y[opened.query[b]]
+        assert len(supported) == 4
+        assert all((int(kind) in supported) == bool(k) for kind, k in zip(asked, known[b], strict=True))
+        name = dict(zip(y[opened.support[b][there]].tolist(), opened.support_y[b][there].tolist(), strict=True))
+        assert all(
+            name[int(kind)] == int(label)
+            for kind, label, k in zip(asked, opened.query_y[b], known[b], strict=True)
+            if k
+        )
+
+
+def test_ways_may_vary() -> None:
+    confidence = fit_confidence(learner(), sampler(n_way=(2, 4)), n_episodes=10)
+    assert np.isfinite(confidence.threshold)
+
+
+def test_overconfidence_is_cooled_and_unknown_classes_are_refused() -> None:
+    hot = learner(scale=30.0)
+    confidence = fit_confidence(hot, sampler(spread=1.5), target_error=0.05, n_unknown=2)
+    report = measure_confidence(hot, sampler(seed=5, spread=1.5), confidence, n_unknown=2)
+    assert confidence.temperature > 10
+    assert confidence.score == "logit"
+    for name in ("nll", "brier", "ece"):
+        assert report.after[name].mean < report.before[name].mean
+    assert report.error.mean < 0.1 and report.answered.mean > 0.5 and report.refused.mean > 0.8
+    assert report.auroc > 0.9
+
+
+def test_the_target_holds_on_the_episodes_it_was_set_on() -> None:
+    confidence = fit_confidence(learner(), sampler(), target_error=0.1, n_unknown=2, n_episodes=100)
+    report = measure_confidence(learner(), sampler(), confidence, n_unknown=2, n_episodes=100)
+    assert report.error.mean <= 0.1 + 1e-12
+    lower = Confidence(confidence.temperature, confidence.score, confidence.threshold - 5.0, 0.1)
+    assert measure_confidence(learner(), sampler(), lower, n_unknown=2, n_episodes=100).error.mean > 0.1
+
+
+def test_without_a_threshold_everything_is_answered() -> None:
+    logits = torch.randn(7, 3)
+    assert bool(Confidence().answers(logits).all())
+    assert torch.allclose(Confidence().probabilities(logits), torch.softmax(logits.double(), -1))
+
+
+def test_json_and_back() -> None:
+    for confidence in (Confidence(), Confidence(2.5, "logit", -3.25, 0.05)):
+        assert Confidence.from_dict(confidence.to_dict()) == confidence
+
+
+def test_mistakes_are_told() -> None:
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        fit_confidence(learner(), sampler(), target_error=5)
+    with pytest.raises(ConfigError, match="at least 1 class"):
+        fit_confidence(learner(), sampler(), n_unknown=0)
+    with pytest.raises(DataError, match="lower n_way"):
+        fit_confidence(learner(), sampler(n_way=12))
