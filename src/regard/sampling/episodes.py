@@ -5,7 +5,7 @@ Ways, shots and query counts live here and nowhere else in the house.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -20,14 +20,12 @@ from regard.sampling.dataset import Dataset
 from regard.sampling.memory import Memory
 from regard.sampling.random import uniform, without_replacement
 from regard.sampling.scaled import scaled_rows
+from regard.sampling.source import Count, EpisodeSource, Numbers, count_range
 
 _CLASSES, _ROWS, _GROUP, _NOISE, _SIZES = range(5)
 # Rows are cheapest for many episodes at once (a call costs 0.1 ms before the first), but not for so many that every
 # temporary array is fresh memory from the system: 1.1 microseconds an episode at 512, 1.8 at 1,024 and at 128.
 _ROWS_AT_ONCE = 512
-
-Count = int | tuple[int, int]
-"""A fixed number, or an inclusive range that each episode draws from."""
 
 
 @runtime_checkable
@@ -73,7 +71,7 @@ class EpisodeRows:
         return EpisodeRows(*(t[part] for t in tensors), n_classes=self.n_classes)
 
 
-class EpisodeSampler:
+class EpisodeSampler(EpisodeSource):
     """Samples classification episodes; number i is a pure function of (seed, i), whatever batch it is drawn in.
 
     Args:
@@ -104,8 +102,8 @@ class EpisodeSampler:
         dtype: torch.dtype | None = None,
     ) -> None:
         self.dataset, self.seed, self.transform, self.dtype = dataset, seed, transform, dtype
-        self.n_way, self.n_shot = _range(n_way, "n_way"), _range(n_shot, "n_shot")
-        self.n_query = _range(n_query, "n_query")[1]
+        self.n_way, self.n_shot = count_range(n_way, "n_way"), count_range(n_shot, "n_shot")
+        self.n_query: int = count_range(n_query, "n_query")[1]  # pyright: ignore[reportIncompatibleVariableOverride]
         self.within_groups = within_groups
         y = dataset.y.numpy()
         self._sizes = np.bincount(y, minlength=dataset.n_classes).astype(np.int64)
@@ -150,7 +148,7 @@ class EpisodeSampler:
                 "lower n_shot or n_query, or leave small classes out."
             )
 
-    def rows(self, episodes: Sequence[int] | NDArray[np.int64]) -> EpisodeRows:
+    def rows(self, episodes: Numbers) -> EpisodeRows:
         """The data set rows of these episodes, all indices at once."""
         number = np.asarray(episodes, dtype=np.int64)
         ways, shots = self.n_way[1], self.n_shot[1]
@@ -250,7 +248,7 @@ class EpisodeSampler:
             )
         return transform(x, noise.to(x.device))
 
-    def __call__(self, episodes: Sequence[int] | NDArray[np.int64]) -> Episode:
+    def __call__(self, episodes: Numbers) -> Episode:
         """Sample these episode numbers as one batch."""
         return self.gather(self.rows(episodes))
 
@@ -264,10 +262,3 @@ class EpisodeSampler:
 def _unflatten(items: Items, part: slice, shape: torch.Size) -> Items:
     """(N, *item) to (B, R, *item), of a part of N."""
     return map_items(lambda t: t[part].view(*shape, *t.shape[1:]), items)
-
-
-def _range(count: Count, name: str) -> tuple[int, int]:
-    low, high = count if isinstance(count, tuple) else (count, count)
-    if not 1 <= low <= high:
-        raise DataError(f"{name} is {count!r}: expected a number of at least 1, or a range (low, high).")
-    return low, high

@@ -50,6 +50,17 @@ def uniform(seed: int, stream: int, episodes: NDArray[np.int64], n: int) -> NDAr
     )
 
 
+def normal(seed: int, stream: int, episodes: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    """(B, n) standard normal float64: the inverse distribution function of one word each.
+
+    One word a number, where other methods need two or a varying count: number j stays a function of (seed, i, j).
+    """
+    from scipy.special import ndtri  # comes with scikit-learn
+
+    words = bits(seed, stream, episodes, n) >> np.uint64(12)
+    return np.asarray(ndtri((words.astype(np.float64) + 0.5) * 2.0**-52))
+
+
 def without_replacement(
     seed: int, stream: int, episodes: NDArray[np.int64], population: NDArray[np.int64], n: int, largest: int
 ) -> NDArray[np.int64]:
