@@ -190,7 +190,7 @@ def test_refuses_what_cannot_be_evaluated() -> None:
         def forward(self, episode: Episode) -> torch.distributions.Normal:
             return self.predict(None, episode.query_x)
 
-    with pytest.raises(EpisodeError, match="Numbers answered with a Normal"):
+    with pytest.raises(EpisodeError, match="the learner answered with a Normal"):
         evaluate(Numbers(), sampler(), 3)
     with pytest.raises(ConfigError, match="at least 2"):
         evaluate(learners()["prototypical"], sampler(), 1)

@@ -1,15 +1,25 @@
 """Evaluation: how good a learner is, with an interval, and which of two is better on the very same episodes."""
 
-from regard.evaluation.compare import Comparison, compare, compare_learners, ranks
+from regard.evaluation.compare import (
+    LOWER_IS_BETTER,
+    NEITHER_IS_BETTER,
+    Comparison,
+    compare,
+    compare_learners,
+    ranks,
+)
 from regard.evaluation.evaluate import evaluate, evaluating
 from regard.evaluation.intervals import Interval, is_tie, mean_interval, paired_interval
-from regard.evaluation.metrics import LOWER_IS_BETTER, METRICS, Calibration, Confusion, episode_metrics
+from regard.evaluation.metrics import METRICS, Calibration, Confusion, episode_metrics
 from regard.evaluation.result import Result
 from regard.evaluation.schema import from_json, read_results, to_json, validate, write_results
+from regard.evaluation.targets import TARGET_METRICS, target_metrics
 
 __all__ = [
     "LOWER_IS_BETTER",
     "METRICS",
+    "NEITHER_IS_BETTER",
+    "TARGET_METRICS",
     "Calibration",
     "Comparison",
     "Confusion",
@@ -26,6 +36,7 @@ __all__ = [
     "paired_interval",
     "ranks",
     "read_results",
+    "target_metrics",
     "to_json",
     "validate",
     "write_results",

@@ -15,10 +15,16 @@ from typing import Any
 from regard.errors import ConfigError, DataError, did_you_mean
 from regard.evaluation.evaluate import evaluate
 from regard.evaluation.intervals import Interval, Method, is_tie, paired_interval
-from regard.evaluation.metrics import LOWER_IS_BETTER, METRICS
+from regard.evaluation.metrics import METRICS
 from regard.evaluation.result import Count, Result
+from regard.evaluation.targets import TARGET_METRICS
 from regard.learners.base import Learner
-from regard.sampling.episodes import EpisodeSampler
+from regard.sampling.source import EpisodeSource
+
+LOWER_IS_BETTER = frozenset({"nll", "brier", "ece", "mse", "rmse", "mae", "crps"})
+
+NEITHER_IS_BETTER = frozenset({"coverage"})
+"""Metrics that have a right value instead of a direction."""
 
 _SAME = ("data", "n_way", "n_shot", "n_query", "episodes", "seed", "digest")
 """What two results must share to be compared. Not `transductive`: that is a property of the learner, told beside it."""
@@ -43,26 +49,27 @@ class Comparison:
 
     @property
     def better(self) -> str | None:
-        """The name of the better learner, None in a tie. Lower is better for nll, brier and ece."""
-        if self.tie:
+        """The name of the better learner; None in a tie, and for a metric of which neither more nor less is better."""
+        if self.tie or self.metric in NEITHER_IS_BETTER:
             return None
         return self.a if (self.difference.mean > 0) != (self.metric in LOWER_IS_BETTER) else self.b
 
 
 def compare(
-    results: Sequence[Result], metrics: Sequence[str] = METRICS, *, level: float = 0.95, method: Method = "t"
+    results: Sequence[Result], metrics: Sequence[str] | None = None, *, level: float = 0.95, method: Method = "t"
 ) -> list[Comparison]:
     """The paired difference of every pair of learners and every metric.
 
     Args:
         results: of two or more learners, each under its own name, on the same episodes.
-        metrics: names.
+        metrics: names; all that the results have where left out.
         level, method: of the intervals.
 
     Raises:
         DataError: episodes differ, names repeat, or per-episode values are missing.
         ConfigError: an unknown metric.
     """
+    metrics = metrics_of(results[0]) if metrics is None and results else metrics or ()
     _check(results, metrics)
     return [
         Comparison(
@@ -81,7 +88,7 @@ def compare(
 
 def compare_learners(
     learners: Mapping[str, Learner],
-    sampler: EpisodeSampler,
+    source: EpisodeSource,
     n_episodes: int = 1000,
     *,
     batch: int | None = None,
@@ -89,7 +96,7 @@ def compare_learners(
 ) -> tuple[list[Result], list[Comparison]]:
     """Evaluate each learner on the same episodes, then compare: name to learner in, results and comparisons out."""
     results = [
-        evaluate(learner, sampler, n_episodes, batch=batch, name=name, data=data) for name, learner in learners.items()
+        evaluate(learner, source, n_episodes, batch=batch, name=name, data=data) for name, learner in learners.items()
     ]
     return results, compare(results)
 
@@ -101,6 +108,11 @@ def ranks(comparisons: Sequence[Comparison], metric: str = "accuracy") -> dict[s
         raise ConfigError(f"no comparison of {metric!r}: {did_you_mean(metric, {c.metric for c in comparisons})}")
     beaten = [c.b if c.better == c.a else c.a for c in asked if c.better is not None]
     return {name: 1 + beaten.count(name) for c in asked for name in (c.a, c.b)}
+
+
+def metrics_of(result: Result) -> tuple[str, ...]:
+    """The names of its metrics: of classes, or of targets."""
+    return METRICS if result.n_way else TARGET_METRICS
 
 
 def _check(results: Sequence[Result], metrics: Sequence[str]) -> None:
@@ -127,7 +139,7 @@ def _differences(a: Result, b: Result) -> list[str]:
 
 
 def _missing(result: Result, metrics: Sequence[str]) -> list[str]:
-    known = result.per_episode or dict.fromkeys(METRICS)
+    known = result.per_episode or dict.fromkeys(metrics_of(result))
     unknown = [metric for metric in metrics if metric not in known]
     if unknown:
         raise ConfigError(f"metric {unknown[0]!r} is unknown: {did_you_mean(unknown[0], known)}")

@@ -1,4 +1,4 @@
-"""How good the answers of an episode are: one number an episode and metric, thousands of episodes at once.
+"""How good answers by class are: one number an episode and metric, thousands of episodes at once.
 
     accuracy           the share of queries answered right
     precision, recall, f1
@@ -35,8 +35,6 @@ from torch import Tensor
 
 METRICS = ("accuracy", "precision", "recall", "f1", "nll", "brier", "ece")
 """The names, in the order of tables."""
-
-LOWER_IS_BETTER = frozenset({"nll", "brier", "ece"})
 
 N_BINS = 15
 

@@ -20,8 +20,8 @@ class Result:
     Args:
         learner: a name for it.
         data: a name for what it was asked about.
-        n_way, n_shot: a number, or the inclusive range that episodes drew from.
-        n_query: queries a class.
+        n_way: a number of classes, or the inclusive range that episodes drew from; 0 where targets are numbers.
+        n_shot, n_query: support and query rows a class, or a task where there are no classes; likewise.
         episodes: how many.
         seed: of the sampler; episodes are numbers 0 .. episodes - 1 of that seed.
         transductive: whether the answer to a query depended on the other queries.
@@ -37,7 +37,7 @@ class Result:
     data: str
     n_way: Count
     n_shot: Count
-    n_query: int
+    n_query: Count
     episodes: int
     seed: int
     transductive: bool

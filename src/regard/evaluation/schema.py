@@ -90,7 +90,7 @@ def _result_json(result: Result, raw: bool) -> Json:
         "data": result.data,
         "n_way": _count_json(result.n_way),
         "n_shot": _count_json(result.n_shot),
-        "n_query": result.n_query,
+        "n_query": _count_json(result.n_query),
         "episodes": result.episodes,
         "seed": result.seed,
         "transductive": result.transductive,
@@ -169,12 +169,13 @@ def from_json(document: Json) -> tuple[list[Result], list[Comparison]]:
 
 
 def _result(entry: Json) -> Result:
-    plain = ("learner", "data", "n_query", "episodes", "seed", "transductive", "seconds")
+    plain = ("learner", "data", "episodes", "seed", "transductive", "seconds")
     calibration, confusion = entry.get("calibration"), entry.get("confusion")
     return Result(
         **{name: entry[name] for name in plain},
         n_way=_count(entry["n_way"]),
         n_shot=_count(entry["n_shot"]),
+        n_query=_count(entry["n_query"]),
         metrics={name: Interval(**interval) for name, interval in entry["metrics"].items()},
         per_episode={name: np.array(values) for name, values in entry.get("per_episode", {}).items()},
         calibration=calibration and Calibration(*(np.array(calibration[name]) for name in _CALIBRATION)),
@@ -291,15 +292,16 @@ _NUMBER = _is(_is_number, "a finite number")
 _WHOLE = _is(_is_whole, "a whole number")
 _POSITIVE = _is(lambda v: _is_whole(v) and v >= 1, "a whole number of at least 1")
 _COUNT = _is(_is_count, "a whole number of at least 1, or [low, high]")
+_WAYS = _is(lambda v: _is_count(v) or (_is_whole(v) and v == 0), "a whole number, [low, high], or 0 for regression")
 _ANY = _is(lambda v: isinstance(v, dict), "an object")
 
 _RESULT_FIELDS = _object(
     {
         "learner": _TEXT,
         "data": _TEXT,
-        "n_way": _COUNT,
+        "n_way": _WAYS,
         "n_shot": _COUNT,
-        "n_query": _POSITIVE,
+        "n_query": _COUNT,
         "episodes": _POSITIVE,
         "seed": _WHOLE,
         "transductive": _FLAG,
@@ -319,7 +321,7 @@ _COMPARISON = _object(
         "a": _TEXT,
         "b": _TEXT,
         "data": _TEXT,
-        "n_way": _COUNT,
+        "n_way": _WAYS,
         "n_shot": _COUNT,
         "metric": _TEXT,
         "difference": _interval,

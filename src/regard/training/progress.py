@@ -19,7 +19,7 @@ class Report:
         step: steps done.
         steps: in all; None while they are being fitted to the time.
         loss: of this step.
-        metric: what validation measures, "accuracy" or "loss".
+        metric: what validation measures: "accuracy", "nll" or "loss".
         validation: its latest value.
         seconds_left: an estimate, None before there is one.
     """

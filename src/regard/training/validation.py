@@ -5,30 +5,35 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from regard.evaluation import LOWER_IS_BETTER
 from regard.evaluation.evaluate import device_of, evaluate, evaluating
 from regard.learners.base import Learner
-from regard.sampling.episodes import EpisodeSampler
+from regard.sampling.source import EpisodeSource
 from regard.training.batches import Source
 from regard.training.config import TrainConfig
 
 
 def metric_of(source: Source | None) -> str:
-    """What `validate` measures: "accuracy" on labelled episodes, "loss" on anything else."""
-    return "accuracy" if source is None or isinstance(source, EpisodeSampler) else "loss"
+    """What `validate` measures: "accuracy" of classes, "nll" of targets, "loss" on a function that is no source."""
+    if source is None:
+        return "accuracy"
+    if isinstance(source, EpisodeSource):
+        return "accuracy" if source.n_way[1] else "nll"
+    return "loss"
 
 
 def validate(learner: Learner, source: Source, config: TrainConfig) -> float:
     """The mean over episodes 0 .. validation_episodes - 1, in float32, as the learner will be used."""
-    if isinstance(source, EpisodeSampler):
-        return evaluate(learner, source, config.validation_episodes).metrics["accuracy"].mean
+    if isinstance(source, EpisodeSource):
+        return evaluate(learner, source, config.validation_episodes).metrics[metric_of(source)].mean
     return _mean_loss(learner, source, config.validation_episodes)
 
 
 def is_better(metric: str, new: float, best: float | None) -> bool:
-    """Higher for accuracy, lower for loss; a tie is no improvement."""
+    """Higher for accuracy, lower for a loss; a tie is no improvement."""
     if best is None:
         return True
-    return new > best if metric == "accuracy" else new < best
+    return new < best if metric == "loss" or metric in LOWER_IS_BETTER else new > best
 
 
 def _mean_loss(learner: Learner, source: Source, n_episodes: int, batch: int = 8) -> float:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.evaluation.compare import Comparison
+from regard.evaluation.compare import LOWER_IS_BETTER, Comparison
 from regard.evaluation.intervals import Interval
-from regard.evaluation.metrics import LOWER_IS_BETTER, Calibration
+from regard.evaluation.metrics import Calibration
 from regard.evaluation.result import Count, Result
 from regard.recipes.report.charts import Axis, points, smooth, thin
 from regard.recipes.report.content import ConfusionPicture, Curve, Look, ReportContent
@@ -236,7 +236,7 @@ def _seen_from(mine: str, comparison: Comparison) -> tuple[float, float, float]:
 
 
 def _note(result: Result) -> str:
-    chance = f"; guessing gives {1 / result.n_way:.0%}" if isinstance(result.n_way, int) else ""
+    chance = f"; guessing gives {1 / result.n_way:.0%}" if isinstance(result.n_way, int) and result.n_way else ""
     return (
         f"{result.episodes:,} episodes of {result.data}, {result.n_query} queries a class, seed {result.seed}{chance}"
     )
