@@ -18,12 +18,16 @@ from regard.learners.cross_transformer import CrossTransformer
 from regard.learners.feat import FEAT
 from regard.learners.linear_probe import LinearProbe
 from regard.learners.matching import Matching
+from regard.learners.metaoptnet import MetaOptNet
 from regard.learners.nearest_neighbour import NearestNeighbour
 from regard.learners.prototypical import Prototypes, Prototypical, class_means
+from regard.learners.r2d2 import R2D2
 from regard.learners.relation import Relation
 from regard.learners.row_attention import RowAttentionLearner
 from regard.learners.siamese import Siamese
 from regard.learners.triplet import Triplet
+from regard.learners.versa import VERSA
+from regard.learners.weight_generator import WeightGenerator
 from regard.nn.attention import scores
 from regard.nn.conv4 import Conv4
 from regard.nn.encoder import Encoder
@@ -94,6 +98,13 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("NearestNeighbour-soft", lambda: NearestNeighbour(how="soft"), VECTORS, 1e-10),
     ("LinearProbe", lambda: LinearProbe(Vectors()), VECTORS, 1e-10),
     ("LinearProbe-bare", lambda: LinearProbe(), VECTORS, 1e-10),
+    ("R2D2", lambda: R2D2(Vectors()), VECTORS, 1e-10),
+    ("R2D2-wide", lambda: R2D2(Vectors(n_features=30), penalty=0.1), VECTORS, 1e-10),
+    ("MetaOptNet", lambda: MetaOptNet(Vectors()), VECTORS, 1e-8),
+    ("MetaOptNet-wide", lambda: MetaOptNet(Vectors(n_features=30), cost=3.0), VECTORS, 1e-8),
+    ("MetaOptNet-logistic", lambda: MetaOptNet(Vectors(), head="logistic"), VECTORS, 1e-10),
+    ("WeightGenerator", lambda: WeightGenerator(Vectors(), n_base=4), VECTORS, 1e-10),
+    ("VERSA", lambda: VERSA(Vectors(), width=8), VECTORS, 1e-10),
 ]
 
 

@@ -19,16 +19,22 @@ if TYPE_CHECKING:
     from regard.learners.feat import FEAT
     from regard.learners.linear_probe import LinearProbe
     from regard.learners.matching import Matching
+    from regard.learners.metaoptnet import MetaOptNet
     from regard.learners.nearest_neighbour import NearestNeighbour
     from regard.learners.prototypical import Prototypical
+    from regard.learners.r2d2 import R2D2
     from regard.learners.relation import Relation
     from regard.learners.siamese import Siamese
     from regard.learners.triplet import Triplet
+    from regard.learners.versa import VERSA
+    from regard.learners.weight_generator import WeightGenerator
 
 __all__ = [
     "FEAT",
     "LEARNERS",
+    "R2D2",
     "REFERENCES",
+    "VERSA",
     "AttendingLearner",
     "AttentionMetaLearner",
     "CrossTransformer",
@@ -37,6 +43,7 @@ __all__ = [
     "LearnerRow",
     "LinearProbe",
     "Matching",
+    "MetaOptNet",
     "NearestNeighbour",
     "PartAttendingLearner",
     "Prototypical",
@@ -44,6 +51,7 @@ __all__ = [
     "Relation",
     "Siamese",
     "Triplet",
+    "WeightGenerator",
     "find_learner",
     "find_reference",
 ]
@@ -98,6 +106,10 @@ LEARNERS: tuple[LearnerRow, ...] = (
         regresses=True,
         attends=True,
     ),
+    LearnerRow("R2D2", "r2d2", ("closed-form",), 2019, ("bertinetto2019",), regresses=True),
+    LearnerRow("MetaOptNet", "metaoptnet", ("closed-form",), 2019, ("lee2019", "crammer2001")),
+    LearnerRow("WeightGenerator", "weight_generator", ("metric", "attention"), 2018, ("gidaris2018",)),
+    LearnerRow("VERSA", "versa", ("closed-form",), 2019, ("gordon2019",)),
 )
 """Every learner there is: what `regard learners` prints."""
 

@@ -50,7 +50,7 @@ def scores(
     if compare == "dot":
         return query @ key.mT / math.sqrt(query.shape[-1])
     if compare == "cosine":
-        return _unit(query) @ _unit(key).mT
+        return unit(query) @ unit(key).mT
     if compare == "distance":
         # The expansion is one matrix product; the direct difference would hold (..., Q, S, D). It subtracts large
         # numbers, which bf16 cannot do: autocast is kept out.
@@ -60,7 +60,7 @@ def scores(
     raise ConfigError(f"compare is {compare!r}: {did_you_mean(str(compare), get_args(Compare))}")
 
 
-def _unit(x: Tensor) -> Tensor:
+def unit(x: Tensor) -> Tensor:
     """Unit vectors, and 0 for 0. F.normalize has NaN for a second derivative at 0, where absent classes stand."""
     square = x.square().sum(-1, keepdim=True)
     return x * torch.where(square > 0, square, 1.0).rsqrt()
