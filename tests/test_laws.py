@@ -17,6 +17,7 @@ from regard.learners.base import EncodingLearner, Learner, hide_absent
 from regard.learners.cross_transformer import CrossTransformer
 from regard.learners.feat import FEAT
 from regard.learners.linear_probe import LinearProbe
+from regard.learners.maml import MAML
 from regard.learners.matching import Matching
 from regard.learners.metaoptnet import MetaOptNet
 from regard.learners.nearest_neighbour import NearestNeighbour
@@ -74,6 +75,11 @@ def attention_meta() -> Learner:
     return AttentionMetaLearner(Parts(), d_pair=7)
 
 
+def outputs(n_outputs: int = 3) -> nn.Module:
+    """A model for gradient learners: as many outputs as the episodes have classes, or more."""
+    return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, n_outputs))
+
+
 VECTORS, PARTS = (6,), (4, 6)
 
 # (name, make, item shape, tolerance)
@@ -96,6 +102,8 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("NearestNeighbour", lambda: NearestNeighbour(), VECTORS, 1e-10),
     ("NearestNeighbour-3-cosine", lambda: NearestNeighbour(n_neighbours=3, compare="cosine"), VECTORS, 1e-10),
     ("NearestNeighbour-soft", lambda: NearestNeighbour(how="soft"), VECTORS, 1e-10),
+    ("MAML", lambda: MAML(outputs(), inner_lr=0.3, inner_steps=2), VECTORS, 1e-10),
+    ("MAML-first", lambda: MAML(outputs(), first_order=True, rates="parameter", execution="loop"), VECTORS, 1e-10),
     ("LinearProbe", lambda: LinearProbe(Vectors()), VECTORS, 1e-10),
     ("LinearProbe-bare", lambda: LinearProbe(), VECTORS, 1e-10),
     ("R2D2", lambda: R2D2(Vectors()), VECTORS, 1e-10),
@@ -118,7 +126,7 @@ REGRESSING = [c for c in CASES if any(row.regresses and row.name == c[0].split("
 
 @pytest.mark.parametrize(("make", "item", "tolerance"), [c[1:] for c in REGRESSING], ids=[c[0] for c in REGRESSING])
 def test_laws_with_targets(make: Callable[[], Learner], item: tuple[int, ...], tolerance: float) -> None:
-    check_learner(make, lambda seed: random_episode(seed, item, n_targets=2), tolerance=tolerance)
+    check_learner(make, lambda seed: random_episode(seed, item, n_targets=3), tolerance=tolerance)
 
 
 @pytest.mark.parametrize("norm", ["group", "instance"])

@@ -34,7 +34,15 @@ class StorageError(RegardError, OSError):
 
 
 class DivergenceError(RegardError, ArithmeticError):
-    """A loss that stopped being a number."""
+    """A loss that stopped being a number.
+
+    Attributes:
+        task: which task of the batch, where that is known.
+    """
+
+    def __init__(self, message: str, *, task: int | None = None) -> None:
+        super().__init__(message)
+        self.task = task
 
 
 class LawError(RegardError, AssertionError):

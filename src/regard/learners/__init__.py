@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from regard.learners.base import AttendingLearner, EncodingLearner, Learner, PartAttendingLearner
     from regard.learners.cross_transformer import CrossTransformer
     from regard.learners.feat import FEAT
+    from regard.learners.inner_loop import GradientLearner
     from regard.learners.linear_probe import LinearProbe
+    from regard.learners.maml import MAML
     from regard.learners.matching import Matching
     from regard.learners.metaoptnet import MetaOptNet
     from regard.learners.nearest_neighbour import NearestNeighbour
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FEAT",
     "LEARNERS",
+    "MAML",
     "R2D2",
     "REFERENCES",
     "VERSA",
@@ -39,6 +42,7 @@ __all__ = [
     "AttentionMetaLearner",
     "CrossTransformer",
     "EncodingLearner",
+    "GradientLearner",
     "Learner",
     "LearnerRow",
     "LinearProbe",
@@ -94,6 +98,7 @@ LEARNERS: tuple[LearnerRow, ...] = (
     LearnerRow("Triplet", "triplet", ("metric",), 2015, ("schroff2015",), regresses=True, attends=True),
     LearnerRow("Matching", "matching", ("metric", "attention"), 2016, ("vinyals2016",), regresses=True, attends=True),
     LearnerRow("Prototypical", "prototypical", ("metric",), 2017, ("snell2017",)),
+    LearnerRow("MAML", "maml", ("gradient",), 2017, ("finn2017",), regresses=True),
     LearnerRow("Relation", "relation", ("metric",), 2018, ("sung2018",)),
     LearnerRow("FEAT", "feat", ("metric", "attention"), 2020, ("ye2020",)),
     LearnerRow("CrossTransformer", "cross_transformer", ("attention",), 2020, ("doersch2020",), attends=True),
@@ -113,7 +118,13 @@ LEARNERS: tuple[LearnerRow, ...] = (
 )
 """Every learner there is: what `regard learners` prints."""
 
-_BASES = ("AttendingLearner", "EncodingLearner", "Learner", "PartAttendingLearner")
+_BASES = {
+    "AttendingLearner": "base",
+    "EncodingLearner": "base",
+    "GradientLearner": "inner_loop",
+    "Learner": "base",
+    "PartAttendingLearner": "base",
+}
 
 
 def find_learner(name: str) -> LearnerRow:
@@ -133,5 +144,5 @@ def __getattr__(name: str) -> object:
         if row.name == name:
             return row.load()
     if name in _BASES:
-        return getattr(import_module("regard.learners.base"), name)
+        return getattr(import_module(f"regard.learners.{_BASES[name]}"), name)
     raise AttributeError(f"module 'regard.learners' has no attribute {name!r}")

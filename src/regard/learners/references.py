@@ -97,6 +97,15 @@ REFERENCES: tuple[Reference, ...] = (
         "1703.05175",
     ),
     Reference(
+        "finn2017",
+        "inproceedings",
+        "Finn, Chelsea and Abbeel, Pieter and Levine, Sergey",
+        "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
+        "International Conference on Machine Learning",
+        2017,
+        "1703.03400",
+    ),
+    Reference(
         "sung2018",
         "inproceedings",
         "Sung, Flood and Yang, Yongxin and Zhang, Li and Xiang, Tao and Torr, Philip H. S. and Hospedales, Timothy M.",

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.errors import ConfigError, did_you_mean
+from regard.nn.transforms import inside_transform
 
 Compare = Literal["dot", "cosine", "distance"]
 How = Literal["soft", "sparsemax", "entmax", "hard", "gumbel"]
@@ -286,14 +287,9 @@ def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:
 # ---- the fused path --------------------------------------------------------------------------------------------------
 
 
-def _inside_transform() -> bool:
-    """Whether torch.func (grad, vmap, jvp) is at work, under which an autograd.Function cannot recompute itself."""
-    return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
-
-
 def _can_fuse(query: Tensor, key: Tensor, value: Tensor, weight: Tensor | None) -> bool:
     wants_weight_gradient = weight is not None and weight.requires_grad and torch.is_grad_enabled()
-    return not wants_weight_gradient and not _inside_transform() and key.shape[-2] > 0
+    return not wants_weight_gradient and not inside_transform() and key.shape[-2] > 0
 
 
 def _fused(query: Tensor, key: Tensor, value: Tensor, weight: Tensor | None, temperature: float) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from regard.episode import Items
 from regard.errors import EpisodeError
+from regard.nn.transforms import inside_transform
 
 
 class Encoder(nn.Module, ABC):
@@ -62,4 +63,6 @@ def as_images(x: Items, n_channels: int) -> Float[Tensor, "N C H W"]:
         )
     image = x[..., None] if x.ndim == 3 else x
     image = image.permute(0, 3, 1, 2)
+    if inside_transform():  # vmap has no rule for some operations on channels-last memory (torch 2.13)
+        image = image.flatten().view(image.shape)  # contiguous() is in doubt where there is one channel
     return image.to(torch.get_default_dtype()).div(255) if image.dtype == torch.uint8 else image

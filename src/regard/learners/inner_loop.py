@@ -1,0 +1,415 @@
+"""Learners that adapt by gradient descent on the support: what they share.
+
+    phi_0     = start(theta, support)                                  the weights that adapt, of each task
+    phi_{k+1} = rule(phi_k, gradient of inner_loss(f_{phi_k}, support))
+    loss(task) = outer loss of f_{phi_K} on the queries                 differentiated down to theta through all K steps
+
+A subclass says where a task's weights start (`start`), what they answer (`outputs`) and how they move (`rule`, see
+`regard.learners.inner_rule`); it may say what training lowers (`task_loss`). It always speaks of one task, without a
+task axis; how many are done at once and how is `regard.learners.meta_gradient`'s business, by a rule that
+`execution_for` shows.
+
+Rows count by their weight in both losses. The columns of classes that a task lacks are hidden in both, so a task is
+learned the same alone and beside one of more classes.
+
+Batch norm with running averages: in training every pass uses batch statistics, and the running averages are moved once
+a batch, to the mean of what the query passes of its tasks gave; nothing else ever moves them. In prediction the running
+averages are used throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Normal
+from torch.func import functional_call, grad_and_value, vmap
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+from torch.utils import _pytree as pytree
+
+from regard.episode import Episode, Items, Support, _Value
+from regard.errors import ConfigError, DivergenceError, EpisodeError, did_you_mean
+from regard.learners import meta_gradient
+from regard.learners.base import Learner, Output, hide_absent
+from regard.learners.inner_rule import InnerRule, Weights
+from regard.learners.meta_gradient import Execution, Plan, Rows, Task, Tensors
+from regard.nn.transforms import inside_transform
+
+InnerLoss = Callable[[Tensor, Tensor], Tensor]
+"""(N, out) outputs and (N,) classes or (N, T) targets to (N,) losses."""
+
+
+@dataclass(frozen=True)
+class FastWeights(_Value):
+    """weights: the adapted weights, (B, *shape) each; mass: (B, C) summed support weight, C = 0 for targets."""
+
+    weights: dict[str, Tensor]
+    mass: Tensor
+
+
+class GradientLearner(Learner):
+    """Adapts weights of its own for each task.
+
+    Attributes:
+        model: items (N, *item) to (N, out); a task of C classes uses its first C columns, targets use all.
+        rule: how a gradient moves the weights.
+        adaptable: names of the model's parameters that adapt.
+        inner_steps: of training.
+        test_steps: of prediction (eval mode).
+        first_order: leave out the derivative of the gradients.
+        inner_loss: of each row; cross-entropy or squared error where None.
+        noise: standard deviation of a predicted target.
+        execution, task_chunk: see `regard.learners.meta_gradient`.
+    """
+
+    regresses = True
+    # Column k of the head has weights of its own.
+    relabels = False
+
+    model: nn.Module
+    rule: InnerRule
+    adaptable: tuple[str, ...]
+    inner_steps: int
+    test_steps: int
+    first_order: bool = False
+    inner_loss: InnerLoss | None = None
+    noise: float = 0.1
+    execution: Execution = "auto"
+    task_chunk: int | None = None
+
+    # ---- one task ----------------------------------------------------------------------------------------------------
+
+    def start(self, support: Rows, n_classes: int) -> Weights:
+        """The weights that adapt, as they are before the first step."""
+        own = dict(self.model.named_parameters())
+        return {name: own[name] for name in self.adaptable}
+
+    def outputs(self, tensors: Tensors, x: Items) -> Tensor:
+        """(N, *item) to (N, out) with these weights (and buffers) in place of the model's own."""
+        return functional_call(self.model, tensors, (x,))
+
+    def adapt_task(self, support: Rows, buffers: Tensors, n_classes: int) -> Weights:
+        """The inner loop."""
+        weights = self.start(support, n_classes)
+        memory = self.rule.begin(weights)
+        for step in range(self.n_steps):
+            loss, gradients = self._gradient(weights, support, buffers, n_classes)
+            weights, memory = self.rule(step, weights, gradients, loss, memory)
+        return weights
+
+    def task_loss(self, task: Task, n_classes: int) -> tuple[Tensor, Tensors]:
+        """What training lowers, of one task, and the buffers after the query pass."""
+        weights = self.adapt_task(task.support, task.buffers, n_classes)
+        mass = class_mass(task.support, n_classes)
+        output, buffers = self._pass(weights, task.query.x, task.buffers)
+        return weighted_mean(row_losses(output, task.query.y, mass), task.query.weight), buffers
+
+    def support_loss(self, output: Tensor, support: Rows, n_classes: int) -> Tensor:
+        """The inner loss: a weighted mean over the support rows."""
+        mass = class_mass(support, n_classes)
+        return weighted_mean(row_losses(output, support.y, mass, self.inner_loss), support.weight)
+
+    def _pass(self, weights: Weights, x: Items, buffers: Tensors) -> tuple[Tensor, Tensors]:
+        """Outputs, and the buffers as this pass leaves them; those given are not touched."""
+        moved = {name: b.clone() for name, b in buffers.items()}
+        return self.outputs({**weights, **moved}, x), moved
+
+    def _gradient(self, weights: Weights, support: Rows, buffers: Tensors, n_classes: int) -> tuple[Tensor, Weights]:
+        def loss(w: Weights) -> Tensor:
+            return self.support_loss(self._pass(w, support.x, buffers)[0], support, n_classes)
+
+        if inside_transform():
+            gradients, value = grad_and_value(loss)(weights)
+            return value, {k: g.detach() for k, g in gradients.items()} if self.first_order else gradients
+        # Who differentiates by the support asks what an example did, and gets the whole answer.
+        asked = any(leaf.requires_grad for leaf in pytree.tree_leaves(support))
+        twice = torch.is_grad_enabled() and (asked or not self.first_order)
+        with torch.enable_grad():
+            # A weight that is frozen, or a step without a graph, needs a leaf of its own to be differentiated by.
+            ready = {k: w if twice and w.requires_grad else w.detach().requires_grad_() for k, w in weights.items()}
+            value = loss(ready)
+            found = torch.autograd.grad(value, list(ready.values()), create_graph=twice, allow_unused=True)
+        gradients = (torch.zeros_like(w) if g is None else g for g, w in zip(found, ready.values(), strict=True))
+        return value if twice else value.detach(), dict(zip(ready, gradients, strict=True))
+
+    # ---- B tasks -----------------------------------------------------------------------------------------------------
+
+    def adapt(self, support: Support) -> FastWeights:
+        self._require(support)
+        n_classes = support.n_classes or 0
+        with _ordinary_tensors():
+            rows = _rows(support.x, support.y, support.weight)
+            given = (rows, self._buffer_copies(support.n_tasks))
+            weights = self._each(lambda g: self.adapt_task(g[0], g[1], n_classes), given, n_classes, "adapt")
+            if not inside_transform() and not _finite(weights.values()):
+                self._explain_divergence(rows, n_classes)
+            return FastWeights(weights, class_mass(rows, n_classes))
+
+    def predict(self, state: FastWeights, query_x: Items) -> Output:
+        n_classes = state.mass.shape[-1]
+        with _ordinary_tensors():
+            given = (state.weights, _owned(query_x), self._buffer_copies(state.mass.shape[0]))
+            output = self._each(lambda g: self._pass(g[0], g[1], g[2])[0], given, n_classes, "predict")
+        if n_classes:
+            return hide_absent(columns(output, n_classes), state.mass)
+        return Normal(output, torch.full_like(output, self.noise), validate_args=False)
+
+    def loss(self, episode: Episode) -> Float[Tensor, " B"]:
+        """(B,) query losses after adaptation: cross-entropy, or squared error of targets.
+
+        Raises:
+            DivergenceError: the loss of a task is not a number; says at which inner step that began.
+        """
+        self._require(episode.support)
+        with _ordinary_tensors():
+            tasks = self._tasks(episode)
+            losses, buffers = self._losses(tasks, episode)
+            if inside_transform():
+                return losses
+            if not bool(losses.isfinite().all()):
+                self._explain_divergence(tasks.support, episode.n_classes or 0, losses)
+            self._keep(buffers)
+            return losses
+
+    def _losses(self, tasks: Task, episode: Episode) -> tuple[Tensor, Tensors]:
+        n_classes = episode.n_classes or 0
+        parameters: Tensors = {name: p for name, p in self.named_parameters() if p.requires_grad}
+        if inside_transform():
+            losses, _ = vmap(lambda task: self.task_loss(task, n_classes), randomness="different")(tasks)
+            return losses, {}
+        plan = self._plan(episode.n_tasks, n_classes)
+        if not torch.is_grad_enabled():
+            return meta_gradient.losses_only(self, tasks, plan)
+        if any(leaf.requires_grad for leaf in pytree.tree_leaves(tasks)):
+            return meta_gradient.differentiable_losses(self, parameters, tasks, n_classes), {}
+        if not parameters:
+            with torch.no_grad():
+                return meta_gradient.losses_only(self, tasks, plan)
+        return meta_gradient.losses_with_meta_gradient(self, parameters, tasks, plan)
+
+    def _each(self, one: Callable[[Any], Any], given: Any, n_classes: int, what: str) -> Any:
+        """`one` for each task, by the execution; with its graph kept where gradients are enabled."""
+        if inside_transform():
+            return vmap(one, randomness="different")(given)
+        plan = self._plan(pytree.tree_leaves(given)[0].shape[0], n_classes)
+        if not torch.is_grad_enabled() and plan.execution != "loop":
+            return meta_gradient.run_vmapped(self, one, given, plan, what)
+        # Not vmap: differentiated from outside it is silently wrong for batch norm (see meta_gradient).
+        results = [one(task) for task in meta_gradient.each_task(given)]
+        return pytree.tree_map(lambda *t: torch.stack(t), *results)
+
+    # ---- execution ---------------------------------------------------------------------------------------------------
+
+    @property
+    def n_steps(self) -> int:
+        """Inner steps now: of training, or of prediction."""
+        return self.inner_steps if self.training else self.test_steps
+
+    def execution_for(self, n_tasks: int, device: torch.device | str = "cpu") -> str:
+        """How a batch of tasks is executed.
+
+        "auto" is "vmap" on a GPU and for models of dense layers, where small products cost more to start than to
+        compute; "compiled" for dense models on a CPU in a training of 1,000 steps and more, which repays the minute of
+        compiling; and "loop" for a single task and for convolutions on a CPU, which vmap would make grouped ones, at
+        half the speed.
+        """
+        if self.execution != "auto":
+            return self.execution
+        if torch.device(device).type != "cpu":
+            return "vmap"
+        if n_tasks == 1 or any(isinstance(m, _ConvNd) for m in self.modules()):
+            return "loop"
+        long = self.training and meta_gradient.expected_calls() >= 1000
+        return "compiled" if long else "vmap"
+
+    def _plan(self, n_tasks: int, n_classes: int) -> Plan:
+        parameter = next(self.parameters(), None)
+        execution = self.execution_for(n_tasks, "cpu" if parameter is None else parameter.device)
+        return Plan(execution, self.task_chunk, n_classes, (self.n_steps, self.first_order))
+
+    def _tasks(self, episode: Episode) -> Task:
+        support = episode.support
+        return Task(
+            _rows(support.x, support.y, support.weight),
+            _rows(episode.query_x, episode.query_y, episode.query_weight),
+            self._buffer_copies(episode.n_tasks),
+        )
+
+    def _buffer_copies(self, n_tasks: int) -> Tensors:
+        """A copy for each task of the buffers that a pass in training moves in place, by the model's names."""
+        moving = {
+            f"{path}.{name}".lstrip("."): buffer
+            for path, module in self.model.named_modules()
+            if isinstance(module, _NormBase) and module.training
+            for name, buffer in module.named_buffers(recurse=False)
+        }
+        return {name: b.expand(n_tasks, *b.shape).clone() for name, b in moving.items()}
+
+    def _keep(self, buffers: Tensors) -> None:
+        """Move the model's running averages, once a batch."""
+        own = dict(self.model.named_buffers()) if buffers else {}
+        with torch.no_grad():
+            for name, after in buffers.items():
+                own[name].copy_(after.mean(0) if after.is_floating_point() else after[0])
+
+    # ---- divergence --------------------------------------------------------------------------------------------------
+
+    def _explain_divergence(self, support: Rows, n_classes: int, losses: Tensor | None = None) -> None:
+        """Walk through the inner loops again, task by task and step by step, to say where it began.
+
+        Raises:
+            DivergenceError: always where a task has diverged.
+        """
+        buffers = self._buffer_copies(support.y.shape[0])
+        with torch.no_grad():
+            for b, (rows, moved) in enumerate(meta_gradient.each_task((support, buffers))):
+                step = self._first_bad_step(rows, moved, n_classes)
+                if step is not None or (losses is not None and not bool(losses[b].isfinite())):
+                    raise DivergenceError(self._divergence(b, step), task=b)
+
+    def _first_bad_step(self, support: Rows, buffers: Tensors, n_classes: int) -> int | None:
+        weights = self.start(support, n_classes)
+        memory = self.rule.begin(weights)
+        for step in range(self.n_steps):
+            loss, gradients = self._gradient(weights, support, buffers, n_classes)
+            weights, memory = self.rule(step, weights, gradients, loss, memory)
+            if not _finite([loss, *weights.values()]):
+                return step
+        return None
+
+    def _divergence(self, task: int, step: int | None) -> str:
+        where = f"at inner step {step + 1} of {self.n_steps}" if step is not None else "on its queries"
+        return (
+            f"task {task} of the batch diverged {where}, with {self.rule.describe()}: expected finite weights and "
+            "losses. Lower inner_lr or take fewer steps, or look at this task for values that are not finite or very "
+            "large."
+        )
+
+
+# ---- losses of one task ----------------------------------------------------------------------------------------------
+
+
+def class_mass(support: Rows, n_classes: int) -> Tensor:
+    """(..., C) summed weight of each class; (..., 0) for targets."""
+    if support.y.is_floating_point():
+        return support.weight.new_zeros(*support.weight.shape[:-1], 0)
+    classes = torch.arange(n_classes, device=support.y.device)
+    return ((support.y[..., None] == classes) * support.weight[..., None]).sum(-2)
+
+
+def columns(output: Float[Tensor, "*N out"], n_classes: int) -> Float[Tensor, "*N C"]:
+    """The first C columns.
+
+    Raises:
+        EpisodeError: there are fewer.
+    """
+    if output.shape[-1] < n_classes:
+        raise EpisodeError(
+            f"an episode of {n_classes} classes came to a model of {output.shape[-1]} outputs: expected at most as "
+            "many classes as outputs; give the model more, or use ProtoMAML, whose head fits any number."
+        )
+    return output[..., :n_classes]
+
+
+def row_losses(output: Tensor, y: Tensor, mass: Tensor, loss: InnerLoss | None = None) -> Tensor:
+    """(N,) losses: cross-entropy among the classes of the task, or mean squared error over the targets.
+
+    Args:
+        output: (N, out).
+        y: (N,) classes or (N, T) targets.
+        mass: (C,) support weight of each class; without any weight no class is hidden.
+        loss: another loss of (N, C) logits and classes, or (N, T) outputs and targets.
+    """
+    output = output.to(torch.promote_types(output.dtype, torch.float32))
+    if y.is_floating_point():
+        _check_targets(output, y)
+        return (output - y).square().mean(-1) if loss is None else loss(output, y)
+    hidden = (mass <= 0) & (mass > 0).any()
+    # Low, but finite: a padded row may be labelled with a class that is absent, and 0 times infinity is NaN.
+    logits = torch.where(hidden, torch.finfo(output.dtype).min / 4, columns(output, mass.shape[-1]))
+    if loss is not None:
+        return loss(logits, y)
+    return torch.logsumexp(logits, -1) - logits.gather(-1, y[:, None]).squeeze(-1)
+
+
+def _check_targets(output: Tensor, y: Tensor) -> None:
+    if output.shape != y.shape:
+        raise EpisodeError(
+            f"the model gives {tuple(output.shape)} for targets of {tuple(y.shape)}: expected one output for each "
+            "target; make the model with that many."
+        )
+
+
+def weighted_mean(losses: Tensor, weight: Tensor) -> Tensor:
+    """Scalar; 0 without weight. Rows of weight 0 add an exact 0, whatever their loss."""
+    total = weight.sum()
+    return (torch.where(weight > 0, losses, 0.0) * weight).sum() / torch.where(total > 0, total, 1.0)
+
+
+# ---- small parts -----------------------------------------------------------------------------------------------------
+
+
+def match_parameters(model: nn.Module, patterns: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Names of the parameters that adapt: those that some pattern (as of file names) matches, or all that are trained.
+
+    Raises:
+        ConfigError: a pattern that matches none, or a model without parameters.
+    """
+    own = dict(model.named_parameters())
+    if patterns is None:
+        names = tuple(name for name, p in own.items() if p.requires_grad)
+        if not names:
+            raise ConfigError(f"{type(model).__name__} has no trainable parameter: expected one at least, to adapt.")
+        return names
+    given = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    for pattern in given:
+        if not any(fnmatchcase(name, pattern) for name in own):
+            raise ConfigError(
+                f"adapt_only has {pattern!r}, which matches no parameter: expected a pattern such as 'head.*' that "
+                f"matches some of {', '.join(own)}."
+            )
+    return tuple(name for name in own if any(fnmatchcase(name, pattern) for pattern in given))
+
+
+def check_inner_options(execution: str, *counts: int | None) -> None:
+    """Say so where an option common to these learners is not one.
+
+    Raises:
+        ConfigError: an unknown execution, or a count below 1.
+    """
+    if execution not in get_args(Execution):
+        raise ConfigError(f"execution is {execution!r}: {did_you_mean(str(execution), get_args(Execution))}")
+    for count in counts:
+        if count is not None and count < 1:
+            raise ConfigError(f"inner_steps, test_steps or task_chunk is {count}: expected at least 1.")
+
+
+@contextmanager
+def _ordinary_tensors() -> Iterator[None]:
+    """Inside inference mode nothing can be differentiated; so leave it, and keep to no gradients."""
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+def _owned(x: Items) -> Items:
+    """Tensors of inference mode cannot be differentiated through: a copy can."""
+    return pytree.tree_map(lambda t: t.clone() if t.is_inference() else t, x)  # type: ignore[no-any-return]
+
+
+def _rows(x: Items, y: Tensor, weight: Tensor) -> Rows:
+    return Rows(_owned(x), y, weight)
+
+
+def _finite(tensors: Any) -> bool:
+    """One look for all of them."""
+    return bool(torch.stack([t.isfinite().all() for t in tensors]).all())

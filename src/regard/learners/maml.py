@@ -1,0 +1,74 @@
+"""MAML: learn initial weights from which a few steps of gradient descent on the support go a long way.
+
+    phi_0 = theta,   phi_{k+1} = phi_k - inner_lr * gradient of L(f_{phi_k}, support)
+    theta descends the gradient of L(f_{phi_K}, queries), through all K steps
+
+Second order differentiates the inner gradients too; first order (FOMAML) takes them for constants.
+
+Finn, Abbeel, Levine 2017, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks", arXiv:1703.03400.
+
+Differs from the paper: nothing in the method; examples may be weighted, some parameters may be left as they are, and
+the inner learning rates may be learned. The defaults are the paper's 5-way Omniglot, inner_lr 0.4 and 1 step, but for
+its 3 steps in prediction: say test_steps=3. Its sinusoid regression is inner_lr=0.01 and 1 step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+from torch import nn
+
+from regard.learners.inner_loop import GradientLearner, InnerLoss, check_inner_options, match_parameters
+from regard.learners.inner_rule import GradientDescent, Rates
+from regard.learners.meta_gradient import Execution
+
+
+@final
+class MAML(GradientLearner):
+    """Learned initial weights, adapted by gradient descent.
+
+    Args:
+        model: any module from items (N, *item) to (N, out), such as `regard.nn.headed.Headed`.
+        inner_lr: learning rate of the inner loop, or where learned ones start.
+        inner_steps: of training.
+        test_steps: of prediction; as many as in training where left out.
+        first_order: FOMAML.
+        rates: "fixed", or learned one a "tensor" or one a "parameter".
+        adapt_only: name patterns of the parameters that adapt, such as "head.*"; all where left out.
+        inner_loss: (N, out) and (N,) classes or (N, T) targets to (N,) losses; cross-entropy or squared error where
+            left out.
+        noise: standard deviation of a predicted target.
+        execution: see `regard.learners.meta_gradient`.
+        task_chunk: tasks vmapped at once; all where left out.
+
+    Raises:
+        ConfigError: an option out of range, or a pattern that matches no parameter.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        inner_lr: float = 0.4,
+        inner_steps: int = 1,
+        test_steps: int | None = None,
+        first_order: bool = False,
+        rates: Rates = "fixed",
+        adapt_only: str | Sequence[str] | None = None,
+        inner_loss: InnerLoss | None = None,
+        noise: float = 0.1,
+        execution: Execution = "auto",
+        task_chunk: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_inner_options(execution, inner_steps, test_steps, task_chunk)
+        self.model, self.adaptable = model, match_parameters(model, adapt_only)
+        own = dict(model.named_parameters())
+        self.rule = GradientDescent(inner_lr, rates, {name: own[name].shape for name in self.adaptable})
+        self.inner_steps, self.test_steps = inner_steps, test_steps or inner_steps
+        self.first_order, self.inner_loss, self.noise = first_order, inner_loss, noise
+        # First-order gradients are no derivative of the loss, so theirs is no second derivative.
+        self.differentiates_twice = not first_order
+        self.execution: Execution = execution
+        self.task_chunk = task_chunk

@@ -1,0 +1,314 @@
+"""Losses of B tasks and their meta-gradients by a loop, by vmap, or by vmap compiled: one answer, three speeds.
+
+    "loop"      one task after another. The memory of one task. Best for convolutions on a CPU.
+    "vmap"      vmap over grad, `chunk` tasks at a time. Best for dense layers, and on a GPU.
+    "compiled"  the same function traced once for each shape and given to torch.compile. Best for small dense layers in
+                long trainings: compiling takes a minute or so.
+
+Losses and per-task meta-gradients are computed together, in the forward pass: so the memory is that of one task or one
+chunk, nothing of it outlives the call, and `loss.backward()` only adds up. Where somebody differentiates that backward
+once more, the losses are computed again, plainly.
+
+The vmap stands outside the gradient on purpose. `vmap(task)(...).mean().backward()` through F.batch_norm on batch
+statistics gives wrong second-order gradients and says nothing (torch 2.13); vmap(grad(task)) is right.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+from regard.episode import Items
+
+logger = logging.getLogger("regard.learners")
+
+Execution = Literal["auto", "loop", "vmap", "compiled"]
+Tensors = dict[str, Tensor]
+
+
+class Rows(NamedTuple):
+    """Rows of one task, (S, ...); or of B tasks, (B, S, ...)."""
+
+    x: Items
+    y: Tensor
+    weight: Tensor
+
+
+class Task(NamedTuple):
+    """What one task, or B of them, is made of; C, which has no axis, goes beside it."""
+
+    support: Rows
+    query: Rows
+    buffers: Tensors
+
+
+class TaskLearner(Protocol):
+    """What is executed: the part of a `GradientLearner` that sees one task."""
+
+    def task_loss(self, task: Task, n_classes: int) -> tuple[Tensor, Tensors]:
+        """A scalar, and the buffers after the query pass."""
+        ...
+
+
+class Plan(NamedTuple):
+    """How to go about it, and what a compiled function depends on beside shapes."""
+
+    execution: str
+    chunk: int | None
+    n_classes: int
+    settings: tuple[Any, ...]
+
+
+class _TaskLoss(nn.Module):
+    """`learner.task_loss` as the forward of a module, so that functional_call can swap every parameter under it."""
+
+    def __init__(self, learner: Any, n_classes: int) -> None:
+        super().__init__()
+        self.learner, self.n_classes = learner, n_classes
+        self.training = learner.training
+
+    def forward(self, task: Task) -> tuple[Tensor, Tensors]:
+        return self.learner.task_loss(task, self.n_classes)  # type: ignore[no-any-return]
+
+    def own(self, tensors: Tensors) -> Tensors:
+        """The learner's names to this module's."""
+        return {f"learner.{name}": tensor for name, tensor in tensors.items()}
+
+
+def losses_only(learner: Any, tasks: Task, plan: Plan) -> tuple[Tensor, Tensors]:
+    """(B,) losses and the buffers after them, (B, ...) each; for use without gradients."""
+    if plan.execution == "loop":
+        both = [learner.task_loss(task, plan.n_classes) for task in each_task(tasks)]
+        return torch.stack([loss for loss, _ in both]), _stacked([buffers for _, buffers in both])
+
+    def one(task: Task) -> tuple[Tensor, Tensors]:
+        return learner.task_loss(task, plan.n_classes)  # type: ignore[no-any-return]
+
+    return run_vmapped(learner, one, tasks, plan, "loss")
+
+
+def differentiable_losses(learner: Any, parameters: Tensors, tasks: Task, n_classes: int) -> Tensor:
+    """(B,) losses by a plain loop with its graph kept: it can be differentiated as often as one likes."""
+    module = _TaskLoss(learner, n_classes)
+    swapped = module.own(parameters)
+    return torch.stack([functional_call(module, swapped, (task,))[0] for task in each_task(tasks)])
+
+
+def losses_with_meta_gradient(learner: Any, parameters: Tensors, tasks: Task, plan: Plan) -> tuple[Tensor, Tensors]:
+    """(B,) losses whose backward knows the meta-gradient of every task, and the buffers after them."""
+    run = _Run(learner, tuple(parameters), tasks, plan)
+    losses: Tensor = _MetaGradient.apply(run, *parameters.values())  # type: ignore[assignment]
+    return losses, run.buffers
+
+
+class _Run:
+    """One batch on its way through `_MetaGradient`."""
+
+    def __init__(self, learner: Any, names: tuple[str, ...], tasks: Task, plan: Plan) -> None:
+        self.learner, self.names, self.tasks, self.plan = learner, names, tasks, plan
+        self.buffers: Tensors = {}
+
+    def both(self, parameters: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        named = dict(zip(self.names, parameters, strict=True))
+        by = _loop if self.plan.execution == "loop" else _vmapped
+        losses, gradients, self.buffers = by(self.learner, named, self.tasks, self.plan)
+        return losses, gradients
+
+
+class _MetaGradient(torch.autograd.Function):
+    """Computes losses and per-task gradients at once; its backward is their weighted sum."""
+
+    @staticmethod
+    def forward(ctx: Any, run: _Run, *parameters: Tensor) -> Tensor:
+        losses, gradients = run.both(parameters)
+        ctx.run = run
+        ctx.save_for_backward(*parameters, *gradients)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        saved, run = ctx.saved_tensors, ctx.run
+        n = len(run.names)
+        if not torch.is_grad_enabled():
+            return None, *(torch.tensordot(upstream.to(g.dtype), g, 1) for g in saved[n:])
+        # Autograd enables gradients here exactly when create_graph was asked for. Views, so that this derivative stops
+        # at them and the next one goes on from them.
+        wanted = [p.view_as(p) for p in saved[:n]]
+        named = dict(zip(run.names, wanted, strict=True))
+        losses = differentiable_losses(run.learner, named, run.tasks, run.plan.n_classes)
+        return None, *torch.autograd.grad(losses, wanted, upstream, create_graph=True, allow_unused=True)
+
+
+def _loop(learner: Any, parameters: Tensors, tasks: Task, plan: Plan) -> tuple[Tensor, tuple[Tensor, ...], Tensors]:
+    wanted = [p.detach().requires_grad_() for p in parameters.values()]
+    module = _TaskLoss(learner, plan.n_classes)
+    swapped = module.own(dict(zip(parameters, wanted, strict=True)))
+    losses, buffers = [], []
+    gradients = tuple(torch.zeros((tasks.support.y.shape[0], *p.shape), dtype=p.dtype, device=p.device) for p in wanted)
+    for b, task in enumerate(each_task(tasks)):
+        with torch.enable_grad():
+            loss, changed = functional_call(module, swapped, (task,))
+            found = torch.autograd.grad(loss, wanted, allow_unused=True)
+        for place, gradient in zip(gradients, found, strict=True):
+            if gradient is not None:
+                place[b] = gradient
+        losses.append(loss.detach())
+        buffers.append(changed)
+    return torch.stack(losses), gradients, _stacked(buffers)
+
+
+def _vmapped(learner: Any, parameters: Tensors, tasks: Task, plan: Plan) -> tuple[Tensor, tuple[Tensor, ...], Tensors]:
+    module = _TaskLoss(learner, plan.n_classes)
+
+    def one(wanted: Tensors, others: Tensors, task: Task) -> tuple[Tensor, tuple[Tensor, ...], Tensors]:
+        def value(wanted: Tensors) -> tuple[Tensor, Tensors]:
+            return functional_call(module, module.own(wanted | others), (task,))  # type: ignore[no-any-return]
+
+        gradients, (loss, buffers) = grad_and_value(value, has_aux=True)(wanted)
+        return loss, tuple(gradients.values()), buffers
+
+    # Contiguous: vmap has no rule for some operations on channels-last memory (torch 2.13).
+    wanted = {name: _contiguous(p) for name, p in parameters.items()}
+    return _batched(learner, one, wanted, tasks, plan, "gradient")
+
+
+def run_vmapped(learner: Any, one: Callable[[Any], Any], tasks: Any, plan: Plan, what: str) -> Any:
+    """`vmap(one)(tasks)` without gradients, in chunks, compiled where the plan says so.
+
+    Args:
+        learner: whose parameters `one` reads.
+        one: of one task; under "compiled" the learner's parameters are swapped while it is traced.
+        tasks: a nest of tensors (B, ...).
+        plan: the execution.
+        what: tells this function of the learner from its others.
+    """
+    module = _Reads(learner, one)
+
+    def swapped(wanted: Tensors, others: Tensors, task: Any) -> Any:
+        return functional_call(module, {f"learner.{name}": t for name, t in others.items()}, (task,))
+
+    return _batched(learner, swapped, {}, tasks, plan, what)
+
+
+class _Reads(nn.Module):
+    def __init__(self, learner: Any, one: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.learner, self.one = learner, one
+        self.training = learner.training
+
+    def forward(self, task: Any) -> Any:
+        return self.one(task)
+
+
+def _batched(learner: Any, one: Callable[..., Any], wanted: Tensors, tasks: Any, plan: Plan, what: str) -> Any:
+    """vmap of `one(wanted, others, task)` over the tasks, `plan.chunk` at a time."""
+    members = {**dict(learner.named_parameters()), **dict(learner.named_buffers())}
+    others = {name: _contiguous(t) for name, t in members.items() if name not in wanted}
+    function = vmap(one, in_dims=(None, None, 0), randomness="different")
+    parts = list(_chunks(tasks, plan.chunk))
+    if plan.execution == "compiled":
+        results = [_compiled(learner, function, (wanted, others, part), plan, what) for part in parts]
+    else:
+        results = [function(wanted, others, part) for part in parts]
+    if len(results) == 1:
+        return results[0]
+    return pytree.tree_map(lambda *t: torch.cat(t), *results)
+
+
+# ---- compiling -------------------------------------------------------------------------------------------------------
+
+_COMPILED: WeakKeyDictionary[Any, dict[Any, Callable[..., Any]]] = WeakKeyDictionary()
+"""Not on the learner, which keeps no state: what is compiled for it goes when it goes."""
+
+
+def _compiled(learner: Any, function: Callable[..., Any], arguments: tuple[Any, ...], plan: Plan, what: str) -> Any:
+    flat, spec = pytree.tree_flatten(arguments)
+    known = _COMPILED.setdefault(learner, {})
+    key = (what, plan, learner.training, tuple((t.shape, t.dtype, t.device, t.stride()) for t in flat))
+    if key not in known:
+        known[key] = _compile(function, flat, spec)
+    return known[key](flat)
+
+
+def _compile(function: Callable[..., Any], flat: list[Tensor], spec: Any) -> Callable[[list[Tensor]], Any]:
+    """Trace into a graph of primitive operations, once, and compile that; without a compiler, as it is, and say so."""
+    shape: list[Any] = []
+
+    def plain(*tensors: Tensor) -> list[Tensor]:
+        out, out_spec = pytree.tree_flatten(function(*pytree.tree_unflatten(list(tensors), spec)))
+        shape[:] = [out_spec]
+        return out
+
+    # Importing and using the compiler warns of torch's own affairs.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            graph = make_fx(plain)(*flat)
+            compiled = torch.compile(graph, dynamic=False)
+            compiled(*flat)
+        except Exception as error:
+            logger.warning(
+                "execution is 'compiled', and compiling failed (%s: %s): going on with 'vmap', which gives the same "
+                "answer, slower. A C++ compiler, such as g++, is needed; execution='vmap' silences this.",
+                type(error).__name__,
+                str(error).partition("\n")[0],
+            )
+            compiled = plain
+    return lambda tensors: pytree.tree_unflatten(compiled(*tensors), shape[0])
+
+
+# ---- small parts -----------------------------------------------------------------------------------------------------
+
+
+def each_task(tasks: Any) -> Iterator[Any]:
+    """A nest of tensors (B, ...) task by task, without the task axis."""
+    leaves, spec = pytree.tree_flatten(tasks)
+    for rows in zip(*(leaf.unbind() for leaf in leaves), strict=True):
+        yield pytree.tree_unflatten(list(rows), spec)
+
+
+def _contiguous(t: Tensor) -> Tensor:
+    """Plain strides, also where an axis of size 1 leaves room for doubt: (N, 1, H, W) is contiguous either way."""
+    return t.detach().flatten().view(t.shape)
+
+
+def _chunks(tasks: Any, size: int | None) -> Iterator[Any]:
+    leaves, spec = pytree.tree_flatten(tasks)
+    if size is None or size >= leaves[0].shape[0]:
+        yield tasks
+        return
+    for part in zip(*(leaf.split(size) for leaf in leaves), strict=True):
+        yield pytree.tree_unflatten(list(part), spec)
+
+
+def _stacked(dicts: Sequence[Tensors]) -> Tensors:
+    return {name: torch.stack([d[name] for d in dicts]) for name in dicts[0]}
+
+
+_EXPECTED_CALLS = 1
+
+
+@contextmanager
+def expecting(calls: int) -> Iterator[None]:
+    """For the time, "auto" reckons with this many calls: whoever trains long says so, and compiling then pays."""
+    global _EXPECTED_CALLS
+    before, _EXPECTED_CALLS = _EXPECTED_CALLS, calls
+    try:
+        yield
+    finally:
+        _EXPECTED_CALLS = before
+
+
+def expected_calls() -> int:
+    """How many calls like this one are expected."""
+    return _EXPECTED_CALLS

@@ -1,0 +1,35 @@
+"""An encoder with a linear head: items (N, *item) to (N, n_outputs), the model that gradient learners adapt."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regard.episode import Items
+from regard.errors import ConfigError
+
+
+class Headed(nn.Module):
+    """head(encoder(x)).
+
+    Args:
+        encoder: items to vectors (N, D).
+        n_outputs: the most classes a task may have, or the number of targets.
+
+    Raises:
+        ConfigError: an encoder that gives parts.
+    """
+
+    def __init__(self, encoder: nn.Module, n_outputs: int) -> None:
+        super().__init__()
+        if getattr(encoder, "parts", False):
+            raise ConfigError(
+                f"a linear head reads vectors, and {type(encoder).__name__} gives parts (N, P, D): expected an encoder "
+                "to (N, D); build it with parts=False."
+            )
+        n_features: int = encoder.n_features  # type: ignore[assignment]
+        self.encoder, self.head = encoder, nn.Linear(n_features, n_outputs)
+
+    def forward(self, x: Items) -> Float[Tensor, "N out"]:
+        """(N, *item) to (N, n_outputs)."""
+        return self.head(self.encoder(x))
