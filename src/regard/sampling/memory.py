@@ -43,3 +43,14 @@ class Memory:
     def _give_back(self, buffer: NDArray[np.uint8]) -> None:
         if len(self._spare) < _SPARE:
             self._spare.append(buffer)
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep what it frees, where malloc is glibc's; elsewhere this does nothing.
+
+    glibc gives large pieces back to the system when they are freed, and the system clears them page by page before the
+    next use: with results and temporaries as large as a batch's that took up to half of the time. It does so above a
+    threshold that follows the largest piece freed so far, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD). So one such
+    piece is taken and freed, and never touched.
+    """
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)

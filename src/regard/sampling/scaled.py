@@ -13,10 +13,12 @@ from __future__ import annotations
 import math
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from regard.episode import Items
+from regard.sampling.memory import keep_freed_memory
 
 _LARGEST = 2**28  # bytes of items: the packed rows are a copy of them
 _LARGEST_RESULT = 2**24  # above this the passes are quicker, into memory that is used again
@@ -53,19 +55,16 @@ class ScaledRows:
         """(N,) rows to (N, *item) float32."""
         if self._packed is None:
             self._packed = _pack(self._x.reshape(len(self._x), -1))
-            _keep_freed_memory()
+            keep_freed_memory()
         # The operator sums bags of rows: here a bag is one row.
         rows = getattr(torch.ops.quantized, _OPERATOR)(self._packed, index[:, None])
         return rows.view(-1, *self._x.shape[1:])
 
 
 def _pack(x_ND: Tensor) -> Tensor:
-    scale_and_offset = torch.tensor([1 / 255, 0], dtype=torch.float32).view(torch.uint8)
-    return torch.cat([x_ND, scale_and_offset.expand(len(x_ND), -1)], 1)
-
-
-def _keep_freed_memory() -> None:
-    # The operator's result is memory of malloc's, and glibc gives large pieces back to the system when they are freed,
-    # to be cleared page by page for the next batch: up to half of the time here. It does so above a threshold that
-    # follows the largest piece freed so far, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD): one is freed, never touched.
-    torch.empty(2**25 - 2**16, dtype=torch.uint8)
+    n, d = x_ND.shape
+    # NumPy asks for huge pages and PyTorch does not: fewer page walks where rows are read in random order.
+    packed = torch.from_numpy(np.empty((n, d + 8), dtype=np.uint8))
+    packed[:, :d] = x_ND
+    packed[:, d:] = torch.tensor([1 / 255, 0], dtype=torch.float32).view(torch.uint8)
+    return packed
