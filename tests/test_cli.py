@@ -67,6 +67,18 @@ def test_a_mistake_is_one_message_and_no_traceback() -> None:
     assert done.returncode == 1 and "did you mean 'steps'" in done.stderr
 
 
+@pytest.mark.parametrize("extra", [["--show"], ["--set", "train.stepz=3"]])
+def test_reading_a_recipe_leaves_pytorch_alone(extra: list[str]) -> None:
+    code = (
+        "import sys, regard.cli\n"
+        "try:\n    regard.cli.main()\n"
+        "finally:\n    print('heavy:', sorted({'torch', 'sklearn', 'matplotlib'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "train", "glyphs", *extra], capture_output=True, text=True)
+    assert "heavy: []" in done.stderr, done.stderr
+    assert "patience: 0" in done.stdout or "did you mean 'steps'" in done.stderr
+
+
 def test_train_show_prints_every_default_and_trains_nothing(tmp_path: Path) -> None:
     done = run("train", "glyphs", "--show", "--out", tmp_path / "none")
     assert "validation_episodes:" in done.stdout and "patience: 0" in done.stdout

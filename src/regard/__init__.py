@@ -8,9 +8,10 @@ Names are imported when first used, so that `import regard` and `regard --help` 
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
+
+from regard.lazy import lazy
 
 if TYPE_CHECKING:
     from regard.episode import Episode, Support
@@ -52,10 +53,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'regard' has no attribute {name!r}")
+__getattr__ = lazy(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from regard.evaluation.intervals import Interval
 from regard.evaluation.metrics import Calibration, Confusion
-
-Count = int | tuple[int, int]
+from regard.sampling.counts import Count
 
 
 @dataclass(frozen=True)

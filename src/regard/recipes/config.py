@@ -2,6 +2,8 @@
 
 Every default is written once: for training in `TrainConfig`, for learners, encoders and data in their signatures, and
 for what makes a recipe itself in its file.
+
+Nothing here imports PyTorch: `regard train RECIPE --show` and a wrong key answer at once.
 """
 
 from __future__ import annotations
@@ -15,8 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from regard.errors import ConfigError, did_you_mean
-from regard.sampling.dataset import Dataset
-from regard.sampling.episodes import Count, EpisodeSampler, Transform
+from regard.sampling.counts import Count
 from regard.training import TrainConfig
 
 
@@ -47,18 +48,6 @@ class Episodes(_Strict):
     n_shot: Count = Field(1, description="examples a class; a pair is a range")
     n_query: int = Field(15, ge=1, description="queries a class")
     within_groups: bool = Field(False, description="draw all classes of an episode from one group, such as an alphabet")
-
-    def sampler(self, dataset: Dataset, seed: int, transform: Transform | None = None) -> EpisodeSampler:
-        """Episodes of this kind from `dataset`."""
-        return EpisodeSampler(
-            dataset,
-            self.n_way,
-            self.n_shot,
-            self.n_query,
-            seed=seed,
-            within_groups=self.within_groups,
-            transform=transform,
-        )
 
     def title(self) -> str:
         """For people: '20-way 1-shot'."""

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from regard.evaluation.leaks import Finding, find_leaks
 from regard.files import write_whole
-from regard.recipes.run import load
+from regard.recipes.run import episode_sampler, load
 
 _SIGNS = {"passed": "[green]passed[/green]", "failed": "[bold red]FAILED[/bold red]", "does not apply": "[dim]-[/dim]"}
 
@@ -27,7 +27,7 @@ def examine(
     """
     loaded = load(checkpoint, settings)
     data = loaded.data()
-    sampler = loaded.recipe.evaluation[0].sampler(data.part("test"), seed)
+    sampler = episode_sampler(loaded.recipe.evaluation[0], data.part("test"), seed)
     return find_leaks(loaded.learner, sampler, data.parts, n_episodes=n_episodes)
 
 

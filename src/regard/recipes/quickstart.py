@@ -26,7 +26,7 @@ from regard.nn.flat import Flat
 from regard.recipes.config import Episodes, Recipe
 from regard.recipes.data import Data, load_data
 from regard.recipes.report import ConfusionPicture, Curve, Look, ReportContent, write_report
-from regard.recipes.run import Asked, Loaded, compare_by_setting, evaluate_learner, load, train_recipe
+from regard.recipes.run import Asked, Loaded, compare_by_setting, episode_sampler, evaluate_learner, load, train_recipe
 from regard.recipes.show import show_results
 from regard.sampling.dataset import Dataset
 from regard.sampling.splits import check_disjoint
@@ -125,14 +125,14 @@ def _explain(learner: Learner, test: Dataset, one_shot: Episodes, seed: int) -> 
     assert isinstance(learner, PartAttendingLearner)
     # The first queries of the first episodes: not chosen for being right or for looking good.
     numbers = range(4)
-    episode = one_shot.sampler(test, seed + 3)(numbers)
-    rows = one_shot.sampler(test, seed + 3).rows(numbers)
+    episode = episode_sampler(one_shot, test, seed + 3)(numbers)
+    rows = episode_sampler(one_shot, test, seed + 3).rows(numbers)
     looks = [
         _look(learner, test, episode.tasks(slice(b, b + 1)), rows.support[b], query)
         for b in numbers
         for query in range(0, one_shot.n_query * _N_LOOKS // len(numbers), one_shot.n_query)
     ]
-    few = Episodes(n_way=5, n_shot=3, n_query=2, within_groups=True).sampler(test, seed + 4)
+    few = episode_sampler(Episodes(n_way=5, n_shot=3, n_query=2, within_groups=True), test, seed + 4)
     return looks, faithfulness(learner, few.batches(40, 10), n_deleted=3)
 
 

@@ -18,7 +18,7 @@ from regard.recipes.data import Data, load_data
 from regard.recipes.images.distort import Distortion
 from regard.recipes.parts import build_learner, encoder_class
 from regard.sampling.dataset import Dataset
-from regard.sampling.episodes import EpisodeSampler
+from regard.sampling.episodes import EpisodeSampler, Transform
 from regard.training import load_checkpoint, train
 
 
@@ -108,10 +108,26 @@ def learner_spec(recipe: Recipe, data: Data) -> dict[str, Any]:
     return spec
 
 
+def episode_sampler(
+    episodes: Episodes, dataset: Dataset, seed: int, transform: Transform | None = None
+) -> EpisodeSampler:
+    """Episodes of this kind from `dataset`."""
+    return EpisodeSampler(
+        dataset,
+        episodes.n_way,
+        episodes.n_shot,
+        episodes.n_query,
+        seed=seed,
+        within_groups=episodes.within_groups,
+        transform=transform,
+    )
+
+
 def train_sampler(recipe: Recipe, dataset: Dataset) -> EpisodeSampler:
     """The episodes to practise on."""
     turned = dataset.with_rotations() if recipe.episodes.rotations else dataset
-    return recipe.episodes.sampler(turned, recipe.train.seed, Distortion() if recipe.episodes.distortion else None)
+    transform = Distortion() if recipe.episodes.distortion else None
+    return episode_sampler(recipe.episodes, turned, recipe.train.seed, transform)
 
 
 def train_recipe(recipe: Recipe, folder: Path, *, resume: bool = True, data: Data | None = None) -> Path:
@@ -126,7 +142,7 @@ def train_recipe(recipe: Recipe, folder: Path, *, resume: bool = True, data: Dat
     torch.manual_seed(recipe.train.seed)
     learner = build_learner(spec)
     # Another seed than training's, so that no validation episode repeats a training one where parts are shared.
-    validation = recipe.validation.sampler(data.part("validation"), recipe.train.seed + 1)
+    validation = episode_sampler(recipe.validation, data.part("validation"), recipe.train.seed + 1)
     result = train(
         learner,
         train_sampler(recipe, data.part("train")),
@@ -151,7 +167,7 @@ def evaluate_learner(
     return [
         evaluate(
             learner or loaded.learner,
-            episodes.sampler(dataset, asked.seed),
+            episode_sampler(episodes, dataset, asked.seed),
             asked.episodes or recipe.evaluation_episodes,
             name=name,
             data=f"{data.title}/{asked.part}",

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from regard.episode import Episode, Items, Support, map_items
 from regard.errors import DataError
+from regard.sampling.counts import Count
 from regard.sampling.dataset import Dataset
 from regard.sampling.memory import Memory, keep_freed_memory
 from regard.sampling.random import uniform, without_replacement
 from regard.sampling.scaled import scaled_rows
-from regard.sampling.source import Count, EpisodeSource, Numbers, count_range
+from regard.sampling.source import EpisodeSource, Numbers, count_range
 
 _CLASSES, _ROWS, _GROUP, _NOISE, _SIZES = range(5)
 _ROWS_AT_ONCE = 1024  # a call costs 0.1 ms before the first episode, and 1 microsecond for each

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from regard.episode import Episode, Support
 from regard.errors import ConfigError, DataError
+from regard.sampling.counts import Count
 from regard.sampling.random import normal, uniform
-from regard.sampling.source import Count, EpisodeSource, Numbers, count_range
+from regard.sampling.source import EpisodeSource, Numbers, count_range
 
 _SIZES, _X, _PARAMETERS, _NOISE, _N_STREAMS = range(5)
 

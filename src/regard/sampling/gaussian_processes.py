@@ -36,8 +36,9 @@ from torch.distributions import Normal
 
 from regard.episode import Support, first_tensor
 from regard.errors import ConfigError, did_you_mean
+from regard.sampling.counts import Count
 from regard.sampling.functions import Floats, FunctionSampler, Limits, check_limits
-from regard.sampling.source import Count, Numbers
+from regard.sampling.source import Numbers
 
 
 def _rbf(distance: Tensor, lengthscale: Tensor, period: Tensor) -> Tensor:

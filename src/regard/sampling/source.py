@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from regard.episode import Episode
 from regard.errors import DataError
-
-Count = int | tuple[int, int]
-"""A fixed number, or an inclusive range that each episode draws from."""
+from regard.sampling.counts import Count
 
 Numbers = Sequence[int] | NDArray[np.int64]
 """Episode numbers."""
