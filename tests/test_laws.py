@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,11 +14,16 @@ from torch import Tensor, nn
 from regard.episode import Episode, Items, Support
 from regard.errors import LawError
 from regard.learners import LEARNERS
+from regard.learners.anp import AttentiveNeuralProcess
 from regard.learners.base import EncodingLearner, Learner, hide_absent
+from regard.learners.cnp import CNP
 from regard.learners.cross_transformer import CrossTransformer
+from regard.learners.deep_kernel import DeepKernel
+from regard.learners.fast_weights import FastWeights
 from regard.learners.feat import FEAT
 from regard.learners.linear_probe import LinearProbe
 from regard.learners.maml import MAML
+from regard.learners.mann import MANN
 from regard.learners.matching import Matching
 from regard.learners.metaoptnet import MetaOptNet
 from regard.learners.nearest_neighbour import NearestNeighbour
@@ -26,6 +32,8 @@ from regard.learners.r2d2 import R2D2
 from regard.learners.relation import Relation
 from regard.learners.row_attention import RowAttentionLearner
 from regard.learners.siamese import Siamese
+from regard.learners.snail import SNAIL
+from regard.learners.tnp import TNPD
 from regard.learners.triplet import Triplet
 from regard.learners.versa import VERSA
 from regard.learners.weight_generator import WeightGenerator
@@ -81,6 +89,7 @@ def outputs(n_outputs: int = 3) -> nn.Module:
 
 
 VECTORS, PARTS = (6,), (4, 6)
+FAST: dict[str, Any] = {"n_heads": 2, "d_key": 4, "d_value": 4, "d_model": 8}
 
 # (name, make, item shape, tolerance)
 CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
@@ -113,6 +122,22 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("MetaOptNet-logistic", lambda: MetaOptNet(Vectors(), head="logistic"), VECTORS, 1e-10),
     ("WeightGenerator", lambda: WeightGenerator(Vectors(), n_base=4), VECTORS, 1e-10),
     ("VERSA", lambda: VERSA(Vectors(), width=8), VECTORS, 1e-10),
+    (
+        "SNAIL",
+        lambda: SNAIL(Vectors(), n_filters=3, n_dilations=2, widths=((3, 2), (4, 3))),
+        VECTORS,
+        1e-10,
+    ),
+    ("MANN", lambda: MANN(Vectors(), n_slots=6, d_slot=4, d_hidden=8), VECTORS, 1e-10),
+    ("FastWeights", lambda: FastWeights(Vectors(), **FAST), VECTORS, 1e-10),
+    ("FastWeights-hebbian", lambda: FastWeights(Vectors(), rule="hebbian", **FAST), VECTORS, 1e-10),
+    ("CNP", lambda: CNP(Vectors(), d_model=8), VECTORS, 1e-10),
+    ("AttentiveNeuralProcess", lambda: AttentiveNeuralProcess(Vectors(), d_model=8, n_heads=2), VECTORS, 1e-10),
+    ("TNPD", lambda: TNPD(Vectors(), d_model=8, n_layers=2, n_heads=2, d_feed=8, n_embed=2), VECTORS, 1e-10),
+    ("TNPD-bare", lambda: TNPD(n_inputs=6, d_model=4, n_layers=1, n_heads=1, d_feed=4), VECTORS, 1e-10),
+    ("DeepKernel", lambda: DeepKernel(Vectors()), VECTORS, 1e-10),
+    ("DeepKernel-matern", lambda: DeepKernel(Vectors(), kernel="matern"), VECTORS, 1e-10),
+    ("DeepKernel-cosine", lambda: DeepKernel(Vectors(), kernel="cosine"), VECTORS, 1e-10),
 ]
 
 

@@ -13,13 +13,18 @@ from regard.errors import ConfigError, did_you_mean
 from regard.learners.references import REFERENCES, Reference, find_reference
 
 if TYPE_CHECKING:
+    from regard.learners.anp import AttentiveNeuralProcess
     from regard.learners.attention_meta import AttentionMetaLearner
     from regard.learners.base import AttendingLearner, EncodingLearner, Learner, PartAttendingLearner
+    from regard.learners.cnp import CNP
     from regard.learners.cross_transformer import CrossTransformer
+    from regard.learners.deep_kernel import DeepKernel
+    from regard.learners.fast_weights import FastWeights
     from regard.learners.feat import FEAT
     from regard.learners.inner_loop import GradientLearner
     from regard.learners.linear_probe import LinearProbe
     from regard.learners.maml import MAML
+    from regard.learners.mann import MANN
     from regard.learners.matching import Matching
     from regard.learners.metaoptnet import MetaOptNet
     from regard.learners.nearest_neighbour import NearestNeighbour
@@ -27,21 +32,30 @@ if TYPE_CHECKING:
     from regard.learners.r2d2 import R2D2
     from regard.learners.relation import Relation
     from regard.learners.siamese import Siamese
+    from regard.learners.snail import SNAIL
+    from regard.learners.tnp import TNPD
     from regard.learners.triplet import Triplet
     from regard.learners.versa import VERSA
     from regard.learners.weight_generator import WeightGenerator
 
 __all__ = [
+    "CNP",
     "FEAT",
     "LEARNERS",
     "MAML",
+    "MANN",
     "R2D2",
     "REFERENCES",
+    "SNAIL",
+    "TNPD",
     "VERSA",
     "AttendingLearner",
     "AttentionMetaLearner",
+    "AttentiveNeuralProcess",
     "CrossTransformer",
+    "DeepKernel",
     "EncodingLearner",
+    "FastWeights",
     "GradientLearner",
     "Learner",
     "LearnerRow",
@@ -115,6 +129,13 @@ LEARNERS: tuple[LearnerRow, ...] = (
     LearnerRow("MetaOptNet", "metaoptnet", ("closed-form",), 2019, ("lee2019", "crammer2001")),
     LearnerRow("WeightGenerator", "weight_generator", ("metric", "attention"), 2018, ("gidaris2018",)),
     LearnerRow("VERSA", "versa", ("closed-form",), 2019, ("gordon2019",)),
+    LearnerRow("SNAIL", "snail", ("attention", "memory"), 2018, ("mishra2018",), regresses=True),
+    LearnerRow("MANN", "mann", ("memory",), 2016, ("santoro2016",), regresses=True),
+    LearnerRow("FastWeights", "fast_weights", ("memory", "attention"), 2021, ("schlag2021", "ba2016"), regresses=True),
+    LearnerRow("CNP", "cnp", ("in-context",), 2018, ("garnelo2018",), regresses=True),
+    LearnerRow("AttentiveNeuralProcess", "anp", ("in-context", "attention"), 2019, ("kim2019",), regresses=True),
+    LearnerRow("TNPD", "tnp", ("in-context", "attention"), 2022, ("nguyen2022",), regresses=True),
+    LearnerRow("DeepKernel", "deep_kernel", ("closed-form",), 2020, ("patacchiola2020",), regresses=True),
 )
 """Every learner there is: what `regard learners` prints."""
 

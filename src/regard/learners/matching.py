@@ -28,19 +28,7 @@ from regard.episode import Support
 from regard.learners.base import require_vectors
 from regard.learners.row_attention import RowAttentionLearner
 from regard.nn.attention import How, attention, scores
-
-
-class _Step(nn.Module):
-    """One LSTM step, written out: torch's own LSTM can be neither vmapped nor, on a GPU, differentiated twice."""
-
-    def __init__(self, d_input: int, d_recurrent: int, d_cell: int) -> None:
-        super().__init__()
-        self.gates = nn.Linear(d_input + d_recurrent, 4 * d_cell)
-
-    def forward(self, x: Tensor, recurrent: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        keep, write, show, content = self.gates(torch.cat([x, recurrent], -1)).chunk(4, -1)
-        cell = keep.sigmoid() * cell + write.sigmoid() * content.tanh()
-        return show.sigmoid() * cell.tanh(), cell
+from regard.nn.lstm_step import LSTMStep
 
 
 class _FullContext(nn.Module):
@@ -49,7 +37,7 @@ class _FullContext(nn.Module):
     def __init__(self, d: int, n_reads: int) -> None:
         super().__init__()
         self.n_reads = n_reads
-        self.forwards, self.backwards, self.reading = _Step(d, d, d), _Step(d, d, d), _Step(d, 2 * d, d)
+        self.forwards, self.backwards, self.reading = LSTMStep(d, d, d), LSTMStep(d, d, d), LSTMStep(d, 2 * d, d)
 
     def support(self, z_BSD: Tensor, weight_BS: Tensor) -> Tensor:
         steps = list(range(z_BSD.shape[1]))
@@ -113,7 +101,7 @@ class Matching(RowAttentionLearner):
         return self.log_scale.exp() * scores(query, state.x, "cosine")  # type: ignore[arg-type]
 
 
-def _sweep(step: _Step, z_BSD: Tensor, present_BS: Tensor, order: list[int]) -> Tensor:
+def _sweep(step: LSTMStep, z_BSD: Tensor, present_BS: Tensor, order: list[int]) -> Tensor:
     """(B, S, D) hidden states; a row without weight is passed over, the state carried across it."""
     hidden = cell = torch.zeros_like(z_BSD[:, 0])
     seen: dict[int, Tensor] = {}

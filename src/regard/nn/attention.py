@@ -178,11 +178,29 @@ class MultiHeadAttention(nn.Module):
 
         Returns (..., Q, D) and (..., H, Q, S) or None.
         """
-        q, k, v = self._split(self.query(query)), self._split(self.key(context)), self._split(self.value(context))
-        if weight is not None and weight.ndim < context.ndim:
+        return self.read(query, *self.keys_values(context), weight, keep=keep)
+
+    def keys_values(
+        self, context: Float[Tensor, "*A S D"], content: Float[Tensor, "*A2 S D"] | None = None
+    ) -> tuple[Float[Tensor, "*A H S E"], Float[Tensor, "*A2 H S E"]]:
+        """What is read of a context, to be kept: (..., H, S, D / H) keys, and values of `content` if it is another."""
+        return self._split(self.key(context)), self._split(self.value(context if content is None else content))
+
+    def read(
+        self,
+        query: Float[Tensor, "*B Q D"],
+        key: Float[Tensor, "*A H S E"],
+        value: Float[Tensor, "*A2 H S E"],
+        weight: Float[Tensor, "*W S"] | None = None,
+        *,
+        keep: bool = False,
+    ) -> tuple[Float[Tensor, "*C Q D"], Float[Tensor, "*P H Q S"] | None]:
+        """As `forward`, of keys and values that were kept."""
+        if weight is not None and weight.ndim < key.ndim - 1:
             weight = weight[..., None, :]
         rows = None if weight is None else weight[..., None, :, :]
-        mixed, p = attention(q, k, v, rows, compare=self.compare, how=self.how, keep=keep)
+        q = self._split(self.query(query))
+        mixed, p = attention(q, key, value, rows, compare=self.compare, how=self.how, keep=keep)
         return self.out(mixed.transpose(-3, -2).flatten(-2)), p
 
     def _split(self, x: Tensor) -> Tensor:
@@ -299,7 +317,7 @@ def _fused(query: Tensor, key: Tensor, value: Tensor, weight: Tensor | None, tem
         # Where no row has weight the kernel must not see minus infinity alone, which is NaN; the answer there is 0.
         nobody = ~there.any(-1, keepdim=True)
         mask = torch.where(there, weight, 1.0).to(query.dtype).log().masked_fill(~(there | nobody), -torch.inf)
-    lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2])
+    lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
     q, k, v = (t.expand(*lead, *t.shape[-2:]) for t in (query, key, value))
     differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v))
     out: Tensor = (_Fused.apply if differentiated else _kernel)(q, k, v, mask, temperature)

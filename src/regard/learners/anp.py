@@ -1,0 +1,101 @@
+"""Attentive neural process: each query reads the support rows by attention, where a plain one takes their mean.
+
+    r_s    = h( f(x_s), y_s ), then self-attention over the rows
+    r(x)   = attention( q(f(x)), k(f(x_s)), r_s )           keys and queries know x alone, values know y
+    N( mean, sigma ) = g( f(x), r(x) )                       for each query by itself
+
+Kim, Mnih, Schwarz, Garnelo, Eslami, Rosenbaum, Vinyals, Teh 2019, "Attentive Neural Processes", arXiv:1901.05761.
+
+Differs from the paper: this is its deterministic path only, elsewhere called a conditional attentive neural process.
+There is no latent variable, so queries are answered each by itself and no coherent function can be drawn. The rows'
+self-attention is that of a pre-norm Transformer, and keys start as queries. Classes and targets are read column by
+column (see `columns`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from regard.episode import Support, _Value
+from regard.learners.base import EncodingLearner, require_vectors
+from regard.learners.columns import answer, beside, class_mass, columns
+from regard.nn.attention import MultiHeadAttention
+from regard.nn.context import ContextLayer, alike_at_first, dense
+from regard.nn.flat import Flat
+
+
+@dataclass(frozen=True)
+class Rows(_Value):
+    """key: (B, 1, H, S, D / H); value: (B, C, H, S, D / H); weight: (B, 1, S); mass: (B, C) or (B, 0)."""
+
+    key: Tensor
+    value: Tensor
+    weight: Tensor
+    mass: Tensor
+
+
+@final
+class AttentiveNeuralProcess(EncodingLearner):
+    """Attention of queries to support rows, and a decoder.
+
+    Args:
+        encoder: items to vectors (N, D); None takes items as they are.
+        n_inputs: D, where there is no encoder.
+        d_model: width of everything; the paper's.
+        n_heads: H; divides d_model; the paper's.
+        n_layers: of self-attention over the rows; the paper's for images, and 0 leaves it out.
+        n_embed, n_place, n_decode: layers of h, of the network under keys and queries, and of g.
+        min_sigma: the smallest standard deviation of a predicted target; the paper's.
+
+    Raises:
+        ConfigError: an encoder that gives parts, or n_heads that does not divide d_model.
+    """
+
+    regresses = True
+
+    def __init__(
+        self,
+        encoder: nn.Module | None = None,
+        *,
+        n_inputs: int = 1,
+        d_model: int = 128,
+        n_heads: int = 8,
+        n_layers: int = 2,
+        n_embed: int = 3,
+        n_place: int = 2,
+        n_decode: int = 4,
+        min_sigma: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.encoder = Flat() if encoder is None else encoder
+        require_vectors(self.encoder, "AttentiveNeuralProcess")
+        n_features: int = n_inputs if encoder is None else encoder.n_features  # type: ignore[assignment]
+        self.min_sigma = min_sigma
+        self.embed = dense(n_features + 2, *[d_model] * n_embed)
+        self.layers: list[ContextLayer] = nn.ModuleList(  # type: ignore[assignment]
+            ContextLayer(d_model, n_heads, 2 * d_model) for _ in range(n_layers)
+        )
+        self.place = dense(n_features, *[d_model] * n_place)
+        self.attention = alike_at_first(MultiHeadAttention(d_model, n_heads))
+        self.decode = dense(n_features + d_model, *[d_model] * (n_decode - 1), 2)
+
+    def adapt_encoded(self, support: Support) -> Rows:
+        z: Tensor = support.x  # type: ignore[assignment]
+        weight = support.weight[:, None].to(z.dtype)
+        said_BCSD = self.embed(beside(z, columns(support, z.dtype)))
+        for layer in self.layers:
+            seen = layer.attention_norm(said_BCSD)
+            said_BCSD = layer(said_BCSD, seen, *layer.attention.keys_values(seen), weight)
+        key, value = self.attention.keys_values(self.place(z)[:, None], said_BCSD)
+        return Rows(key, value, weight, class_mass(support))
+
+    def predict_encoded(self, state: Rows, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"] | Distribution:
+        read_BCQD, _ = self.attention.read(self.place(query_z)[:, None], state.key, state.value, state.weight)
+        place = query_z[:, None].expand(*read_BCQD.shape[:3], -1)
+        return answer(self.decode(torch.cat([place, read_BCQD], -1)), state.mass, self.min_sigma)

@@ -1,0 +1,57 @@
+"""What the learners share that answer column by column: one column a target, or one a class.
+
+    column_t(s) = y_st                       targets:  N( mean_t(x), sigma_t(x) )
+    column_k(s) = +1 if y_s = k, else -1     classes:  softmax over k of mean_k(x)
+
+One network reads every column, and no column is different from another. So one checkpoint serves any number of classes
+or targets, and classes named otherwise are predicted under their other names. The price is that the items are read
+once for each column, and that targets do not inform each other.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Normal
+from torch.nn import functional as F
+
+from regard.episode import Support
+from regard.learners.base import hide_absent
+
+
+def columns(support: Support, dtype: torch.dtype) -> Float[Tensor, "B C S"]:
+    """The targets, or a sign for each class."""
+    y = support.y if support.is_regression else 2 * support.one_hot() - 1
+    return y.to(dtype).mT
+
+
+def class_mass(support: Support) -> Float[Tensor, "B C"]:
+    """(B, C) summed weight of each class; (B, 0) marks a state of regression."""
+    if support.is_regression:
+        return support.weight.new_zeros(support.n_tasks, 0)
+    return support.membership().sum(1)
+
+
+def beside(
+    z: Float[Tensor, "B S D"], column: Float[Tensor, "B C S"], *, known: bool = True
+) -> Float[Tensor, "B C S E"]:
+    """Each vector with a column's number beside it, and 1 where the number is known (of support rows) or 0."""
+    number = torch.stack([column, torch.full_like(column, float(known))], -1)
+    return torch.cat([z[:, None].expand(*column.shape, -1), number], -1)
+
+
+def unknown(z: Float[Tensor, "B Q D"], n_columns: int) -> Float[Tensor, "B C Q E"]:
+    """As `beside`, for queries, whose number is not known."""
+    return beside(z, z.new_zeros(z.shape[0], n_columns, z.shape[1]), known=False)
+
+
+def answer(
+    output: Float[Tensor, "B C Q 2"], mass: Float[Tensor, "B C2"], min_sigma: float
+) -> Float[Tensor, "B Q C"] | Normal:
+    """Logits, or a normal distribution with sigma = m + (1 - m) softplus(.), m the smallest, as in the papers."""
+    mean, raw = output.to(torch.promote_types(output.dtype, mass.dtype)).transpose(1, 2).unbind(-1)
+    if mass.shape[-1]:
+        return hide_absent(mean, mass)
+    # Arguments are not validated: that looks at values, which vmap forbids.
+    return Normal(mean, min_sigma + (1 - min_sigma) * F.softplus(raw), validate_args=False)

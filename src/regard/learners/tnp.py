@@ -1,0 +1,88 @@
+"""Transformer neural process (TNP-D): support rows and queries are tokens of one Transformer, and nothing else.
+
+    token of a row s     e( f(x_s), y_s )          rows attend to rows
+    token of a query     e( f(x),   ?   )          queries attend to rows, not to each other
+    prediction           N( mean, sigma ) = head( the query's token after L layers ),  each query by itself
+
+Nguyen and Grover 2022, "Transformer Neural Processes: Uncertainty-Aware Meta Learning Via Sequence Modeling",
+arXiv:2207.04179. This is their diagonal variant, TNP-D.
+
+Differs from the paper: the encoded support is kept, so that a later query costs itself alone; norms stand before the
+layers, which needs no careful learning rate, and GELU in them; keys start as queries; a flag says that a query's number
+is missing, where the paper writes 0 for it; sigma has a floor, where the paper takes a bare exponential; classes and
+targets are read column by column (see `columns`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from regard.episode import Support, _Value
+from regard.learners.base import EncodingLearner, require_vectors
+from regard.learners.columns import answer, beside, class_mass, columns, unknown
+from regard.nn.context import Context, ContextTransformer, dense
+from regard.nn.flat import Flat
+
+
+@dataclass(frozen=True)
+class Encoded(_Value):
+    """context: keys and values of each layer, (B, C, H, S, D / H); count: (B, C) zeros; mass: (B, C) or (B, 0)."""
+
+    context: Context
+    count: Tensor
+    mass: Tensor
+
+
+@final
+class TNPD(EncodingLearner):
+    """A Transformer over support rows, asked by queries.
+
+    Args:
+        encoder: items to vectors (N, D); None takes items as they are.
+        n_inputs: D, where there is no encoder.
+        d_model, n_layers, n_heads, d_feed: of the Transformer; the paper's for regression.
+        n_embed: layers of the network e that makes tokens.
+        min_sigma: the smallest standard deviation of a predicted target.
+
+    Raises:
+        ConfigError: an encoder that gives parts, or n_heads that does not divide d_model.
+    """
+
+    regresses = True
+
+    def __init__(
+        self,
+        encoder: nn.Module | None = None,
+        *,
+        n_inputs: int = 1,
+        d_model: int = 64,
+        n_layers: int = 6,
+        n_heads: int = 4,
+        d_feed: int = 128,
+        n_embed: int = 4,
+        min_sigma: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.encoder = Flat() if encoder is None else encoder
+        require_vectors(self.encoder, "TNPD")
+        n_features: int = n_inputs if encoder is None else encoder.n_features  # type: ignore[assignment]
+        self.min_sigma = min_sigma
+        self.token = dense(n_features + 2, *[d_model] * n_embed)
+        self.transformer = ContextTransformer(d_model, n_layers, n_heads, d_feed)
+        self.head = dense(d_model, d_feed, 2)
+
+    def adapt_encoded(self, support: Support) -> Encoded:
+        z: Tensor = support.x  # type: ignore[assignment]
+        column = columns(support, z.dtype)
+        token = self.token(beside(z, column))
+        context = self.transformer.encode(token, support.weight[:, None].to(z.dtype))
+        return Encoded(context, column.new_zeros(column.shape[:2]), class_mass(support))
+
+    def predict_encoded(self, state: Encoded, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"] | Distribution:
+        token = self.token(unknown(query_z, state.count.shape[1]))
+        return answer(self.head(self.transformer.read(state.context, token)), state.mass, self.min_sigma)
