@@ -97,7 +97,8 @@ class ContextLayer(nn.Module):
 def alike_at_first(attention: MultiHeadAttention) -> MultiHeadAttention:
     """Let keys start as queries, so that a new layer looks at what is like itself.
 
-    With random keys it looks anywhere, and on functions training lingers on a plateau until it has learned to look near.
+    With random keys it looks anywhere, and on functions training lingers on a plateau until it has learned to look
+    near.
     """
     with torch.no_grad():
         attention.key.weight.copy_(attention.query.weight)

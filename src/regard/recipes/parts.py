@@ -22,6 +22,7 @@ _ENCODERS = {
     "TokenLSTM": "regard.nn.sequence",
     "TokenTransformer": "regard.nn.sequence",
     "Flat": "regard.nn.flat",
+    "Fourier": "regard.nn.fourier",
 }
 
 
