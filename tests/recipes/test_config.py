@@ -19,8 +19,12 @@ def test_every_shipped_recipe_is_whole_and_its_learner_can_be_built(name: str) -
     recipe = Recipe.read(name)
     assert Recipe.of(yaml.safe_load(recipe.to_yaml())) == recipe
     spec = recipe.learner.spec()
-    if spec["encoder"]["name"].startswith("Token"):
-        spec["encoder"]["n_tokens"] = 10
+    network = spec["encoder"] if "encoder" in spec else spec["model"]
+    # What only the data knows.
+    if network["name"].startswith("Token"):
+        network["n_tokens"] = 10
+    if network["name"] == "MLP":
+        network["n_inputs"] = 1
     assert sum(p.numel() for p in build_learner(spec).parameters()) > 0
 
 

@@ -44,15 +44,15 @@ class Part(BaseModel):
 class Episodes(_Strict):
     """What an episode is."""
 
-    n_way: Count = Field(5, description="classes an episode; a pair is a range")
-    n_shot: Count = Field(1, description="examples a class; a pair is a range")
-    n_query: int = Field(15, ge=1, description="queries a class")
+    n_way: Count = Field(5, description="classes an episode; a pair is a range; 0 where targets are numbers")
+    n_shot: Count = Field(1, description="examples a class, or a task where there are no classes; a pair is a range")
+    n_query: Count = Field(15, description="queries, counted likewise")
     within_groups: bool = Field(False, description="draw all classes of an episode from one group, such as an alphabet")
 
     def title(self) -> str:
-        """For people: '20-way 1-shot'."""
+        """For people: '20-way 1-shot', or '10-shot' of numbers."""
         way, shot = (f"{v[0]} to {v[1]}" if isinstance(v, tuple) else str(v) for v in (self.n_way, self.n_shot))
-        return f"{way}-way {shot}-shot"
+        return f"{way}-way {shot}-shot" if self.n_way else f"{shot}-shot"
 
 
 class TrainEpisodes(Episodes):

@@ -1,4 +1,6 @@
-"""The data sets that a recipe can name. Each is a function whose keyword arguments are the options of `data:`.
+"""The data that a recipe can name: data sets of labelled items, and families of functions.
+
+A data set is a function whose keyword arguments are the options of `data:`; a family is a sampler's class.
 
 What comes back are the parts "train", "validation" and "test", and how new items of this kind are read: a small JSON
 description that a checkpoint keeps, so that `regard predict` can turn a user's files into what the learner knows.
@@ -6,34 +8,75 @@ description that a checkpoint keeps, so that `regard predict` can turn a user's 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from regard.episode import Items
 from regard.errors import ConfigError, DataError, did_you_mean
-from regard.recipes.config import Part
+from regard.recipes.config import Episodes, Part, TrainEpisodes
+from regard.recipes.images.distort import Distortion
 from regard.recipes.parts import call_checked
 from regard.sampling.dataset import Dataset
+from regard.sampling.episodes import EpisodeSampler, Transform
+from regard.sampling.functions import FunctionSampler, Oscillations, Sinusoids
+from regard.sampling.gaussian_processes import GaussianProcesses
+from regard.sampling.source import EpisodeSource
 from regard.sampling.splits import split_by_group, split_classes
 
 
+class Tasks(ABC):
+    """Where a recipe's episodes come from.
+
+    Attributes:
+        title: for people.
+        items: how more such items are read: {"kind": "images", "size": 28, ...}, {"kind": "texts", ...}, as JSON.
+        encoder: options of an encoder that only the data knows, such as the size of images; used where it has them.
+    """
+
+    title: str
+    items: dict[str, Any]
+    encoder: dict[str, Any]
+
+    @abstractmethod
+    def source(self, part: str, episodes: Episodes, seed: int) -> EpisodeSource:
+        """Episodes of one part.
+
+        Raises:
+            DataError: there is no such part, or it cannot be cut into such episodes.
+            ConfigError: episodes of a kind that this data does not have.
+        """
+
+    @abstractmethod
+    def practice(self, episodes: TrainEpisodes, seed: int) -> EpisodeSource:
+        """The episodes to practise on. Raises as `source`."""
+
+
 @dataclass(frozen=True)
-class Data:
-    """Parts of a data set, and how more such items are read.
+class Data(Tasks):
+    """Parts of a data set of labelled items.
 
     Args:
-        title: for people.
+        title, items, encoder: as `Tasks`.
         parts: data set by part.
-        items: {"kind": "images", "size": 28, ...} or {"kind": "texts", ...}, as JSON.
-        encoder: options of an encoder that only the data knows, such as the size of images; used where it has them.
     """
 
     title: str
     parts: dict[str, Dataset]
     items: dict[str, Any]
     encoder: dict[str, Any]
+
+    def source(self, part: str, episodes: Episodes, seed: int) -> EpisodeSampler:
+        return episode_sampler(episodes, self.part(part), seed)
+
+    def practice(self, episodes: TrainEpisodes, seed: int) -> EpisodeSampler:
+        dataset = self.part("train")
+        turned = dataset.with_rotations() if episodes.rotations else dataset
+        return episode_sampler(episodes, turned, seed, Distortion() if episodes.distortion else None)
 
     def part(self, name: str) -> Dataset:
         """One part.
@@ -46,15 +89,94 @@ class Data:
         return self.parts[name]
 
 
-def load_data(part: Part) -> Data:
-    """The data set that a recipe names.
+def episode_sampler(
+    episodes: Episodes, dataset: Dataset, seed: int, transform: Transform | None = None
+) -> EpisodeSampler:
+    """Episodes of this kind from `dataset`.
+
+    Raises:
+        ConfigError: no classes are asked for, or a range of queries.
+    """
+    if not episodes.n_way or isinstance(episodes.n_query, tuple):
+        raise ConfigError(
+            f"n_way is {episodes.n_way} and n_query {episodes.n_query}: items of classes need an n_way of at least 1, "
+            "and one number of queries a class."
+        )
+    return EpisodeSampler(
+        dataset,
+        episodes.n_way,
+        episodes.n_shot,
+        episodes.n_query,
+        seed=seed,
+        within_groups=episodes.within_groups,
+        transform=transform,
+    )
+
+
+@dataclass(frozen=True)
+class Functions(Tasks):
+    """Functions made up as they are asked for; train, validation and test never share one.
+
+    Args:
+        title: the name in `FUNCTIONS`.
+        sampler: the class that makes them.
+        options: of it; numbers of rows are the episodes' and seeds the run's.
+
+    Raises:
+        ConfigError: an option that it does not have, or one that is said elsewhere.
+    """
+
+    title: str
+    sampler: Callable[..., FunctionSampler]
+    options: dict[str, Any]
+    items: dict[str, Any] = field(default_factory=lambda: {"kind": "numbers"})
+    encoder: dict[str, Any] = field(default_factory=lambda: {"n_inputs": 1})
+
+    def __post_init__(self) -> None:
+        for option in ("n_shot", "n_query", "seed", "stream"):
+            if option in self.options:
+                raise ConfigError(f"data.{option}: say n_shot and n_query in episodes, and the seed in train.seed.")
+        call_checked(self.sampler, self.options, f"data {self.title}")
+
+    def source(self, part: str, episodes: Episodes, seed: int) -> FunctionSampler:
+        if part not in _STREAMS:
+            raise DataError(f"these functions have no part {part!r}: {did_you_mean(part, _STREAMS)}")
+        unfit = [k for k in ("within_groups", "rotations", "distortion") if getattr(episodes, k, False)]
+        if episodes.n_way or unfit:
+            raise ConfigError(
+                f"{', '.join(unfit) or f'n_way is {episodes.n_way}'}: {self.title} has numbers for targets, and no "
+                "classes; say n_way: 0 and leave the rest out."
+            )
+        rows = {"n_shot": episodes.n_shot, "n_query": episodes.n_query}
+        options = {**self.options, **rows, "seed": seed, "stream": _STREAMS[part]}
+        return call_checked(self.sampler, options, f"data {self.title}")  # type: ignore[no-any-return]
+
+    def practice(self, episodes: TrainEpisodes, seed: int) -> FunctionSampler:
+        return self.source("train", episodes, seed)
+
+
+FUNCTIONS: dict[str, Callable[..., FunctionSampler]] = {
+    "sinusoids": Sinusoids,
+    "gaussian_processes": GaussianProcesses,
+    "oscillations": Oscillations,
+}
+"""The families of functions that a recipe can name."""
+
+_STREAMS = {"test": 0, "train": 1, "validation": 2}
+"""Other functions under one seed. The tests of seed 0 are those of the sampler's own defaults."""
+
+
+def load_data(part: Part) -> Tasks:
+    """The data set, or the family of functions, that a recipe names.
 
     Raises:
         ConfigError: an unknown name or option.
         DataError: it cannot be read.
     """
+    if part.name in FUNCTIONS:
+        return Functions(part.name, FUNCTIONS[part.name], part.options())
     if part.name not in DATA:
-        raise ConfigError(f"no data set is called {part.name!r}: {did_you_mean(part.name, DATA)}")
+        raise ConfigError(f"no data set is called {part.name!r}: {did_you_mean(part.name, {**DATA, **FUNCTIONS})}")
     return call_checked(DATA[part.name], part.options(), f"data {part.name}")  # type: ignore[no-any-return]
 
 
@@ -72,7 +194,9 @@ def prepare(items: Mapping[str, Any]) -> Callable[[Sequence[Any]], Items]:
         from regard.recipes.text.data import Tokenizer
 
         return Tokenizer.from_dict(items["tokenizer"])
-    raise ConfigError(f"items of kind {items.get('kind')!r}: expected 'images' or 'texts'; update regard.")
+    if items.get("kind") == "numbers":
+        return lambda things: torch.as_tensor(things, dtype=torch.get_default_dtype()).reshape(len(things), -1)
+    raise ConfigError(f"items of kind {items.get('kind')!r}: expected 'images', 'texts' or 'numbers'; update regard.")
 
 
 # As the glyphs lie: white ink on black, 20 of 28 pixels, found out by itself from a user's files.

@@ -10,9 +10,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from regard.errors import ConfigError
 from regard.evaluation.leaks import Finding, find_leaks
 from regard.files import write_whole
-from regard.recipes.run import episode_sampler, load
+from regard.recipes.data import Data
+from regard.recipes.run import load
 
 _SIGNS = {"passed": "[green]passed[/green]", "failed": "[bold red]FAILED[/bold red]", "does not apply": "[dim]-[/dim]"}
 
@@ -23,11 +25,13 @@ def examine(
     """Every check, on the first kind of episodes that the checkpoint's recipe evaluates.
 
     Raises:
-        CheckpointError, DataError: as `load` and the data do.
+        CheckpointError, ConfigError, DataError: as `load` and the data do.
     """
     loaded = load(checkpoint, settings)
     data = loaded.data()
-    sampler = episode_sampler(loaded.recipe.evaluation[0], data.part("test"), seed)
+    if not isinstance(data, Data):
+        raise ConfigError(f"{data.title} has no items that could leak: expected a recipe on a data set.")
+    sampler = data.source("test", loaded.recipe.evaluation[0], seed)
     return find_leaks(loaded.learner, sampler, data.parts, n_episodes=n_episodes)
 
 

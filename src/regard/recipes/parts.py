@@ -26,6 +26,10 @@ _ENCODERS = {
 }
 
 
+NETWORKS = ("encoder", "model")
+"""Options of a learner that are networks themselves: what it encodes with, or what it adapts."""
+
+
 def build_learner(spec: Mapping[str, Any]) -> Learner:
     """A learner from {"name": ..., option: value, ..., "encoder": {"name": ..., option: value}}.
 
@@ -33,8 +37,9 @@ def build_learner(spec: Mapping[str, Any]) -> Learner:
         ConfigError: an unknown name or option.
     """
     options = {key: value for key, value in spec.items() if key != "name"}
-    if isinstance(options.get("encoder"), Mapping):
-        options["encoder"] = build_encoder(options["encoder"])
+    for place in NETWORKS:
+        if isinstance(options.get(place), Mapping):
+            options[place] = build_encoder(options[place])
     name = str(spec.get("name", ""))
     return call_checked(find_learner(name).load(), options, f"learner {name}")  # type: ignore[no-any-return]
 

@@ -24,9 +24,9 @@ from regard.learners import NearestNeighbour
 from regard.learners.base import Learner, PartAttendingLearner
 from regard.nn.flat import Flat
 from regard.recipes.config import Episodes, Recipe
-from regard.recipes.data import Data, load_data
+from regard.recipes.data import Data, episode_sampler, load_data
 from regard.recipes.report import ConfusionPicture, Curve, Look, ReportContent, write_report
-from regard.recipes.run import Asked, Loaded, compare_by_setting, episode_sampler, evaluate_learner, load, train_recipe
+from regard.recipes.run import Asked, Loaded, compare_by_setting, evaluate_learner, load, train_recipe
 from regard.recipes.show import show_results
 from regard.sampling.dataset import Dataset
 from regard.sampling.splits import check_disjoint
@@ -82,6 +82,7 @@ def quickstart(
     recipes = {ATTENTION: Recipe.read("glyphs", settings), BASELINE: Recipe.read("glyphs", (*settings, *_BASELINE))}
     with stages.stage("letters rendered"):
         data = load_data(recipes[ATTENTION].data)
+        assert isinstance(data, Data)
         check_disjoint(data.parts)
     loaded: dict[str, Loaded] = {}
     for name, recipe in recipes.items():
@@ -122,7 +123,7 @@ def _test(loaded: dict[str, Loaded], data: Data, seed: int) -> list[Result]:
 
 
 def _explain(learner: Learner, test: Dataset, one_shot: Episodes, seed: int) -> tuple[list[Look], Faithfulness]:
-    assert isinstance(learner, PartAttendingLearner)
+    assert isinstance(learner, PartAttendingLearner) and isinstance(one_shot.n_query, int)
     # The first queries of the first episodes: not chosen for being right or for looking good.
     numbers = range(4)
     episode = episode_sampler(one_shot, test, seed + 3)(numbers)

@@ -14,11 +14,8 @@ from regard.errors import CheckpointError, ConfigError
 from regard.evaluation import Comparison, Result, compare, evaluate
 from regard.learners.base import Learner
 from regard.recipes.config import Episodes, Recipe
-from regard.recipes.data import Data, load_data
-from regard.recipes.images.distort import Distortion
-from regard.recipes.parts import build_learner, encoder_class
-from regard.sampling.dataset import Dataset
-from regard.sampling.episodes import EpisodeSampler, Transform
+from regard.recipes.data import Tasks, load_data
+from regard.recipes.parts import NETWORKS, build_learner, encoder_class
 from regard.training import load_checkpoint, train
 
 
@@ -59,8 +56,8 @@ class Loaded:
     name: str
     path: Path
 
-    def data(self) -> Data:
-        """The data set of its recipe."""
+    def data(self) -> Tasks:
+        """Where the episodes of its recipe come from."""
         return load_data(self.recipe.data)
 
 
@@ -97,40 +94,19 @@ def _checkpoint_in(path: Path) -> Path:
     return next((path / name for name in names if (path / name).exists()), path / names[1])
 
 
-def learner_spec(recipe: Recipe, data: Data) -> dict[str, Any]:
+def learner_spec(recipe: Recipe, data: Tasks) -> dict[str, Any]:
     """The recipe's learner, with what only the data knows (image size, vocabulary) filled in where it is left open."""
     spec = recipe.learner.spec()
-    encoder = spec.get("encoder")
-    if isinstance(encoder, dict):
-        accepted = signature(encoder_class(str(encoder.get("name")))).parameters
-        known = {key: value for key, value in data.encoder.items() if key in accepted}
-        spec["encoder"] = {**known, **encoder}
+    for place in NETWORKS:
+        network = spec.get(place)
+        if isinstance(network, dict):
+            accepted = signature(encoder_class(str(network.get("name")))).parameters
+            known = {key: value for key, value in data.encoder.items() if key in accepted}
+            spec[place] = {**known, **network}
     return spec
 
 
-def episode_sampler(
-    episodes: Episodes, dataset: Dataset, seed: int, transform: Transform | None = None
-) -> EpisodeSampler:
-    """Episodes of this kind from `dataset`."""
-    return EpisodeSampler(
-        dataset,
-        episodes.n_way,
-        episodes.n_shot,
-        episodes.n_query,
-        seed=seed,
-        within_groups=episodes.within_groups,
-        transform=transform,
-    )
-
-
-def train_sampler(recipe: Recipe, dataset: Dataset) -> EpisodeSampler:
-    """The episodes to practise on."""
-    turned = dataset.with_rotations() if recipe.episodes.rotations else dataset
-    transform = Distortion() if recipe.episodes.distortion else None
-    return episode_sampler(recipe.episodes, turned, recipe.train.seed, transform)
-
-
-def train_recipe(recipe: Recipe, folder: Path, *, resume: bool = True, data: Data | None = None) -> Path:
+def train_recipe(recipe: Recipe, folder: Path, *, resume: bool = True, data: Tasks | None = None) -> Path:
     """Train, or go on training, in `folder`; returns the best checkpoint.
 
     Raises:
@@ -142,10 +118,10 @@ def train_recipe(recipe: Recipe, folder: Path, *, resume: bool = True, data: Dat
     torch.manual_seed(recipe.train.seed)
     learner = build_learner(spec)
     # Another seed than training's, so that no validation episode repeats a training one where parts are shared.
-    validation = episode_sampler(recipe.validation, data.part("validation"), recipe.train.seed + 1)
+    validation = data.source("validation", recipe.validation, recipe.train.seed + 1)
     result = train(
         learner,
-        train_sampler(recipe, data.part("train")),
+        data.practice(recipe.episodes, recipe.train.seed),
         recipe.train,
         validation_sampler=validation,
         folder=folder,
@@ -158,16 +134,15 @@ def train_recipe(recipe: Recipe, folder: Path, *, resume: bool = True, data: Dat
 
 
 def evaluate_learner(
-    loaded: Loaded, data: Data, asked: Asked | None = None, *, name: str, learner: Learner | None = None
+    loaded: Loaded, data: Tasks, asked: Asked | None = None, *, name: str, learner: Learner | None = None
 ) -> list[Result]:
     """One result for each kind of episodes asked."""
     asked = asked or Asked()
     recipe = loaded.recipe
-    dataset = data.part(asked.part)
     return [
         evaluate(
             learner or loaded.learner,
-            episode_sampler(episodes, dataset, asked.seed),
+            data.source(asked.part, episodes, asked.seed),
             asked.episodes or recipe.evaluation_episodes,
             name=name,
             data=f"{data.title}/{asked.part}",
