@@ -96,14 +96,16 @@ def _checkpoint_in(path: Path) -> Path:
 
 def learner_spec(recipe: Recipe, data: Tasks) -> dict[str, Any]:
     """The recipe's learner, with what only the data knows (image size, vocabulary) filled in where it is left open."""
-    spec = recipe.learner.spec()
-    for place in NETWORKS:
-        network = spec.get(place)
-        if isinstance(network, dict):
-            accepted = signature(encoder_class(str(network.get("name")))).parameters
-            known = {key: value for key, value in data.encoder.items() if key in accepted}
-            spec[place] = {**known, **network}
-    return spec
+    return {key: _filled(value, data) if key in NETWORKS else value for key, value in recipe.learner.spec().items()}
+
+
+def _filled(network: Any, data: Tasks) -> Any:
+    if not isinstance(network, dict):
+        return network
+    if "encoder" in network:  # a model that is an encoder with a head
+        return {**network, "encoder": _filled(network["encoder"], data)}
+    accepted = signature(encoder_class(str(network.get("name")))).parameters
+    return {**{key: value for key, value in data.encoder.items() if key in accepted}, **network}
 
 
 def train_recipe(recipe: Recipe, folder: Path, *, resume: bool = True, data: Tasks | None = None) -> Path:
