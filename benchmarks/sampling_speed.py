@@ -5,7 +5,9 @@
 1,623 classes of 20 pictures of 28 x 28; 5-way 1-shot, 15 queries a class. Everybody runs in one process, in turns, so
 that a busy moment of the machine hits all alike; the medians over the turns count. Peers yield float pictures, made
 float before the clock starts, and are given the same number of threads. Regard is measured twice: "float" is like for
-like, pictures between 0 and 1; "uint8" is what Regard's own encoders take.
+like, pictures between 0 and 1; "uint8" is what Regard's own encoders take. Floats are four times the size, so a batch
+of them holds half as many episodes. "plain copy" says what memory allows: as many bytes as an episode of uint8 has,
+copied in order from the data set to memory of a batch's size, with no index and no episode.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ N_WAY, N_SHOT, N_QUERY = 5, 1, 15
 FOREVER = 10**9
 PEERS = ("easyfsl", "learn2learn", "learn2learn fused")
 REGARD = {"regard float": torch.float32, "regard uint8": None}
+COPY = "plain copy"
 Take = Callable[[int], None]
 """Draw this many episodes and let them go."""
 
@@ -46,7 +49,7 @@ def pictures() -> tuple[Tensor, Tensor]:
     return x, torch.arange(N_CLASSES).repeat_interleave(N_ITEMS)
 
 
-def contenders(x: Tensor, y: Tensor, batch: int) -> dict[str, Take]:
+def contenders(x: Tensor, y: Tensor, batches: list[int]) -> dict[str, Take]:
     """Every contender as a function that draws episodes, set up and warm."""
     sizes = (x, y, N_WAY, N_SHOT, N_QUERY)
     streams: dict[str, Iterator[object]] = {
@@ -56,8 +59,9 @@ def contenders(x: Tensor, y: Tensor, batch: int) -> dict[str, Take]:
     }
     takes = {name: _one_by_one(stream) for name, stream in streams.items()}
     dataset = Dataset(x, y, tuple(f"class{c}" for c in range(N_CLASSES)))
-    for name, dtype in REGARD.items():
+    for (name, dtype), batch in zip(REGARD.items(), batches, strict=True):
         takes[name] = _in_batches(EpisodeSampler(dataset, N_WAY, N_SHOT, N_QUERY, dtype=dtype), batch)
+    takes[COPY] = _copies(x, batches[-1])
     return takes
 
 
@@ -77,6 +81,19 @@ def _in_batches(sampler: EpisodeSampler, batch: int) -> Take:
         for _ in sampler.batches(n_episodes, batch, start):
             pass
         start += n_episodes
+
+    return take
+
+
+def _copies(x: Tensor, batch: int) -> Take:
+    """Two pieces of memory in turn, as a loop has them that holds one batch while the next is drawn."""
+    n_rows = batch * N_WAY * (N_SHOT + N_QUERY)
+    pieces = x.split(n_rows)[:-1]
+    memory = torch.empty(2, n_rows, SIDE, SIDE, dtype=torch.uint8)
+
+    def take(n_episodes: int) -> None:
+        for i in range(n_episodes // batch):
+            memory[i % 2].copy_(pieces[i % len(pieces)])
 
     return take
 
@@ -109,6 +126,7 @@ def report(rates: dict[str, list[float]]) -> dict[str, object]:
             for name, values in rates.items()
         },
         "times": {name: {peer: round(middle[name] / middle[peer], 1) for peer in PEERS} for name in REGARD},
+        "uint8 of plain copy": round(middle["regard uint8"] / middle[COPY], 2),
     }
 
 
@@ -130,7 +148,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=21)
     parser.add_argument("--seconds", type=float, default=0.2, help="of each contender in each turn")
-    parser.add_argument("--batch", type=int, default=32, help="episodes a batch of Regard's")
+    parser.add_argument(
+        "--batch", type=int, nargs=2, default=[16, 32], help="episodes a batch of Regard's, of float and of uint8"
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sampling_speed.json")
     args = parser.parse_args()

@@ -121,7 +121,9 @@ def sampling_section(document: dict[str, Any]) -> str:
         peers = list(next(iter(part["times"].values())))
         lines += [f"| {threads} | {' | '.join(peers)} |", "|---" * (1 + len(peers)) + "|"]
         lines += [f"| {ours} | {' | '.join(str(row[p]) for p in peers)} |" for ours, row in part["times"].items()]
-        lines.append("")
+        lines.append(
+            f"\nA plain copy of as many bytes, taken as 1: regard uint8 draws {part['uint8 of plain copy']}.\n"
+        )
     return "\n".join([*lines, _made(document)])
 
 
