@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.episode import Items
+from regard.nn.convolution import Conv2d
 from regard.nn.encoder import Encoder, as_images
 from regard.nn.norm import Norm, TransductiveNorm, norm_2d
 from regard.nn.patches import Patches, first_block, patches_of
@@ -60,7 +61,7 @@ class Conv4(Encoder):
             halves = i < n_halvings
             stride = 2 if halves and halve_by == "stride" else 1
             n_in = widths[i - 1] if i else n_channels
-            blocks += [nn.Conv2d(n_in, width, 3, stride, padding=1, bias=norm == "none"), norm_2d(norm, width)]
+            blocks += [Conv2d(n_in, width, 3, stride, padding=1, bias=norm == "none"), norm_2d(norm, width)]
             if halves and halve_by == "pool":
                 blocks.append(nn.MaxPool2d(2))
             side = side if not halves else side // 2 if halve_by == "pool" else (side + 1) // 2

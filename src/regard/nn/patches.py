@@ -31,13 +31,13 @@ class Patches:
     """What a first 3x3 convolution with batch norm needs of N items.
 
     Args:
-        rows: (O, N * H * W, K + 1): of each place of the map, its patch and a 1; O = 4 where places are pooled by 2x2.
+        rows: (O, K + 1, N * H * W): of each place of the map, its patch and a 1; O = 4 where places are pooled by 2x2.
         mean: (K,) over all places, also those that pooling leaves out at an odd edge.
         covariance: (K, K), likewise.
         size: (N, H, W) of the map.
     """
 
-    rows: Float[Tensor, "O R _"]
+    rows: Float[Tensor, "O _ R"]
     mean: Float[Tensor, " K"]
     covariance: Float[Tensor, "K K"]
     size: tuple[int, int, int]
@@ -53,17 +53,27 @@ def patches_of(image: Float[Tensor, "N C H W"], *, stride: int, pooled: bool) ->
     """
     n = image.shape[0]
     height, width = ((side - 1) // stride + 1 for side in image.shape[2:])
-    rows = F.unfold(image, 3, padding=1, stride=stride).mT.unflatten(1, (height, width))
-    every = rows.flatten(0, 2)
-    mean = every.mean(0)
-    centred = every - mean
-    covariance = centred.mT @ centred / every.shape[0]
+    every = _unfold(image, stride, height, width)
+    mean = every.flatten(1).mean(1)
+    centred = every.flatten(1) - mean[:, None]
+    covariance = centred @ centred.mT / centred.shape[1]
     if pooled:
         height, width = height // 2, width // 2
-        rows = rows[:, : 2 * height, : 2 * width].unflatten(1, (height, 2)).unflatten(3, (width, 2))
-        rows = rows.permute(2, 4, 0, 1, 3, 5)
-    rows = rows.reshape(4 if pooled else 1, n * height * width, -1)
-    return Patches(F.pad(rows, (0, 1), value=1.0), mean, covariance, (n, height, width))
+        every = every[..., : 2 * height, : 2 * width].unflatten(2, (height, 2)).unflatten(4, (width, 2))
+        places = every.permute(3, 5, 0, 1, 2, 4).flatten(0, 1)
+    else:
+        places = every[None]
+    rows = places.new_ones(places.shape[0], len(mean) + 1, n * height * width)
+    rows[:, :-1].view_as(places).copy_(places)
+    return Patches(rows, mean, covariance, (n, height, width))
+
+
+def _unfold(image: Tensor, stride: int, height: int, width: int) -> Float[Tensor, "K N H W"]:
+    """As F.unfold, with places last, where they are copied many at a time."""
+    wide = F.pad(image, (1, 1, 1, 1)).transpose(0, 1)
+    down, along = (range(side * stride) for side in (height, width))
+    at = [(slice(i, i + len(down), stride), slice(j, j + len(along), stride)) for i in range(3) for j in range(3)]
+    return torch.stack([wide[:, :, rows, columns] for rows, columns in at], 1).flatten(0, 1)
 
 
 def first_block(
@@ -80,9 +90,9 @@ def first_block(
     folded = torch.cat([flat * factor[:, None], (shift - factor * (flat @ patches.mean))[:, None]], 1).mT
     rows = patches.rows
     if rows.shape[0] == 1:
-        z = rows[0] @ folded
+        z = rows[0].mT @ folded
     elif inside_transform() or rows.requires_grad:
-        z = _largest(rows @ folded)
+        z = _largest(rows.mT @ folded)
     else:
         z = _Largest.apply(rows, folded)
     n, height, width = patches.size
@@ -94,7 +104,7 @@ def _largest(z: Float[Tensor, "4 R D"]) -> Float[Tensor, "R D"]:
 
 
 class _Largest(Function):
-    """(4, R, K) rows and (K, D) weights to the largest of each four products, (R, D).
+    """(4, K, R) rows and (K, D) weights to the largest of each four products, (R, D).
 
     Who won is kept as zeros and ones in floating point, since PyTorch's masks of booleans take five times as long.
     Of equals the first wins.
@@ -102,7 +112,7 @@ class _Largest(Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, folded: Tensor) -> Tensor:
-        a, b, c, d = (row @ folded for row in rows)
+        a, b, c, d = (row.mT @ folded for row in rows)
         b_wins = torch.gt(b, a, out=torch.empty_like(a))
         torch.maximum(a, b, out=a)
         d_wins = torch.gt(d, c, out=b)
@@ -125,13 +135,13 @@ class _LargestSlope(Function):
         late = g * c_or_d_wins
         early = g - late
         part = early * b_wins
-        slope = rows[1].mT @ part
-        slope.addmm_(rows[0].mT, torch.sub(early, part, out=part))
-        slope.addmm_(rows[3].mT, torch.mul(late, d_wins, out=part))
-        return slope.addmm_(rows[2].mT, torch.sub(late, part, out=part))
+        slope = rows[1] @ part
+        slope.addmm_(rows[0], torch.sub(early, part, out=part))
+        slope.addmm_(rows[3], torch.mul(late, d_wins, out=part))
+        return slope.addmm_(rows[2], torch.sub(late, part, out=part))
 
     @staticmethod
     def backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         rows, b_wins, d_wins, c_or_d_wins = ctx.saved_tensors
-        a, b, c, d = (row @ v for row in rows)
+        a, b, c, d = (row.mT @ v for row in rows)
         return torch.lerp(torch.lerp(a, b, b_wins), torch.lerp(c, d, d_wins), c_or_d_wins), None, None, None, None
