@@ -60,8 +60,10 @@ def test_under_vmap_too() -> None:
     def slope(w: dict[str, Tensor], items: Any) -> dict[str, Tensor]:
         return grad(lambda v: functional_call(net, v, (items,)).square().mean())(w)
 
-    found, expected = (vmap(slope, (0, None))(weights, items) for items in (ready, x))
-    assert all((found[n] - expected[n]).norm() <= 1e-10 * expected[n].norm() for n in weights)
+    expected = vmap(slope, (0, None))(weights, x)
+    both = torch.stack([x, x])
+    for found in (vmap(slope, (0, None))(weights, ready), vmap(lambda w, t: slope(w, net.prepare(t)))(weights, both)):
+        assert all((found[n] - expected[n]).norm() <= 1e-10 * expected[n].norm() for n in weights)
 
 
 def test_other_norms_leave_the_items_alone() -> None:

@@ -22,6 +22,10 @@ from torch.nn import functional as F
 from regard.nn.transforms import inside_transform
 
 
+How = tuple[list[int], list[int], list[int]]
+"""Stride, padding, dilation."""
+
+
 class Conv2d(nn.Conv2d):
     """The same parameters and numbers as nn.Conv2d; zero padding, one group."""
 
@@ -40,9 +44,7 @@ def _under_autocast(x: Tensor) -> bool:
 
 class _Convolution(Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, w: Tensor, stride: list[int], padding: list[int], dilation: list[int]
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, w: Tensor, stride: list[int], padding: list[int], dilation: list[int]) -> Tensor:
         ctx.save_for_backward(x, w)
         ctx.how = stride, padding, dilation
         return F.conv2d(x, w, None, stride, padding, dilation)
@@ -55,7 +57,7 @@ class _Convolution(Function):
 class _Slopes(Function):
     @staticmethod
     def forward(
-        ctx: Any, g: Tensor, x: Tensor, w: Tensor, wanted: tuple[bool, bool], how: tuple[list[int], ...]
+        ctx: Any, g: Tensor, x: Tensor, w: Tensor, wanted: tuple[bool, bool], how: How
     ) -> tuple[Tensor | None, Tensor | None]:
         ctx.save_for_backward(g, x, w)
         ctx.how = how
@@ -73,7 +75,7 @@ class _Slopes(Function):
         return dg, *_backward(g, x if v is None else v, w if u is None else u, (by_x, by_w), ctx.how), None, None
 
 
-def _convolved(v: Tensor | None, w: Tensor, u: Tensor | None, x: Tensor, how: tuple[list[int], ...]) -> Tensor | None:
+def _convolved(v: Tensor | None, w: Tensor, u: Tensor | None, x: Tensor, how: How) -> Tensor | None:
     """w * v + u * x, of which either part may be missing."""
     if v is not None and u is not None:
         return F.conv2d(torch.cat([v, x], 1), torch.cat([w, u], 1), None, *how)
@@ -83,7 +85,7 @@ def _convolved(v: Tensor | None, w: Tensor, u: Tensor | None, x: Tensor, how: tu
 
 
 def _backward(
-    g: Tensor, x: Tensor, w: Tensor, wanted: tuple[bool, bool], how: tuple[list[int], ...]
+    g: Tensor, x: Tensor, w: Tensor, wanted: tuple[bool, bool], how: How
 ) -> tuple[Tensor | None, Tensor | None]:
     found = torch.ops.aten.convolution_backward(g, x, w, None, *how, False, [0, 0], 1, [*wanted, False])
     return found[0], found[1]
