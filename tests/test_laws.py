@@ -16,6 +16,7 @@ from regard.errors import LawError
 from regard.learners import LEARNERS
 from regard.learners.anp import AttentiveNeuralProcess
 from regard.learners.base import EncodingLearner, Learner, hide_absent
+from regard.learners.cnaps import CNAPs
 from regard.learners.cnp import CNP
 from regard.learners.cross_transformer import CrossTransformer
 from regard.learners.deep_kernel import DeepKernel
@@ -40,6 +41,7 @@ from regard.learners.weight_generator import WeightGenerator
 from regard.nn.attention import scores
 from regard.nn.conv4 import Conv4
 from regard.nn.encoder import Encoder
+from regard.nn.film import FilmEncoder
 from regard.nn.norm import Norm
 from regard.testing import LAWS, check_learner, random_episode
 
@@ -75,6 +77,22 @@ class Parts(Encoder):
 
     def part_weight(self, z: Tensor) -> Tensor | None:
         return None
+
+
+class Bent(FilmEncoder):
+    """A modulated layer without kinks."""
+
+    parts = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_features, self.film_widths = 5, (4,)
+        self.first, self.last = nn.Linear(6, 4), nn.Linear(4, 5)
+
+    def forward(self, x: Items, film: Tensor | None = None) -> Tensor:
+        z = self.first(x)
+        scale, shift = (0.0, 0.0) if film is None else film.split(4, -1)
+        return self.last(((1 + scale) * z + shift).tanh())
 
 
 def attention_meta() -> Learner:
@@ -121,6 +139,8 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("MetaOptNet-wide", lambda: MetaOptNet(Vectors(n_features=30), cost=3.0), VECTORS, 1e-8),
     ("MetaOptNet-logistic", lambda: MetaOptNet(Vectors(), head="logistic"), VECTORS, 1e-10),
     ("WeightGenerator", lambda: WeightGenerator(Vectors(), n_base=4), VECTORS, 1e-10),
+    ("CNAPs", lambda: CNAPs(Bent(), width=8), VECTORS, 1e-10),
+    ("CNAPs-sets", lambda: CNAPs(Bent(), set_encoder=Vectors(), width=8), VECTORS, 1e-10),
     ("VERSA", lambda: VERSA(Vectors(), width=8), VECTORS, 1e-10),
     (
         "SNAIL",

@@ -59,6 +59,18 @@ def test_wrong_names_and_options_of_parts_get_a_suggestion() -> None:
         prepare({"kind": "sounds"})
 
 
+@pytest.mark.parametrize("name", ["R2D2", "MetaOptNet", "WeightGenerator", "VERSA", "CNAPs"])
+def test_learners_that_write_weights_are_built_from_a_recipe(name: str) -> None:
+    recipe = Recipe.read("glyphs", [f"learner={{name: {name}, encoder: {{name: Conv4, n_filters: 8}}}}"])
+    assert type(build_learner(recipe.learner.spec())).__name__ == name
+
+
+def test_a_second_encoder_is_built_too() -> None:
+    encoder = {"name": "MLP", "n_inputs": 4}
+    learner = build_learner({"name": "CNAPs", "encoder": encoder, "set_encoder": {**encoder, "n_features": 3}})
+    assert learner.set_encoder.n_features == 3  # type: ignore[union-attr]
+
+
 def test_settings_reach_lists_and_new_options() -> None:
     recipe = Recipe.read("glyphs", ["evaluation.1.n_shot=3", "learner.d_head=16", "data.drawings=12"])
     assert recipe.evaluation[1].n_shot == 3

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from regard.learners.anp import AttentiveNeuralProcess
     from regard.learners.attention_meta import AttentionMetaLearner
     from regard.learners.base import AttendingLearner, EncodingLearner, Learner, PartAttendingLearner
+    from regard.learners.cnaps import CNAPs
     from regard.learners.cnp import CNP
     from regard.learners.cross_transformer import CrossTransformer
     from regard.learners.deep_kernel import DeepKernel
@@ -52,6 +53,7 @@ __all__ = [
     "AttendingLearner",
     "AttentionMetaLearner",
     "AttentiveNeuralProcess",
+    "CNAPs",
     "CrossTransformer",
     "DeepKernel",
     "EncodingLearner",
@@ -82,7 +84,8 @@ class LearnerRow:
     Args:
         name: of the class.
         module: where it stands.
-        family: some of metric, attention, gradient, memory, in-context, closed-form, graph, baseline.
+        family: some of metric, attention, gradient, memory, in-context, closed-form, amortised, graph,
+            baseline.
         year: of the paper.
         references: keys of `REFERENCES`, the method's own paper first.
         classifies, regresses: which targets it takes.
@@ -127,8 +130,6 @@ LEARNERS: tuple[LearnerRow, ...] = (
     ),
     LearnerRow("R2D2", "r2d2", ("closed-form",), 2019, ("bertinetto2019",), regresses=True),
     LearnerRow("MetaOptNet", "metaoptnet", ("closed-form",), 2019, ("lee2019", "crammer2001")),
-    LearnerRow("WeightGenerator", "weight_generator", ("metric", "attention"), 2018, ("gidaris2018",)),
-    LearnerRow("VERSA", "versa", ("closed-form",), 2019, ("gordon2019",)),
     LearnerRow("SNAIL", "snail", ("attention", "memory"), 2018, ("mishra2018",), regresses=True),
     LearnerRow("MANN", "mann", ("memory",), 2016, ("santoro2016",), regresses=True),
     LearnerRow("FastWeights", "fast_weights", ("memory", "attention"), 2021, ("schlag2021", "ba2016"), regresses=True),
@@ -136,6 +137,9 @@ LEARNERS: tuple[LearnerRow, ...] = (
     LearnerRow("AttentiveNeuralProcess", "anp", ("in-context", "attention"), 2019, ("kim2019",), regresses=True),
     LearnerRow("TNPD", "tnp", ("in-context", "attention"), 2022, ("nguyen2022",), regresses=True),
     LearnerRow("DeepKernel", "deep_kernel", ("closed-form",), 2020, ("patacchiola2020",), regresses=True),
+    LearnerRow("WeightGenerator", "weight_generator", ("attention", "amortised"), 2018, ("gidaris2018",)),
+    LearnerRow("VERSA", "versa", ("amortised",), 2019, ("gordon2019",)),
+    LearnerRow("CNAPs", "cnaps", ("amortised",), 2019, ("requeima2019", "perez2018")),
 )
 """Every learner there is: what `regard learners` prints."""
 

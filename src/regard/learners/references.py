@@ -259,6 +259,24 @@ REFERENCES: tuple[Reference, ...] = (
         2020,
         "1910.05199",
     ),
+    Reference(
+        "requeima2019",
+        "inproceedings",
+        "Requeima, James and Gordon, Jonathan and Bronskill, John and Nowozin, Sebastian and Turner, Richard E.",
+        "Fast and Flexible Multi-Task Classification Using Conditional Neural Adaptive Processes",
+        "Advances in Neural Information Processing Systems",
+        2019,
+        "1906.07697",
+    ),
+    Reference(
+        "perez2018",
+        "inproceedings",
+        "Perez, Ethan and Strub, Florian and de Vries, Harm and Dumoulin, Vincent and Courville, Aaron",
+        "FiLM: Visual Reasoning with a General Conditioning Layer",
+        "AAAI Conference on Artificial Intelligence",
+        2018,
+        "1709.07871",
+    ),
 )
 
 

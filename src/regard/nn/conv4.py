@@ -16,8 +16,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.episode import Items
+from regard.errors import EpisodeError
 from regard.nn.convolution import Conv2d
-from regard.nn.encoder import Encoder, as_images
+from regard.nn.encoder import as_images
+from regard.nn.film import FilmEncoder, modulated
 from regard.nn.norm import Norm, TransductiveNorm, norm_2d
 from regard.nn.patches import Patches, first_block, patches_of
 
@@ -25,7 +27,7 @@ _MOST_CHANNELS = 4
 """Of an image whose patches are worth unfolding."""
 
 
-class Conv4(Encoder):
+class Conv4(FilmEncoder):
     """Images to vectors or parts.
 
     Args:
@@ -54,7 +56,7 @@ class Conv4(Encoder):
     ) -> None:
         super().__init__()
         widths = (n_filters,) * 4 if isinstance(n_filters, int) else n_filters
-        self.n_channels, self.parts, self.pool = n_channels, parts, pool
+        self.n_channels, self.parts, self.pool, self.film_widths = n_channels, parts, pool, widths
         side = image_size
         blocks: list[nn.Module] = []
         for i, width in enumerate(widths):
@@ -77,9 +79,14 @@ class Conv4(Encoder):
         assert isinstance(conv, nn.Conv2d)
         return patches_of(as_images(x, self.n_channels), stride=conv.stride[0], pooled=isinstance(after, nn.MaxPool2d))
 
-    def forward(self, x: Items | Patches) -> Float[Tensor, "N *P D"]:
+    def forward(self, x: Items | Patches, film: Float[Tensor, "N F"] | None = None) -> Float[Tensor, "N *P D"]:
         """(N, H, W) or (N, H, W, C) images, or what `prepare` made of them, to (N, D) or (N, P, D)."""
-        z = self._from_patches(x) if isinstance(x, Patches) else self.blocks(as_images(x, self.n_channels))
+        if isinstance(x, Patches):
+            if film is not None:
+                raise EpisodeError("patches cannot be modulated: expected the images themselves beside film.")
+            z = self._from_patches(x)
+        else:
+            z = modulated(self.blocks, as_images(x, self.n_channels), film, self.film_widths)
         if self.parts:
             return z.flatten(2).mT
         return z.flatten(1) if self.pool == "flat" else z.mean((2, 3))

@@ -21,7 +21,6 @@ from torch.nn import functional as F
 
 from regard.nn.transforms import inside_transform
 
-
 How = tuple[list[int], list[int], list[int]]
 """Stride, padding, dilation."""
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from regard.episode import Items
 from regard.errors import ConfigError, EpisodeError
-from regard.nn.encoder import Encoder
+from regard.nn.film import FilmEncoder, modulated
 
 
-class MLP(Encoder):
+class MLP(FilmEncoder):
     """Linear, ReLU, ..., Linear.
 
     Args:
@@ -44,8 +44,9 @@ class MLP(Encoder):
         for wide, narrow in pairwise(widths):
             layers += [nn.Linear(wide, narrow), nn.ReLU()]
         self.layers = nn.Sequential(*layers[:-1])
+        self.film_widths = tuple(hidden)
 
-    def forward(self, x: Items) -> Float[Tensor, "N *P D"]:
+    def forward(self, x: Items, film: Float[Tensor, "N F"] | None = None) -> Float[Tensor, "N *P D"]:
         """(N, *item) to (N, D), or (N, P, n_inputs) to (N, P, D)."""
         if isinstance(x, dict):
             raise EpisodeError(f"items are a dict of {sorted(x)}: MLP expects one tensor of numbers.")
@@ -56,4 +57,4 @@ class MLP(Encoder):
                 f"{'(parts, ' + str(self.n_inputs) + ')' if self.parts else f'{self.n_inputs} numbers'} in each; "
                 "make it with n_inputs of your data."
             )
-        return self.layers(rows)
+        return modulated(self.layers, rows, film, self.film_widths)

@@ -26,8 +26,8 @@ _ENCODERS = {
 }
 
 
-NETWORKS = ("encoder", "model")
-"""Options of a learner that are networks themselves: what it encodes with, or what it adapts."""
+NETWORKS = ("encoder", "set_encoder", "model")
+"""Options of a learner that are networks themselves: what it encodes items or sets with, or what it adapts."""
 
 
 def build_learner(spec: Mapping[str, Any]) -> Learner:
