@@ -117,6 +117,35 @@ def compare(
 
 
 @app.command()
+def calibrate(
+    checkpoint: Checkpoint,
+    settings: Settings = None,
+    target_error: Annotated[float, typer.Option(help="Largest share of wrong answers among those given.")] = 0.05,
+    unknown: Annotated[
+        int | None, typer.Option(help="Classes an episode without examples; a quarter of the ways, if left out.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(help="Validation episodes, and twice as many of test.")] = 200,
+    seed: Seed = 0,
+    json: JsonFile = None,
+) -> None:
+    """Set how sure a learner may be, and when it says none of these; kept in its checkpoint."""
+    from regard.recipes.calibrate import calibrate as run
+    from regard.recipes.calibrate import show_calibrated, write_calibrated
+
+    found = run(
+        checkpoint,
+        tuple(settings or ()),
+        target_error=target_error,
+        n_unknown=unknown,
+        n_episodes=episodes,
+        seed=seed,
+    )
+    show_calibrated(found)
+    if json is not None:
+        write_calibrated(json, found)
+
+
+@app.command()
 def doctor(
     checkpoint: Checkpoint,
     settings: Settings = None,

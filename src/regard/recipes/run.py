@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 
 from regard.errors import CheckpointError, ConfigError
 from regard.evaluation import Comparison, Result, compare, evaluate
+from regard.evaluation.confidence import Confidence
 from regard.learners.base import Learner
 from regard.recipes.config import Episodes, Recipe
 from regard.recipes.data import Tasks, load_data
@@ -48,6 +49,7 @@ class Loaded:
         items: how new items are read, see `regard.recipes.data.prepare`.
         name: of the learner, for tables.
         path: of the file it came from.
+        confidence: what `regard calibrate` set; where it never ran, all is answered as it is.
     """
 
     learner: Learner
@@ -55,6 +57,7 @@ class Loaded:
     items: dict[str, Any]
     name: str
     path: Path
+    confidence: Confidence = field(default_factory=Confidence)
 
     def data(self) -> Tasks:
         """Where the episodes of its recipe come from."""
@@ -80,10 +83,11 @@ def load(path: Path | str, settings: Sequence[str] = ()) -> Loaded:
         spec = checkpoint.spec
         recipe = Recipe.of(spec["recipe"], settings)
         learner = build_learner(spec["learner"])
+        confidence = Confidence.from_dict(spec["confidence"]) if "confidence" in spec else Confidence()
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{file} holds no recipe ({error}): expected a checkpoint of `regard train`.") from error
     checkpoint.load_into(learner)
-    return Loaded(learner.eval(), recipe, spec["items"], recipe.learner.name, file)
+    return Loaded(learner.eval(), recipe, spec["items"], recipe.learner.name, file, confidence)
 
 
 def _checkpoint_in(path: Path) -> Path:
