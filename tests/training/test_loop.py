@@ -17,7 +17,7 @@ from regard.errors import ConfigError, DivergenceError, StorageError
 from regard.learners.base import Learner
 from regard.learners.prototypical import Prototypical
 from regard.sampling.episodes import EpisodeSampler
-from regard.training import Report, Silent, TrainConfig, fast_bf16, load_checkpoint, train
+from regard.training import Report, Silent, TrainConfig, fast_bf16, load_checkpoint, loop, train
 from regard.training.batches import Batches
 from regard.training.logs import read_metrics
 from regard.training.optimization import learning_rate, make_optimizer
@@ -331,7 +331,47 @@ def test_steps_are_fitted_to_the_time_and_kept(
     assert fitted is not None
     watch = Watch()
     train(make_learner(), sampler, config, folder=tmp_path / "cut", progress=watch)
-    assert watch.reports[-1].step == fitted["state"]["steps"]
+    assert watch.reports[0].steps == fitted["state"]["steps"]
+
+
+class Clock:
+    """Time that passes only with steps: `pace` seconds each."""
+
+    def __init__(self) -> None:
+        self.now, self.pace = 0.0, 0.5
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def test_steps_are_fitted_again_after_a_busy_start_and_a_resumed_run_fits_the_same(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(loop, "time", clock)
+    config = tiny.model_copy(update={"max_minutes": 4.0, "validate_every": 1000, "checkpoint_every": 20})
+
+    def run(folder: str, pace: float, fall: int | None = None) -> tuple[Learner, Watch]:
+        def look(report: Report) -> None:
+            clock.pace = 2.0 if report.step < 22 else 0.5
+            if report.step == fall:
+                raise RuntimeError("a power cut")
+
+        learner, watch, clock.pace = make_learner(), Watch(look), pace
+        learner.register_forward_hook(lambda *_: setattr(clock, "now", clock.now + clock.pace))
+        train(learner, sampler, config, folder=tmp_path / folder, progress=watch)
+        return learner, watch
+
+    whole, watch = run("whole", pace=2.0)
+    fitted = list(dict.fromkeys(r.steps for r in watch.reports))
+    possible = 22 + (240 - 44) / 0.5
+    assert fitted[:2] == [None, 20 + int(0.95 * 200 / 2)]
+    assert fitted == sorted(fitted, key=lambda n: n or 0) and 0.85 * possible < fitted[-1] < possible
+    with pytest.raises(RuntimeError):  # after it was fitted again once, and before the second time
+        run("cut", 2.0, fall=60)
+    resumed, watch = run("cut", pace=0.5)
+    assert watch.reports[-1].step == fitted[-1]
+    assert_equal(weights(whole), weights(resumed))
 
 
 def test_the_callers_random_numbers_and_signals_are_left_alone(

@@ -20,8 +20,8 @@ class TrainConfig(BaseModel):
     max_minutes: float | None = Field(
         default=None,
         gt=0,
-        description="fit the number of steps to this much time, after timing the first ones; kept in the checkpoint, "
-        "so that a resumed run does the same steps",
+        description="fit the number of steps to this much time, after timing the first ones and again in the first "
+        "half; kept in the checkpoint, so that a resumed run does the same steps",
     )
     tasks_per_step: int = Field(default=1, ge=1, description="episodes a step, over all processes together")
     optimizer: Literal["adamw", "adam", "sgd"] = Field(default="adamw", description="sgd has momentum 0.9")

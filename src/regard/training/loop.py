@@ -42,7 +42,6 @@ logger = logging.getLogger("regard.training")
 _RANDOM_STREAM = 64  # samplers use small numbers; this keeps a learner's dropout apart from them under one seed
 _TIMED_STEPS = 20  # how many steps are timed before their number is fitted to the time
 _UNTIMED_STEPS = 5  # of which the first ones prepare kernels and tell nothing
-_FITTED_SHARE = 0.95  # of the time left, since a shared machine is sometimes slower than it was
 
 
 @dataclass(frozen=True)
@@ -219,10 +218,13 @@ class _Run:
         state.step += 1
         state.add_loss(self.loss)
         self._durations.append(time.perf_counter() - self._step_began)
-        fitting = state.steps is None and len(self._durations) == _TIMED_STEPS
+        refitting = state.step == state.refit_at
+        fitting = refitting or (state.steps is None and len(self._durations) == _TIMED_STEPS)
         ends = state.step == state.steps
         validated = self._validate() if fitting or ends or state.step % config.validate_every == 0 else None
-        if fitting:
+        if refitting:
+            self._refit_steps()
+        elif fitting:
             self._fit_steps()
         if validated is not None or ends or state.step % config.log_every == 0:
             self._log(rate, validated)
@@ -255,9 +257,18 @@ class _Run:
         self._save()
         save = time.perf_counter() - began
         each = sum(timed) / len(timed) + validation / config.validate_every + save / config.checkpoint_every
-        left = 60 * (config.max_minutes or 0.0) - self._seconds() - validation - save
-        state.steps = state.step + max(1, int(_FITTED_SHARE * left / each))
-        state.steps = int(self.fabric.broadcast(state.steps))
+        state.fitted_at, state.fitted_seconds = state.step, self._seconds()
+        self._set_steps(each, validation + save)
+        state.refit_at = state.later(max(state.step + _UNTIMED_STEPS, (state.steps or 0) // 8))
+
+    def _refit_steps(self) -> None:
+        """Again, by all that was timed since: the first steps may have met a busy machine."""
+        self._set_steps((self._seconds() - self.state.fitted_seconds) / (self.state.step - self.state.fitted_at))
+        self.state.refit_at = self.state.later(3 * self.state.step)
+
+    def _set_steps(self, each: float, besides: float = 0.0) -> None:
+        state = self.state
+        state.steps = int(self.fabric.broadcast(state.steps_in_time(self.config, self._seconds() + besides, each)))
 
     def _log(self, rate: float, validated: float | None) -> None:
         loss, values = self.state.take_loss(), (rate, self.norm, validated, round(self._seconds(), 3))

@@ -14,6 +14,8 @@ from regard.training.checkpoint import Checkpoint, load_checkpoint
 from regard.training.config import TrainConfig
 from regard.training.optimization import restore_optimizer
 
+_FITTED_SHARE = 0.95  # of the time left, since a shared machine is sometimes slower than it was
+
 
 @dataclass
 class RunState:
@@ -29,6 +31,9 @@ class RunState:
         loss_sum: over the steps since the last row of the logs.
         loss_count: how many those are.
         seconds: spent, over all the times the run was started.
+        fitted_at: the step at which the number of steps was first fitted.
+        fitted_seconds: spent until then.
+        refit_at: the step at which it is fitted next, by the steps since `fitted_at`; None where it is no more.
     """
 
     steps: int | None
@@ -40,6 +45,18 @@ class RunState:
     loss_sum: float = 0.0
     loss_count: int = 0
     seconds: float = 0.0
+    fitted_at: int = 0
+    fitted_seconds: float = 0.0
+    refit_at: int | None = None
+
+    def steps_in_time(self, config: TrainConfig, seconds: float, each: float) -> int:
+        """How many steps there are in all, after so many seconds and at so many for `each` step to come."""
+        left = 60 * (config.max_minutes or 0.0) - seconds
+        return self.step + max(1, int(_FITTED_SHARE * left / each))
+
+    def later(self, step: int) -> int | None:
+        """That step, unless half of the steps are over by then: so late the learning rate must not jump any more."""
+        return step if step <= (self.steps or 0) // 2 else None
 
     def done(self, config: TrainConfig) -> bool:
         """Whether all steps are done, or patience is at its end."""
