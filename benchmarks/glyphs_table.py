@@ -1,9 +1,10 @@
 """Every learner on the glyphs, the same encoder's width, the same minutes of practice, the very same test episodes.
 
-    python benchmarks/glyphs_table.py [--minutes 1.25] [--episodes 400]
+    python benchmarks/glyphs_table.py [--minutes 1.25] [--episodes 400] [--learners Prototypical R2D2]
 
 Writes benchmarks/results/glyphs_table.json with per-episode values. A learner that was trained before (its folder under
---runs is complete) is not trained again. The linear probe stands on the encoder that Prototypical trained.
+--runs is complete) is not trained again. The linear probe stands on the encoder that Prototypical trained. Some learners
+only, by --learners, are written to results/glyphs_table_some.json.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ LEARNERS: dict[str, tuple[str, ...]] = {
     "Relation": (f"learner={{name: Relation, encoder: {_MAPS}}}", "train.tasks_per_step=2"),
     "FEAT": (f"learner={{name: FEAT, encoder: {_VECTOR}}}", *_CHEAP),
     "CrossTransformer": (),
+    "R2D2": (f"learner={{name: R2D2, encoder: {_VECTOR}}}", *_CHEAP),
+    "MetaOptNet": (f"learner={{name: MetaOptNet, encoder: {_VECTOR}}}", *_CHEAP),
+    "WeightGenerator": (f"learner={{name: WeightGenerator, encoder: {_VECTOR}}}", *_CHEAP),
+    "VERSA": (f"learner={{name: VERSA, encoder: {_VECTOR}}}", *_CHEAP),
+    "CNAPs": (f"learner={{name: CNAPs, encoder: {_VECTOR}}}", *_CHEAP),
 }
 
 
@@ -44,8 +50,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.25)
     parser.add_argument("--episodes", type=int, default=400)
     parser.add_argument("--runs", type=Path, default=Path("runs/glyphs_table"))
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "glyphs_table.json")
+    parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=list(LEARNERS))
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    whole = set(arguments.learners) == set(LEARNERS)
+    file = "glyphs_table.json" if whole else "glyphs_table_some.json"
+    out = arguments.out or Path(__file__).parent / "results" / file
     common = (
         "data.symbols=false",
         f"train.max_minutes={arguments.minutes}",
@@ -54,21 +64,23 @@ def main() -> None:
     )
     data = load_data(Recipe.read("glyphs", common).data)
     loaded: dict[str, Loaded] = {}
-    for name, settings in LEARNERS.items():
-        best = train_recipe(Recipe.read("glyphs", (*common, *settings)), arguments.runs / name, data=data)
+    for name in arguments.learners:
+        recipe = Recipe.read("glyphs", (*common, *LEARNERS[name]))
+        best = train_recipe(recipe, arguments.runs / name, data=data)
         loaded[name] = load(best)
         print(name, "is trained", flush=True)
     learners: dict[str, Learner] = {"NearestNeighbour": NearestNeighbour(Flat())}
-    prototypical = loaded["Prototypical"].learner
-    assert isinstance(prototypical, Prototypical)
-    learners["LinearProbe"] = LinearProbe(prototypical.encoder)
+    if "Prototypical" in loaded:
+        prototypical = loaded["Prototypical"].learner
+        assert isinstance(prototypical, Prototypical)
+        learners["LinearProbe"] = LinearProbe(prototypical.encoder)
     learners |= {name: one.learner for name, one in loaded.items()}
-    host, results = loaded["CrossTransformer"], list[Result]()
+    host, results = loaded[arguments.learners[0]], list[Result]()
     for name, learner in learners.items():
         results += evaluate_learner(host, data, Asked(seed=2), name=name, learner=learner)
     comparisons = compare_by_setting(results)
     show_results(results, [])
-    write_results(arguments.out, results, comparisons, raw=True, settings=vars_as_text(arguments))
+    write_results(out, results, comparisons, raw=True, settings=vars_as_text(arguments))
 
 
 def vars_as_text(arguments: argparse.Namespace) -> dict[str, str]:
