@@ -22,7 +22,9 @@ from regard.learners.cross_transformer import CrossTransformer
 from regard.learners.deep_kernel import DeepKernel
 from regard.learners.fast_weights import FastWeights
 from regard.learners.feat import FEAT
+from regard.learners.learned_optimizer import LearnedOptimizer
 from regard.learners.linear_probe import LinearProbe
+from regard.learners.lstm_meta_learner import LSTMMetaLearner
 from regard.learners.maml import MAML
 from regard.learners.mann import MANN
 from regard.learners.matching import Matching
@@ -139,6 +141,15 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("MetaOptNet-wide", lambda: MetaOptNet(Vectors(n_features=30), cost=3.0), VECTORS, 1e-8),
     ("MetaOptNet-logistic", lambda: MetaOptNet(Vectors(), head="logistic"), VECTORS, 1e-10),
     ("WeightGenerator", lambda: WeightGenerator(Vectors(), n_base=4), VECTORS, 1e-10),
+    ("LSTMMetaLearner", lambda: LSTMMetaLearner(outputs(), width=3, inner_steps=2), VECTORS, 1e-10),
+    (
+        "LSTMMetaLearner-second",
+        lambda: LSTMMetaLearner(outputs(), width=3, inner_steps=2, first_order=False),
+        VECTORS,
+        1e-10,
+    ),
+    ("LearnedOptimizer", lambda: LearnedOptimizer(outputs(), inner_steps=2), VECTORS, 1e-10),
+    ("LearnedOptimizer-second", lambda: LearnedOptimizer(outputs(), inner_steps=2, first_order=False), VECTORS, 1e-10),
     ("CNAPs", lambda: CNAPs(Bent(), width=8), VECTORS, 1e-10),
     ("CNAPs-sets", lambda: CNAPs(Bent(), set_encoder=Vectors(), width=8), VECTORS, 1e-10),
     ("VERSA", lambda: VERSA(Vectors(), width=8), VECTORS, 1e-10),

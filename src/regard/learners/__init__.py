@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from regard.learners.fast_weights import FastWeights
     from regard.learners.feat import FEAT
     from regard.learners.inner_loop import GradientLearner
+    from regard.learners.learned_optimizer import LearnedOptimizer
     from regard.learners.linear_probe import LinearProbe
+    from regard.learners.lstm_meta_learner import LSTMMetaLearner
     from regard.learners.maml import MAML
     from regard.learners.mann import MANN
     from regard.learners.matching import Matching
@@ -59,6 +61,8 @@ __all__ = [
     "EncodingLearner",
     "FastWeights",
     "GradientLearner",
+    "LSTMMetaLearner",
+    "LearnedOptimizer",
     "Learner",
     "LearnerRow",
     "LinearProbe",
@@ -140,6 +144,10 @@ LEARNERS: tuple[LearnerRow, ...] = (
     LearnerRow("WeightGenerator", "weight_generator", ("attention", "amortised"), 2018, ("gidaris2018",)),
     LearnerRow("VERSA", "versa", ("amortised",), 2019, ("gordon2019",)),
     LearnerRow("CNAPs", "cnaps", ("amortised",), 2019, ("requeima2019", "perez2018")),
+    LearnerRow("LSTMMetaLearner", "lstm_meta_learner", ("gradient",), 2017, ("ravi2017",), regresses=True),
+    LearnerRow(
+        "LearnedOptimizer", "learned_optimizer", ("gradient",), 2016, ("andrychowicz2016", "metz2019"), regresses=True
+    ),
 )
 """Every learner there is: what `regard learners` prints."""
 

@@ -127,7 +127,9 @@ class GradientLearner(Learner):
 
         if inside_transform():
             gradients, value = grad_and_value(loss)(weights)
-            return value, {k: g.detach() for k, g in gradients.items()} if self.first_order else gradients
+            if self.first_order:  # the loss too, which a rule may read
+                return value.detach(), {k: g.detach() for k, g in gradients.items()}
+            return value, gradients
         # Who differentiates by the support asks what an example did, and gets the whole answer.
         asked = any(leaf.requires_grad for leaf in pytree.tree_leaves(support))
         twice = torch.is_grad_enabled() and (asked or not self.first_order)

@@ -277,6 +277,33 @@ REFERENCES: tuple[Reference, ...] = (
         2018,
         "1709.07871",
     ),
+    Reference(
+        "ravi2017",
+        "inproceedings",
+        "Ravi, Sachin and Larochelle, Hugo",
+        "Optimization as a Model for Few-Shot Learning",
+        "International Conference on Learning Representations",
+        2017,
+    ),
+    Reference(
+        "andrychowicz2016",
+        "inproceedings",
+        "Andrychowicz, Marcin and Denil, Misha and Gomez, Sergio and Hoffman, Matthew W. and Pfau, David and Schaul, "
+        "Tom and Shillingford, Brendan and de Freitas, Nando",
+        "Learning to learn by gradient descent by gradient descent",
+        "Advances in Neural Information Processing Systems",
+        2016,
+        "1606.04474",
+    ),
+    Reference(
+        "metz2019",
+        "inproceedings",
+        "Metz, Luke and Maheswaranathan, Niru and Nixon, Jeremy and Freeman, C. Daniel and Sohl-Dickstein, Jascha",
+        "Understanding and correcting pathologies in the training of learned optimizers",
+        "International Conference on Machine Learning",
+        2019,
+        "1810.10180",
+    ),
 )
 
 

@@ -1,0 +1,142 @@
+"""A learned optimizer: a small network reads each weight's gradient and its recent past, and says how to step.
+
+    x      = features of one weight: its gradient, and means of its gradients of several memories, by log and sign;
+             how far the inner loop is
+    m, d   = network(x)
+    w     <- w - inner_lr exp(m) gradient - step_size d          for every weight alike, by one network
+
+So the network may turn the gradient's rate up and down (m), and step without it (d). It starts near 0, which is
+gradient descent. The initial weights are learned too, as in MAML.
+
+Andrychowicz, Denil, Gomez, Hoffman, Pfau, Schaul, Shillingford, de Freitas 2016, "Learning to learn by gradient descent
+by gradient descent", arXiv:1606.04474: coordinates alike, log and sign of gradients, gradients of gradients left out.
+Metz, Maheswaranathan, Nixon, Freeman, Sohl-Dickstein 2019, "Understanding and correcting pathologies in the training of
+learned optimizers", arXiv:1810.10180: a small perceptron on momenta of several memories, which gives a size and a
+direction.
+
+Differs from the papers: the general form of both, for inner loops of a few steps on few examples. Theirs train long
+from random weights; here the start is learned with the rule. The first reads the past with an LSTM (`LSTMMetaLearner`
+does); the second scales features by their root mean square and trains by evolution strategies beside gradients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regard.errors import ConfigError
+from regard.learners.inner_loop import GradientLearner, InnerLoss, check_inner_options, match_parameters
+from regard.learners.inner_rule import InnerRule, Weights
+from regard.learners.meta_gradient import Execution
+
+
+@final
+class LearnedOptimizer(GradientLearner):
+    """Learned initial weights, and a learned rule to adapt them.
+
+    Args:
+        model: any module from items (N, *item) to (N, out), such as `regard.nn.headed.Headed`.
+        network: (n, F) features to (n, 2), m and d of every weight, F = 3 + 2 * len(decays); a perceptron of one
+            hidden layer where left out.
+        decays: of the means of gradients, each in 0..1; the larger, the longer its memory.
+        inner_lr: of the gradient, where training starts.
+        step_size: of a step of d = 1.
+        inner_steps: of training.
+        test_steps: of prediction; as many as in training where left out.
+        first_order: take gradients for constants, as the papers do.
+        adapt_only: name patterns of the parameters that adapt, such as "head.*"; all where left out.
+        inner_loss: as of `MAML`.
+        noise: standard deviation of a predicted target.
+        execution, task_chunk: see `regard.learners.meta_gradient`.
+
+    Raises:
+        ConfigError: an option out of range, or a pattern that matches no parameter.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        network: nn.Module | None = None,
+        decays: Sequence[float] = (0.5, 0.9),
+        inner_lr: float = 0.1,
+        step_size: float = 0.01,
+        inner_steps: int = 5,
+        test_steps: int | None = None,
+        first_order: bool = True,
+        adapt_only: str | Sequence[str] | None = None,
+        inner_loss: InnerLoss | None = None,
+        noise: float = 0.1,
+        execution: Execution = "auto",
+        task_chunk: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_inner_options(execution, inner_steps, test_steps, task_chunk)
+        self.model, self.adaptable = model, match_parameters(model, adapt_only)
+        self.rule = NetworkRule(network, tuple(decays), inner_lr, step_size)
+        self.inner_steps, self.test_steps = inner_steps, test_steps or inner_steps
+        self.first_order, self.inner_loss, self.noise = first_order, inner_loss, noise
+        # First-order gradients are no derivative of the loss, so theirs is no second derivative.
+        self.differentiates_twice = not first_order
+        self.execution: Execution = execution
+        self.task_chunk = task_chunk
+
+
+@final
+class NetworkRule(InnerRule):
+    """The rule above. Its memory is the means of gradients, (n, len(decays))."""
+
+    def __init__(self, network: nn.Module | None, decays: tuple[float, ...], rate: float, step_size: float) -> None:
+        super().__init__()
+        if not all(0 < decay < 1 for decay in decays):
+            raise ConfigError(f"decays are {decays}: expected each between 0 and 1, such as 0.9.")
+        self.network = _perceptron(3 + 2 * len(decays)) if network is None else network
+        self.decays, self.rate, self.step_size = decays, rate, step_size
+
+    def begin(self, weights: Weights) -> Any:
+        return flat(weights).new_zeros(sum(w.numel() for w in weights.values()), len(self.decays))
+
+    def forward(
+        self, step: int, weights: Weights, gradients: Weights, loss: Tensor, memory: Any
+    ) -> tuple[Weights, Any]:
+        w, g = flat(weights), flat(gradients)
+        decay = torch.tensor(self.decays, dtype=g.dtype, device=g.device)
+        memory = decay * memory + (1 - decay) * g[:, None]
+        seen = log_and_sign(torch.cat([g[:, None], memory], -1)).flatten(-2)
+        how_far = torch.full_like(g, math.tanh(step / 10))[:, None]
+        m, d = self.network(torch.cat([seen, how_far], -1)).unbind(-1)
+        return like(weights, w - self.rate * m.exp() * g - self.step_size * d), memory
+
+    def describe(self) -> str:
+        return f"a learned rule that started at a learning rate of {self.rate:g}"
+
+
+def log_and_sign(x: Float[Tensor, "*N"], p: float = 10.0) -> Float[Tensor, "*N 2"]:
+    """(log|x| / p, sign x) where |x| is at least exp(-p), else (-1, exp(p) x): numbers of any size, near 1 in size."""
+    large = x.abs() >= math.exp(-p)
+    log = torch.where(large, x, 1.0).abs().log() / p  # the log has no finite slope at 0, so none is taken there
+    return torch.stack([torch.where(large, log, -1.0), torch.where(large, x.sign(), math.exp(p) * x)], -1)
+
+
+def flat(weights: Weights) -> Float[Tensor, " n"]:
+    """All weights of a task, one after another."""
+    return torch.cat([w.flatten() for w in weights.values()])
+
+
+def like(weights: Weights, vector: Float[Tensor, " n"]) -> Weights:
+    """The inverse of `flat`."""
+    parts = vector.split([w.numel() for w in weights.values()])
+    return {name: part.view(w.shape) for (name, w), part in zip(weights.items(), parts, strict=True)}
+
+
+def _perceptron(n_features: int) -> nn.Sequential:
+    last = nn.Linear(32, 2)
+    with torch.no_grad():  # near 0: at first, gradient descent
+        last.weight.mul_(0.1)
+        last.bias.zero_()
+    return nn.Sequential(nn.Linear(n_features, 32), nn.Tanh(), last)
