@@ -25,6 +25,7 @@ from torch.optim import Optimizer
 
 from regard.errors import ConfigError, DivergenceError
 from regard.learners.base import Learner
+from regard.learners.meta_gradient import expecting
 from regard.sampling.random import bits
 from regard.training.batches import Batches, Source
 from regard.training.checkpoint import save_checkpoint
@@ -111,6 +112,7 @@ def train(
     with ExitStack() as stack:
         state = run.begin(stack, resume, progress)
         stack.enter_context(torch.random.fork_rng(_cuda_devices(fabric)))
+        stack.enter_context(expecting(config.steps if config.max_minutes is None else 0))
         batches = Batches(sampler, config.tasks_per_step, fabric.global_rank, fabric.world_size, fabric.device)
         stack.enter_context(batches)
         while not state.done(config) and not run.interrupted:
@@ -191,7 +193,7 @@ class _Run:
             group["lr"] = rate
         rank = self.fabric.global_rank
         words = bits(self.config.seed, _RANDOM_STREAM, np.array([state.step], dtype=np.int64), rank + 1)
-        torch.manual_seed(int(words[0, rank]) >> 1)
+        _seed(int(words[0, rank]) >> 1, self.fabric.device)
         self.learner.train()
         return rate
 
@@ -336,6 +338,15 @@ def _fabric(config: TrainConfig) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def _seed(number: int, device: torch.device) -> None:
+    if device.type == "cpu":
+        # torch.manual_seed also notes the seed, with a stack trace, for each kind of device that is not there: a
+        # millisecond and a little memory a step.
+        torch.default_generator.manual_seed(number)
+    else:
+        torch.manual_seed(number)
 
 
 def _cuda_devices(fabric: Fabric) -> list[torch.device]:

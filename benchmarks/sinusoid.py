@@ -1,0 +1,205 @@
+"""Sinusoid regression by the protocol of MAML: how good after 0, 1, 5 and 10 inner steps, beside oracle and fine-tuning.
+
+    python benchmarks/sinusoid.py [--steps 70000] [--runs runs/sinusoid] [--episodes 1000] [--only NAME ...]
+
+Each learner is the recipe `sinusoid` with another learner in it: a network 1-40-40-1, 25 tasks a step, 10 points known
+in training. Tests are the same tasks for all, with 5 and with 10 points known and 100 asked. A run that was stopped
+goes on. --only trains and stops. Writes benchmarks/results/sinusoid.json and docs/sinusoid.png.
+
+    oracle       knows that tasks are a sin(x) + b cos(x): least squares, exact where there is no noise
+    fine-tuning  the same network, trained on all tasks as if they were one, then moved by the same inner steps as MAML
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before PyTorch is loaded
+
+import matplotlib
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+from torch.nn import functional as F
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+from regard.episode import Episode, Support, _Value, first_tensor
+from regard.evaluation import Result, compare, evaluate, write_results
+from regard.learners.base import Learner, task_mean
+from regard.learners.inner_loop import GradientLearner
+from regard.learners.maml import MAML
+from regard.nn.mlp import MLP
+from regard.recipes.config import Recipe
+from regard.recipes.data import load_data
+from regard.recipes.run import load, train_recipe
+from regard.recipes.show import show_results
+from regard.sampling import Sinusoids
+from regard.training import load_checkpoint, train
+
+HERE = Path(__file__).parent
+STEPS = (0, 1, 5, 10)
+SHOTS = (5, 10)
+FINE_TUNING = "fine-tuning"
+
+_NETWORK = "model: {name: MLP, n_features: 1, hidden: [40, 40]}"
+LEARNERS = {
+    "MAML": (),
+    "FOMAML": ("learner.first_order=true",),
+    "MetaSGD": (f"learner={{name: MetaSGD, {_NETWORK}, test_steps: 10}}",),
+    # Adam inside, as its authors have it; at a tenth of this rate ten steps hardly move.
+    "Reptile": (f"learner={{name: Reptile, {_NETWORK}, inner_lr: 0.01, inner_steps: 10, test_steps: 10}}",),
+}
+
+
+@dataclass(frozen=True)
+class Waves(_Value):
+    """coefficients: (B, 2, 1) of sin and cos."""
+
+    coefficients: Tensor
+
+
+@final
+class Oracle(Learner):
+    """Least squares on sin(x) and cos(x), in float64."""
+
+    regresses, classifies = True, False
+
+    def adapt(self, support: Support) -> Waves:
+        root = support.weight.double().sqrt()[..., None]
+        return Waves(torch.linalg.lstsq(root * _basis(support.x), root * support.y.double()).solution)
+
+    def predict(self, state: Waves, query_x: Any) -> Normal:
+        mean = _basis(query_x) @ state.coefficients
+        return Normal(mean, torch.full_like(mean, 0.1))
+
+
+def _basis(x: Any) -> Tensor:
+    x = first_tensor(x).double()
+    return torch.cat([x.sin(), x.cos()], -1)
+
+
+@final
+class Everything(Learner):
+    """One network for all tasks: what fine-tuning starts from."""
+
+    regresses, classifies = True, False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = MLP(1, 1, (40, 40))
+
+    def adapt(self, support: Support) -> Support:
+        return support
+
+    def predict(self, state: Support, query_x: Any) -> Normal:
+        mean = self.model(query_x.flatten(0, 1)).view_as(query_x)
+        return Normal(mean, torch.full_like(mean, 0.1))
+
+    def loss(self, episode: Episode) -> Tensor:
+        error = F.mse_loss(self(episode).mean, episode.query_y, reduction="none")
+        return task_mean(error[..., 0], episode.query_weight)
+
+
+def main() -> None:
+    """Train where needed, test all, write, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=70_000)
+    parser.add_argument("--runs", type=Path, default=Path("runs/sinusoid"))
+    parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--only", nargs="+", choices=[*LEARNERS, FINE_TUNING])
+    arguments = parser.parse_args()
+    names = arguments.only or [*LEARNERS, FINE_TUNING]
+    learners = {name: trained(name, arguments.runs / name, arguments.steps) for name in names}
+    if arguments.only:
+        return
+    results: list[Result] = []
+    for n_shot in SHOTS:
+        results += test(learners, n_shot, arguments.episodes)
+    comparisons = [c for part in _by_shot(results) for c in compare(part, ["mse"])]
+    show_results(results, [])
+    settings = {"steps": arguments.steps, "inner_steps": list(STEPS)}
+    write_results(HERE / "results" / "sinusoid.json", results, comparisons, settings=settings, raw=True)
+    draw(learners, HERE.parent / "docs" / "sinusoid.png")
+
+
+def recipe(name: str, steps: int) -> Recipe:
+    """The recipe `sinusoid`, with another learner in it."""
+    return Recipe.read("sinusoid", (f"train.steps={steps}", "train.schedule=cosine", *LEARNERS.get(name, ())))
+
+
+def trained(name: str, folder: Path, steps: int) -> GradientLearner:
+    """Train, or go on, or read what is there."""
+    if name != FINE_TUNING:
+        learner = load(train_recipe(recipe(name, steps), folder)).learner
+        assert isinstance(learner, GradientLearner)
+        return learner
+    chosen = recipe("MAML", steps)
+    data, everything = load_data(chosen.data), Everything()
+    result = train(
+        everything,
+        data.practice(chosen.episodes, chosen.train.seed),
+        chosen.train,
+        validation_sampler=data.source("validation", chosen.validation, chosen.train.seed + 1),
+        folder=folder,
+    )
+    load_checkpoint(result.best_checkpoint or result.last_checkpoint).load_into(everything)
+    return MAML(everything.model, inner_lr=0.01).eval()
+
+
+def test(learners: dict[str, GradientLearner], n_shot: int, n_episodes: int) -> list[Result]:
+    """All learners on the same tasks, at every number of inner steps; the oracle last."""
+    source, data = Sinusoids(n_shot, 100), "sinusoids/test"
+    results = []
+    for name, learner in learners.items():
+        for steps in STEPS:
+            learner.test_steps = steps
+            results.append(evaluate(learner, source, n_episodes, name=f"{name}, {_steps(steps)}", data=data, batch=100))
+    return [*results, evaluate(Oracle(), source, n_episodes, name="oracle", data=data, batch=100)]
+
+
+def draw(learners: dict[str, GradientLearner], path: Path, n_shot: int = 5) -> None:
+    """The first two test tasks, before and after: a row a task, a column a learner."""
+    source = Sinusoids(n_shot, 1)
+    x = torch.linspace(-5, 5, 200)[:, None]
+    shown = [name for name in ("MAML", "MetaSGD", "Reptile", FINE_TUNING) if name in learners]
+    figure, axes = plt.subplots(2, len(shown), figsize=(3.1 * len(shown), 5), sharex=True, sharey="row", squeeze=False)
+    for row, number in zip(axes, (0, 1), strict=True):
+        support, waves = source([number]).support, source.waves([number])
+        for axis, name in zip(row, shown, strict=True):
+            axis.plot(x[:, 0], waves(x.double().numpy().T)[0], color="0.75", linewidth=4, label="the function")
+            for steps, style in ((0, ":"), (1, "--"), (10, "-")):
+                learners[name].test_steps = steps
+                with torch.no_grad():
+                    answer = learners[name].predict(learners[name].adapt(support), x[None]).mean  # type: ignore[union-attr]
+                colour = plt.get_cmap("viridis")({0: 0.75, 1: 0.45, 10: 0.05}[steps])
+                axis.plot(x[:, 0], answer[0, :, 0], style, color=colour, label=f"after {_steps(steps)}")
+            known = first_tensor(support.x)[0, :, 0]
+            axis.plot(known, support.y[0, :, 0], "o", color="crimson", markersize=5, label="known points")
+            if row is axes[0]:
+                axis.set_title(name)
+    axes[0, 0].legend(fontsize=7, loc="best", framealpha=0.8)
+    figure.suptitle(f"{n_shot} points of a sinusoid never seen (the first two test tasks)", fontsize=11)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def _steps(n: int) -> str:
+    return f"{n} step{'' if n == 1 else 's'}"
+
+
+def _by_shot(results: list[Result]) -> list[list[Result]]:
+    """What is compared: each learner at its last number of steps."""
+    last = [r for r in results if r.learner == "oracle" or r.learner.endswith(f" {_steps(STEPS[-1])}")]
+    return [[r for r in last if r.n_shot == n_shot] for n_shot in SHOTS]
+
+
+if __name__ == "__main__":
+    np.set_printoptions(precision=3)
+    main()
