@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -97,7 +99,7 @@ def test_overconfidence_is_cooled_and_unknown_classes_are_refused() -> None:
     confidence = fit_confidence(hot, sampler(spread=1.5), target_error=0.05, n_unknown=2)
     report = measure_confidence(hot, sampler(seed=5, spread=1.5), confidence, n_unknown=2)
     assert confidence.temperature > 10
-    assert confidence.score == "logit"
+    assert confidence.trust[2] > 0
     for name in ("nll", "brier", "ece"):
         assert report.after[name].mean < report.before[name].mean
     assert report.error.mean < 0.1 and report.answered.mean > 0.5 and report.refused.mean > 0.8
@@ -108,7 +110,7 @@ def test_the_target_holds_on_the_episodes_it_was_set_on() -> None:
     confidence = fit_confidence(learner(), sampler(), target_error=0.1, n_unknown=2, n_episodes=100)
     report = measure_confidence(learner(), sampler(), confidence, n_unknown=2, n_episodes=100)
     assert report.error.mean <= 0.1 + 1e-12
-    lower = Confidence(confidence.temperature, confidence.score, confidence.threshold - 5.0, 0.1)
+    lower = replace(confidence, threshold=confidence.threshold * 0.8)
     assert measure_confidence(learner(), sampler(), lower, n_unknown=2, n_episodes=100).error.mean > 0.1
 
 
@@ -118,8 +120,22 @@ def test_without_a_threshold_everything_is_answered() -> None:
     assert torch.allclose(Confidence().probabilities(logits), torch.softmax(logits.double(), -1))
 
 
+def test_trust_is_the_share_of_right_answers() -> None:
+    confidence = fit_confidence(learner(), sampler(spread=1.5), n_unknown=2, n_episodes=100)
+    asked = c._ask(learner(), sampler(spread=1.5), 2, 100)
+    trust = confidence.trusts(asked.logits)
+    right = ((asked.logits.argmax(-1) == asked.y) & asked.known).double()
+    # The first-order conditions of a logistic regression: residuals sum to 0, also against each sign.
+    signs = c._signs(asked.logits, confidence.temperature)
+    residual = right - trust
+    assert abs(float(residual.mean())) < 1e-3
+    assert (
+        float((residual[..., None] * (signs - signs.mean((0, 1))) / signs.std((0, 1))).mean((0, 1)).abs().max()) < 1e-3
+    )
+
+
 def test_json_and_back() -> None:
-    for confidence in (Confidence(), Confidence(2.5, "logit", -3.25, 0.05)):
+    for confidence in (Confidence(), Confidence(2.5, (-1.0, 0.5, 2.0), 0.9, 0.05)):
         assert Confidence.from_dict(confidence.to_dict()) == confidence
 
 

@@ -1,19 +1,19 @@
 """How sure an answer is, and when to give none.
 
     p          = softmax(logits / T)                    T lowers the negative log-likelihood of validation episodes most
-    answer     = argmax p   if score >= threshold       else "none of these"
-    score      = max p, or the largest logit: whichever tells queries of known classes from others better
+    trust      = sigmoid(b + u log max p + v max logit)             the probability that the answer is right
+    answer     = argmax p   if trust >= threshold       else "none of these"
 
-The threshold is the lowest at which, on validation episodes, no more than `target_error` of the answers given are
-wrong. Those episodes are open: some queries are of classes that the support lacks, and every answer to them is wrong.
-
-A largest probability must be large somewhere, even for a thing unlike all examples; the largest logit of a learner that
-compares by distance says how near the nearest is. Which of the two is better depends on the learner, so validation
-decides.
+Trust is a logistic regression on validation episodes that are open: some queries are of classes that the support lacks,
+and every answer to them is wrong. A largest probability must be large somewhere, even for a thing unlike all examples;
+the largest logit of a learner that compares by distance says how near the nearest is. Which of the two tells more
+depends on the learner, so their weights are learned. The threshold is the lowest at which no more than `target_error`
+of the answers given on those episodes are wrong.
 
 Guo et al. 2017, "On calibration of modern neural networks" (arXiv:1706.04599), for the temperature; Hendrycks and
 Gimpel 2017 (arXiv:1610.02136) and Vaze et al. 2022, "Open-set recognition: a good closed-set classifier is all you
-need?" (arXiv:2110.06207), for the two scores; Geifman and El-Yaniv 2017 (arXiv:1705.08500) for the target error.
+need?" (arXiv:2110.06207), for the two signs; Platt 1999 for the regression; Geifman and El-Yaniv 2017
+(arXiv:1705.08500) for the target error.
 
 Left out: a guarantee. The target holds on average over episodes like those of validation, and for no others.
 """
@@ -21,7 +21,7 @@ Left out: a guarantee. The target holds on average over episodes like those of v
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -35,8 +35,6 @@ from regard.evaluation.metrics import ece_by_episode, episode_metrics
 from regard.learners.base import Learner
 from regard.sampling.episodes import EpisodeRows, EpisodeSampler
 
-Score = Literal["probability", "logit"]
-
 _AT_ONCE = 4  # episodes
 
 
@@ -46,37 +44,37 @@ class Confidence:
 
     Args:
         temperature: logits are divided by it.
-        score: what is compared with the threshold.
-        threshold: below it the answer is "none of these"; minus infinity always answers.
+        trust: b, u and v above.
+        threshold: below it the answer is "none of these"; 0 always answers.
         target_error: the share of wrong answers that the threshold was set for.
     """
 
     temperature: float = 1.0
-    score: Score = "probability"
-    threshold: float = -np.inf
+    trust: tuple[float, float, float] = (0.0, 1.0, 0.0)
+    threshold: float = 0.0
     target_error: float = 1.0
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """(..., C) calibrated."""
         return torch.softmax(logits.double() / self.temperature, -1)
 
-    def scores(self, logits: Tensor) -> Tensor:
-        """(...) how sure the best answer is, larger is surer."""
-        return (self.probabilities(logits) if self.score == "probability" else logits.double()).amax(-1)
+    def trusts(self, logits: Tensor) -> Tensor:
+        """(...) the probability that the best answer is right, the chance of an unknown class counted."""
+        bias, *slopes = self.trust
+        return torch.sigmoid(bias + _signs(logits, self.temperature) @ torch.tensor(slopes, dtype=torch.float64))
 
     def answers(self, logits: Tensor) -> Tensor:
         """(...) which queries get an answer; the others are none of these."""
-        return self.scores(logits) >= self.threshold
+        return self.trusts(logits) >= self.threshold
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold."""
-        return asdict(self) | {"threshold": None if np.isinf(self.threshold) else self.threshold}
+        return {**asdict(self), "trust": list(self.trust)}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """Undo `to_dict`."""
-        threshold = content["threshold"]
-        return cls(**{**content, "threshold": -np.inf if threshold is None else threshold})
+        return cls(**{**content, "trust": tuple(content["trust"])})
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class ConfidenceReport:
         answered: share of the queries of known classes that got an answer.
         refused: share of the queries of unknown classes that got none.
         error: share of wrong ones among the answers given, to known and unknown alike.
-        auroc: how well the score tells known from unknown; 0.5 is chance.
+        auroc: how well trust tells queries of known classes from others; 0.5 is chance.
     """
 
     before: dict[str, Interval]
@@ -112,7 +110,7 @@ class _Asked:
 def fit_confidence(
     learner: Learner, sampler: EpisodeSampler, *, target_error: float = 0.05, n_unknown: int = 1, n_episodes: int = 200
 ) -> Confidence:
-    """Set temperature, score and threshold on validation episodes.
+    """Set temperature, trust and threshold on validation episodes.
 
     Args:
         learner: put into eval mode for the time.
@@ -131,10 +129,10 @@ def fit_confidence(
     there = asked.weight > 0
     known = asked.known & there
     temperature = best_temperature(asked.logits[known], asked.y[known])
-    candidates = [Confidence(temperature, score, -np.inf, target_error) for score in ("probability", "logit")]
-    chosen = max(candidates, key=lambda c: auroc(c.scores(asked.logits)[there], asked.known[there]))
-    right = (asked.logits.argmax(-1) == asked.y) & asked.known
-    return replace(chosen, threshold=_threshold(chosen.scores(asked.logits)[there], right[there], target_error))
+    right = ((asked.logits.argmax(-1) == asked.y) & asked.known)[there]
+    trust = _regression(_signs(asked.logits[there], temperature), right)
+    confidence = Confidence(temperature, trust, 0.0, target_error)
+    return replace(confidence, threshold=_threshold(confidence.trusts(asked.logits)[there], right, target_error))
 
 
 def measure_confidence(
@@ -153,7 +151,7 @@ def measure_confidence(
         answered=_share(given * known, known),
         refused=_share(~given * unknown, unknown),
         error=_share(given * ~right * (known + unknown), given * (known + unknown)),
-        auroc=auroc(confidence.scores(asked.logits)[there], asked.known[there]),
+        auroc=auroc(confidence.trusts(asked.logits)[there], asked.known[there]),
     )
 
 
@@ -230,6 +228,25 @@ def _opened(rows: EpisodeRows, n_unknown: int) -> tuple[EpisodeRows, Tensor]:
         n_classes=rows.n_classes - n_unknown,
     )
     return opened, known
+
+
+def _signs(logits: Tensor, temperature: float) -> Tensor:
+    """(..., 2) what trust looks at: the log of the largest probability, and the largest logit."""
+    logits = logits.double()
+    return torch.stack([torch.log_softmax(logits / temperature, -1).amax(-1), logits.amax(-1)], -1)
+
+
+def _regression(signs: Tensor, right: Tensor) -> tuple[float, float, float]:
+    """The logistic regression of `right` (N,) on `signs` (N, 2); constant where all are right or all wrong."""
+    from sklearn.linear_model import LogisticRegression
+
+    share = float(right.double().mean())
+    if share in (0.0, 1.0):
+        return (20.0 if share else -20.0, 0.0, 0.0)
+    mean, deviation = signs.mean(0), signs.std(0).clamp_min(1e-12)
+    found = LogisticRegression(C=np.inf).fit(((signs - mean) / deviation).numpy(), right.numpy())
+    slopes = torch.from_numpy(found.coef_[0]) / deviation
+    return (float(found.intercept_[0]) - float(slopes @ mean), float(slopes[0]), float(slopes[1]))
 
 
 def _threshold(score: Tensor, right: Tensor, target_error: float) -> float:

@@ -100,7 +100,7 @@ def show_calibrated(calibrated: Calibrated, console: Console | None = None) -> N
         f"\nTemperature {found.temperature:.3g}. With {calibrated.n_unknown} unknown classes an episode and a target "
         f"of {100 * found.target_error:g}% error, the learner answers {_percent(report.answered)} of what it can know, "
         f"refuses {_percent(report.refused)} of what it cannot, and errs in {_percent(report.error)} of its answers "
-        f"(by {found.score}, AUROC {report.auroc:.3f}).",
+        f"(known from unknown: AUROC {report.auroc:.3f}).",
         highlight=False,
     )
     console.print(f"[dim]Set on validation episodes, measured on test episodes; kept in {calibrated.path}.[/dim]")
