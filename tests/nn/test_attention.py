@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn import functional as F
 
+import regard.nn.attention
 from regard.errors import ConfigError
 from regard.nn.attention import Compare, How, MultiHeadAttention, attention, attention_weights, scores
 
@@ -173,6 +174,7 @@ def test_derivatives_of_both_orders_agree_with_finite_differences(compare: Compa
     assert gradgradcheck(run, (*inputs, weight), atol=1e-4)
 
 
+@pytest.mark.usefixtures("_either_way")
 def test_derivatives_of_the_fused_path_agree_with_finite_differences() -> None:
     inputs = [t.requires_grad_() for t in (draw(2, 2, 3), draw(2, 4, 3, seed=1), draw(2, 4, 2, seed=2))]
     weight = torch.tensor([[1.0, 0.0, 2.0, 1.0], [0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
@@ -196,6 +198,12 @@ def test_the_slope_at_weight_zero_says_what_adding_the_row_would_do(how: How) ->
 # ---- the fused path --------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["formula", "kernel"])
+def _either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training, the formula where scores are few, and the kernel's own derivative where they are many."""
+    monkeypatch.setattr(regard.nn.attention, "_SMALL", 0 if request.param == "kernel" else 128**2)
+
+
 def both_orders(out: Tensor, inputs: list[Tensor]) -> list[Tensor]:
     first = grad(out.square().sum(), inputs, create_graph=True)
     second = grad(sum((g.sin().sum() for g in first), start=torch.zeros(())), inputs)
@@ -210,6 +218,7 @@ WEIGHTS = {
 }
 
 
+@pytest.mark.usefixtures("_either_way")
 @pytest.mark.parametrize("name", WEIGHTS)
 @pytest.mark.parametrize("heads", [(), (3,)])
 def test_fused_and_kept_agree_in_values_and_both_derivatives(name: str, heads: tuple[int, ...]) -> None:
@@ -226,6 +235,7 @@ def test_fused_and_kept_agree_in_values_and_both_derivatives(name: str, heads: t
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.usefixtures("_either_way")
 @pytest.mark.parametrize("share", ["key is value", "all one", "key from query"])
 def test_fused_counts_a_shared_tensor_once(share: str) -> None:
     x, y = draw(2, 4, 5).requires_grad_(), draw(2, 4, 5, seed=1).requires_grad_()
@@ -240,6 +250,7 @@ def test_fused_counts_a_shared_tensor_once(share: str) -> None:
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.usefixtures("_either_way")
 def test_stock_fused_attention_cannot_be_differentiated_twice_and_ours_can() -> None:
     inputs = [draw(1, 1, 4, 8, seed=i, dtype=torch.float32).requires_grad_() for i in range(3)]
     with pytest.raises(RuntimeError, match="derivative"):
@@ -248,6 +259,7 @@ def test_stock_fused_attention_cannot_be_differentiated_twice_and_ours_can() -> 
         assert bool(slope.isfinite().all())
 
 
+@pytest.mark.usefixtures("_either_way")
 def test_only_the_inputs_that_want_a_gradient_get_one() -> None:
     q, k, v = draw(2, 3, 5), draw(2, 4, 5, seed=1).requires_grad_(), draw(2, 4, 5, seed=2)
     kept = grad(attention(q, k, v, keep=True)[0].square().sum(), k)[0]

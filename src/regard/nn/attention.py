@@ -304,6 +304,9 @@ def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:
 
 # ---- the fused path --------------------------------------------------------------------------------------------------
 
+_SMALL = 128 * 128
+"""Scores for each head up to which training is faster without the kernel, whose backward runs it once more."""
+
 
 def _can_fuse(query: Tensor, key: Tensor, value: Tensor, weight: Tensor | None) -> bool:
     wants_weight_gradient = weight is not None and weight.requires_grad and torch.is_grad_enabled()
@@ -320,8 +323,16 @@ def _fused(query: Tensor, key: Tensor, value: Tensor, weight: Tensor | None, tem
     lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
     q, k, v = (t.expand(*lead, *t.shape[-2:]) for t in (query, key, value))
     differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v))
-    out: Tensor = (_Fused.apply if differentiated else _kernel)(q, k, v, mask, temperature)
+    small = q.shape[-2] * k.shape[-2] <= _SMALL
+    attend = (_direct if small else _Fused.apply) if differentiated else _kernel
+    out: Tensor = attend(q, k, v, mask, temperature)
     return out if nobody is None else out.masked_fill(nobody, 0.0)
+
+
+def _direct(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, temperature: float) -> Tensor:
+    # Queries are scaled, not scores, of which there are more.
+    score = (q / (math.sqrt(q.shape[-1]) * temperature)) @ k.mT
+    return torch.softmax(score if mask is None else score + mask, -1) @ v
 
 
 def _kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, temperature: float) -> Tensor:
@@ -353,8 +364,7 @@ class _Fused(torch.autograd.Function):
             # Views, so that a derivative stops here: key and value may be one tensor, or the query's own descendants.
             wanted = [t.view_as(t) if twice else t.detach().requires_grad_(t.requires_grad) for t in (q, k, v)]
             if twice:
-                score = scores(wanted[0], wanted[1]) / ctx.temperature + (0 if mask is None else mask)
-                out = torch.softmax(score, -1) @ wanted[2]
+                out = _direct(wanted[0], wanted[1], wanted[2], mask, ctx.temperature)
             else:
                 out = _kernel(wanted[0], wanted[1], wanted[2], mask, ctx.temperature)
             asked = [t for t in wanted if t.requires_grad]

@@ -1,0 +1,194 @@
+"""Predictions a second of the two-call attention, against `nn.TransformerEncoder` with a mask: the same weights, the same answers.
+
+    PYTHONPATH=src python benchmarks/context_speed.py
+
+100 context and 100 query rows, d = 128, 8 heads, 6 pre-norm layers, 16 tasks, single precision. The peer runs one square of 200 rows
+with a mask that hides queries; ours runs `encode` and `read`. Before the clock starts both must agree. All contenders run
+in one process in turns, so that a busy moment hits all alike; the medians over the turns count, and the ratio is the
+median of the ratios within a turn. "answer" is a forward without gradients; "train" is forward and backward; "again" is a
+second batch of queries against the context that was kept, which the peer has to run anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from regard.nn.context import ContextTransformer
+
+N_TASKS, N_CONTEXT, N_QUERY, D, N_HEADS, N_LAYERS, D_FEED = 16, 100, 100, 128, 8, 6, 512
+Run = Callable[[], Tensor]
+
+
+class Ours(nn.Module):
+    """Two calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transformer = ContextTransformer(D, N_LAYERS, N_HEADS, D_FEED)
+
+    def forward(self, context: Tensor, query: Tensor) -> Tensor:
+        weight = context.new_ones(context.shape[:2])
+        return self.transformer.read(self.transformer.encode(context, weight), query)
+
+
+class Peer(nn.Module):
+    """torch's own layers, one masked square."""
+
+    def __init__(self, ours: ContextTransformer) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(D, N_HEADS, D_FEED, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, N_LAYERS, nn.LayerNorm(D), enable_nested_tensor=False)
+        hidden = torch.arange(N_CONTEXT + N_QUERY) >= N_CONTEXT
+        self.register_buffer("mask", hidden.expand(len(hidden), -1).clone())
+        with torch.no_grad():
+            for mine, other in zip(ours.layers, self.encoder.layers, strict=True):
+                a, b = mine.attention, other.self_attn
+                b.in_proj_weight.copy_(torch.cat([a.query.weight, a.key.weight, a.value.weight]))
+                b.in_proj_bias.copy_(torch.cat([a.query.bias, torch.zeros(D), a.value.bias]))
+                b.out_proj.load_state_dict(a.out.state_dict())
+                other.linear1.load_state_dict(mine.feed[0].state_dict())
+                other.linear2.load_state_dict(mine.feed[2].state_dict())
+                other.norm1.load_state_dict(mine.attention_norm.state_dict())
+                other.norm2.load_state_dict(mine.feed_norm.state_dict())
+            self.encoder.norm.load_state_dict(ours.norm.state_dict())
+
+    def forward(self, context: Tensor, query: Tensor) -> Tensor:
+        return self.encoder(torch.cat([context, query], 1), mask=self.mask)[:, N_CONTEXT:]
+
+
+def answering(model: nn.Module, context: Tensor, query: Tensor) -> Run:
+    def run() -> Tensor:
+        with torch.no_grad():
+            return model(context, query)
+
+    return run
+
+
+def training(model: nn.Module, context: Tensor, query: Tensor) -> Run:
+    def run() -> Tensor:
+        model.zero_grad()
+        out = model(context, query)
+        out.square().mean().backward()
+        return out.detach()
+
+    return run
+
+
+def asking_again(ours: Ours, context: Tensor, query: Tensor) -> Run:
+    with torch.no_grad():
+        kept = ours.transformer.encode(context, context.new_ones(context.shape[:2]))
+
+    def run() -> Tensor:
+        with torch.no_grad():
+            return ours.transformer.read(kept, query)
+
+    return run
+
+
+def contenders(compiled: bool) -> dict[str, dict[str, Run]]:
+    """Of each kind of work, every contender, warm and agreed with the peer."""
+    torch.manual_seed(0)
+    ours = Ours()
+    peer = Peer(ours.transformer)
+    context, query = torch.randn(N_TASKS, N_CONTEXT, D), torch.randn(N_TASKS, N_QUERY, D)
+    models: dict[str, nn.Module] = {"TransformerEncoder": peer, "regard": ours}
+    if compiled:
+        models |= {f"{name} compiled": torch.compile(model) for name, model in models.items()}  # type: ignore[misc]
+    kinds = {
+        "answer": {name: answering(model.eval(), context, query) for name, model in models.items()},
+        "train": {name: training(model, context, query) for name, model in models.items()},
+    }
+    kinds["again"] = {
+        "TransformerEncoder": kinds["answer"]["TransformerEncoder"],
+        "regard": asking_again(ours, context, query),
+    }
+    for kind, runs in kinds.items():
+        expected = runs["TransformerEncoder"]()
+        for name, run in runs.items():
+            gap = (run() - expected).abs().max().item()
+            if gap > 1e-4:
+                raise SystemExit(f"{name} ({kind}) differs from the peer by {gap}")
+            print(f"{kind:8} {name:28} agrees to {gap:.1e}", flush=True)
+    return kinds
+
+
+def measure(kinds: dict[str, dict[str, Run]], n_turns: int, n_runs: int) -> dict[str, dict[str, list[float]]]:
+    """Milliseconds of one run, for each turn."""
+    times: dict[str, dict[str, list[float]]] = {kind: {name: [] for name in runs} for kind, runs in kinds.items()}
+    for _ in range(n_turns):
+        for kind, runs in kinds.items():
+            for name, run in runs.items():
+                start = time.perf_counter()
+                for _ in range(n_runs):
+                    run()
+                times[kind][name].append(1000 * (time.perf_counter() - start) / n_runs)
+    return times
+
+
+def report(times: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Medians, quartiles, and how many times the peer, turn by turn."""
+    return {
+        kind: {
+            name: {
+                "ms": round(median(values), 2),
+                "low": round(sorted(values)[len(values) // 4], 2),
+                "high": round(sorted(values)[3 * len(values) // 4], 2),
+                "times": round(median(p / v for p, v in zip(runs["TransformerEncoder"], values, strict=True)), 2),
+            }
+            for name, values in runs.items()
+        }
+        for kind, runs in times.items()
+    }
+
+
+def machine() -> dict[str, object]:
+    """What ran this."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=21)
+    parser.add_argument("--runs", type=int, default=2, help="of each contender in each turn")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "context_speed.json")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    times = measure(contenders(args.compile), args.turns, args.runs)
+    summary = report(times)
+    print(json.dumps(summary, indent=2))
+    content = {
+        "task": f"{N_TASKS} tasks of {N_CONTEXT} + {N_QUERY} rows, d {D}, {N_HEADS} heads, {N_LAYERS} layers, 1 thread",
+        "settings": {key: value for key, value in vars(args).items() if key != "out"},
+        "command": shlex.join(["python", *sys.argv]),
+        "machine": machine(),
+        "results": summary,
+        "milliseconds": {
+            kind: {name: [round(v, 3) for v in vs] for name, vs in runs.items()} for kind, runs in times.items()
+        },
+    }
+    args.out.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
