@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn import functional as F
 
-import regard.nn.attention
+import regard.nn.fused
 from regard.errors import ConfigError
 from regard.nn.attention import Compare, How, MultiHeadAttention, attention, attention_weights, scores
 
@@ -201,7 +201,7 @@ def test_the_slope_at_weight_zero_says_what_adding_the_row_would_do(how: How) ->
 @pytest.fixture(params=["formula", "kernel"])
 def _either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """In training, the formula where scores are few, and the kernel's own derivative where they are many."""
-    monkeypatch.setattr(regard.nn.attention, "_SMALL", 0 if request.param == "kernel" else 128**2)
+    monkeypatch.setattr(regard.nn.fused, "_SMALL", 0 if request.param == "kernel" else 128**2)
 
 
 def both_orders(out: Tensor, inputs: list[Tensor]) -> list[Tensor]:

@@ -21,15 +21,14 @@ References: softmax attention, Vaswani et al. 2017 (arXiv:1706.03762); sparsemax
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from regard.errors import ConfigError, did_you_mean
-from regard.nn.transforms import inside_transform
+from regard.nn.fused import can_fuse, fused_attention
 
 Compare = Literal["dot", "cosine", "distance"]
 How = Literal["soft", "sparsemax", "entmax", "hard", "gumbel"]
@@ -138,8 +137,8 @@ def attention(
     if weight is not None and weight.ndim == key.ndim - 1:
         weight = weight[..., None, :]
     plain = compare == "dot" and how == "soft" and not isinstance(temperature, Tensor)
-    if plain and not keep and _can_fuse(query, key, value, weight):
-        return _fused(query, key, value, weight, float(temperature)), None
+    if plain and not keep and can_fuse(key, weight):
+        return fused_attention(query, key, value, weight, float(temperature)), None
     p = attention_weights(scores(query, key, compare) / temperature, weight, how, k=k, generator=generator)
     return p @ value, p if keep else None
 
@@ -300,73 +299,3 @@ def _gumbel(score: Tensor, generator: torch.Generator | None) -> Tensor:
 def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:
     """The value of `hard` with the gradient of `soft` (Bengio et al. 2013, arXiv:1308.3432)."""
     return hard + (soft - soft.detach())
-
-
-# ---- the fused path --------------------------------------------------------------------------------------------------
-
-_SMALL = 128 * 128
-"""Scores for each head up to which training is faster without the kernel, whose backward runs it once more."""
-
-
-def _can_fuse(query: Tensor, key: Tensor, value: Tensor, weight: Tensor | None) -> bool:
-    wants_weight_gradient = weight is not None and weight.requires_grad and torch.is_grad_enabled()
-    return not wants_weight_gradient and not inside_transform() and key.shape[-2] > 0
-
-
-def _fused(query: Tensor, key: Tensor, value: Tensor, weight: Tensor | None, temperature: float) -> Tensor:
-    mask = nobody = None
-    if weight is not None:
-        there = weight > 0
-        # Where no row has weight the kernel must not see minus infinity alone, which is NaN; the answer there is 0.
-        nobody = ~there.any(-1, keepdim=True)
-        mask = torch.where(there, weight, 1.0).to(query.dtype).log().masked_fill(~(there | nobody), -torch.inf)
-    lead = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
-    q, k, v = (t.expand(*lead, *t.shape[-2:]) for t in (query, key, value))
-    differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v))
-    small = q.shape[-2] * k.shape[-2] <= _SMALL
-    attend = (_direct if small else _Fused.apply) if differentiated else _kernel
-    out: Tensor = attend(q, k, v, mask, temperature)
-    return out if nobody is None else out.masked_fill(nobody, 0.0)
-
-
-def _direct(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, temperature: float) -> Tensor:
-    # Queries are scaled, not scores, of which there are more.
-    score = (q / (math.sqrt(q.shape[-1]) * temperature)) @ k.mT
-    return torch.softmax(score if mask is None else score + mask, -1) @ v
-
-
-def _kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, temperature: float) -> Tensor:
-    # 4-D arguments: 3-D ones do not export to ONNX, and 2-D ones take a slow path.
-    lead = q.shape[:-2]
-    q4, k4, v4 = (t.reshape(-1, 1, *t.shape[-2:]) for t in (q, k, v))
-    if mask is not None:
-        mask = mask.expand(*lead, q.shape[-2], k.shape[-2]).reshape(-1, 1, q.shape[-2], k.shape[-2])
-    scale = 1 / (math.sqrt(q.shape[-1]) * temperature)
-    return F.scaled_dot_product_attention(q4, k4, v4, attn_mask=mask, scale=scale).reshape(
-        *lead, *q.shape[-2:-1], v.shape[-1]
-    )
-
-
-class _Fused(torch.autograd.Function):
-    """The fused kernel; its backward is the kernel's own, or the explicit formula's if a second derivative follows."""
-
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, temperature: float) -> Tensor:
-        ctx.save_for_backward(q, k, v, mask)
-        ctx.temperature = temperature
-        return _kernel(q, k, v, mask, temperature)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        q, k, v, mask = ctx.saved_tensors
-        twice = torch.is_grad_enabled()  # autograd enables gradients here exactly when create_graph was asked for
-        with torch.enable_grad():
-            # Views, so that a derivative stops here: key and value may be one tensor, or the query's own descendants.
-            wanted = [t.view_as(t) if twice else t.detach().requires_grad_(t.requires_grad) for t in (q, k, v)]
-            if twice:
-                out = _direct(wanted[0], wanted[1], wanted[2], mask, ctx.temperature)
-            else:
-                out = _kernel(wanted[0], wanted[1], wanted[2], mask, ctx.temperature)
-            asked = [t for t in wanted if t.requires_grad]
-            grads = iter(torch.autograd.grad(out, asked, grad, create_graph=twice))
-        return (*(next(grads) if t.requires_grad else None for t in wanted), None, None)
