@@ -17,7 +17,7 @@ from regard.episode import Episode, Support
 from regard.errors import ConfigError, EpisodeError
 from regard.learners.anp import AttentiveNeuralProcess
 from regard.learners.cnp import CNP
-from regard.learners.columns import answer, beside, columns, unknown
+from regard.learners.columns import answer, beside, columns, sign_logits, unknown
 from regard.learners.deep_kernel import DeepKernel
 from regard.learners.fast_weights import FastWeights, write_by_delta
 from regard.learners.mann import MANN
@@ -113,6 +113,12 @@ def test_sigma_has_its_floor() -> None:
     normal = answer(output, torch.zeros(1, 0), 0.1)
     assert isinstance(normal, Normal)
     torch.testing.assert_close((normal.mean.item(), normal.stddev.item()), (3.0, 0.1))
+
+
+def test_a_class_is_as_likely_as_plus_one_under_its_normal() -> None:
+    mean, variance = torch.tensor([[[0.3, -0.2]]]), torch.tensor([[[0.5, 2.0]]])
+    plus, minus = (Normal(mean, variance.sqrt()).log_prob(torch.tensor(sign)).exp() for sign in (1.0, -1.0))
+    torch.testing.assert_close(sign_logits(mean, variance).exp(), plus / (plus + minus))
 
 
 @pytest.mark.parametrize("name", ["CNP", "AttentiveNeuralProcess", "TNPD", "SNAIL", "FastWeights", "MANN"])

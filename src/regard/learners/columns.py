@@ -1,7 +1,7 @@
 """What the learners share that answer column by column: one column a target, or one a class.
 
     column_t(s) = y_st                       targets:  N( mean_t(x), sigma_t(x) )
-    column_k(s) = +1 if y_s = k, else -1     classes:  softmax over k of mean_k(x)
+    column_k(s) = +1 if y_s = k, else -1     classes:  p_k = N(1) / ( N(1) + N(-1) ), normalised over k
 
 One network reads every column, and no column is different from another. So one checkpoint serves any number of classes
 or targets, and classes named otherwise are predicted under their other names. The price is that the items are read
@@ -51,7 +51,13 @@ def answer(
 ) -> Float[Tensor, "B Q C"] | Normal:
     """Logits, or a normal distribution with sigma = m + (1 - m) softplus(.), m the smallest, as in the papers."""
     mean, raw = output.to(torch.promote_types(output.dtype, mass.dtype)).transpose(1, 2).unbind(-1)
+    sigma = min_sigma + (1 - min_sigma) * F.softplus(raw)
     if mass.shape[-1]:
-        return hide_absent(mean, mass)
+        return hide_absent(sign_logits(mean, sigma.square()), mass)
     # Arguments are not validated: that looks at values, which vmap forbids.
-    return Normal(mean, min_sigma + (1 - min_sigma) * F.softplus(raw), validate_args=False)
+    return Normal(mean, sigma, validate_args=False)
+
+
+def sign_logits(mean: Float[Tensor, "B Q C"], variance: Float[Tensor, "B Q #C"]) -> Float[Tensor, "B Q C"]:
+    """Of each column the log-probability of +1 and not -1, where it is normal: log sigmoid of 2 mean / variance."""
+    return F.logsigmoid(2 * mean / variance)

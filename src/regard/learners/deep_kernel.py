@@ -33,12 +33,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
-from torch.nn import functional as F
 
 from regard.episode import Episode, Support, _Value
 from regard.errors import ConfigError, did_you_mean
 from regard.learners.base import EncodingLearner, hide_absent, require_vectors
-from regard.learners.columns import class_mass, columns
+from regard.learners.columns import class_mass, columns, sign_logits
 from regard.nn.attention import scores
 from regard.nn.flat import Flat
 
@@ -131,7 +130,7 @@ class DeepKernel(EncodingLearner):
             # Rounding may explain more than there is.
             variance = ((self.log_amplitude.exp() - explained).clamp_min(0) + self.noise)[..., None]
             if state.mass.shape[-1]:
-                return hide_absent(F.logsigmoid(2 * mean / variance).to(state.mass.dtype), state.mass)
+                return hide_absent(sign_logits(mean, variance).to(state.mass.dtype), state.mass)
             mean, deviation = (t.to(state.mass.dtype) for t in (mean, variance.sqrt()))
             return Normal(mean, deviation.expand_as(mean), validate_args=False)
 
