@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from regard.evaluation import Result, read_results
+from regard.evaluation import Interval, Result, read_results
 from regard.evaluation.schema import from_json
 from regard.learners import find_learner, find_reference
 
@@ -42,6 +42,7 @@ def results_page() -> str:
         ("glyphs_table.json", glyphs_section),
         ("glyphs_recipe.json", recipe_section),
         ("intents.json", recipe_section),
+        ("sinusoid.json", sinusoid_section),
         ("training_speed.json", training_section),
         ("sampling_speed.json", sampling_section),
         ("evaluation_speed.json", evaluation_section),
@@ -107,6 +108,30 @@ def recipe_section(document: dict[str, Any]) -> str:
     return "\n".join([*lines, "", _made(document)])
 
 
+def sinusoid_section(document: dict[str, Any]) -> str:
+    """Mean squared error after each number of inner steps."""
+    results, comparisons = from_json(document)
+    steps = document["settings"]["inner_steps"]
+    lines = [
+        f"## Sinusoids: mean squared error after inner steps, {results[0].episodes:,} tasks\n",
+        f"| learner | known points | {' | '.join(f'{k} steps' if k != 1 else '1 step' for k in steps)} |",
+        "|---" * (2 + len(steps)) + "|",
+    ]
+    found = {(*r.learner.partition(", ")[::2], r.n_shot): _number(r.metrics["mse"]) for r in results}
+    for name, _, n_shot in [key for key in found if key[1] in ("", f"{steps[-1]} steps")]:
+        cells = [found.get((name, f"{k} step{'' if k == 1 else 's'}", n_shot), "") for k in steps]
+        lines.append(
+            f"| {name} | {n_shot} | {' | '.join(cells if any(cells) else [*cells[1:], found[name, '', n_shot]])} |"
+        )
+    lines.append("\nPaired differences after the last step, over the same tasks:\n")
+    for c in comparisons:
+        if "oracle" not in (c.a, c.b):
+            told = f"{c.difference.mean:+.3f} [{c.difference.low:+.3f}, {c.difference.high:+.3f}]"
+            lines.append(f"- {c.n_shot} points, {c.a} - {c.b}: {told}{', a tie' if c.tie else ''}")
+    lines.append("\n![Fits before and after inner steps](sinusoid.png)")
+    return "\n".join([*lines, "", f"{document['settings']['training']}\n", _made(document)])
+
+
 def training_section(document: dict[str, Any]) -> str:
     """Steps of Prototypical against learn2learn."""
     lines = [f"## {document['title']}, {document['threads']} thread\n", "| what | figure |", "|---|---|"]
@@ -139,6 +164,10 @@ def evaluation_section(document: dict[str, Any]) -> str:
 def _made(document: dict[str, Any]) -> str:
     told = {**document["machine"], **document.get("versions", {})}
     return f"`{document['command']}`; {', '.join(f'{k} {v}' for k, v in told.items())}.\n"
+
+
+def _number(interval: Interval) -> str:
+    return f"{interval.mean:.3g} ± {interval.half_width:.2g}"
 
 
 def _accuracy(result: Result) -> str:
