@@ -193,11 +193,11 @@ def draw(learners: dict[str, GradientLearner], path: Path, n_shot: int = 5) -> N
                 axis.plot(x[:, 0], answer[0, :, 0], style, color=colour, label=f"after {_steps(steps)}")
             known = first_tensor(support.x)[0, :, 0]
             axis.plot(known, support.y[0, :, 0], "o", color="crimson", markersize=5, label="known points")
-            if row is axes[0]:
-                axis.set_title(name)
-    axes[0, 0].legend(fontsize=7, loc="best", framealpha=0.8)
+    for axis, name in zip(axes[0], shown, strict=True):
+        axis.set_title(name)
     figure.suptitle(f"{n_shot} points of a sinusoid never seen (the first two test tasks)", fontsize=11)
-    figure.tight_layout()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncols=5, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.05, 1, 1))
     figure.savefig(path, dpi=110)
 
 
