@@ -51,6 +51,20 @@ def test_trained_evaluated_compared_and_shown(tmp_path: Path) -> None:
     assert "5-shot, 12 episodes of sinusoids/test" in text and "CRPS" in text and "0-way" not in text
 
 
+def test_inner_steps_are_changed_without_training(tmp_path: Path) -> None:
+    maml = {"name": "MAML", "inner_lr": 0.01, "model": {"name": "MLP", "n_features": 1, "hidden": [8]}}
+    path = train_recipe(recipe("train.steps=2", learner=maml), tmp_path)
+    for steps in (1, 3):
+        loaded = load(path, [f"learner.test_steps={steps}"])
+        (result, *_) = evaluate_learner(loaded, loaded.data(), Asked(episodes=3), name="MAML")
+        by_hand = load(path).learner
+        by_hand.test_steps = steps  # type: ignore[assignment]
+        again = evaluate_learner(loaded, loaded.data(), Asked(episodes=3), name="MAML", learner=by_hand)[0]
+        np.testing.assert_array_equal(result.per_episode["mse"], again.per_episode["mse"])
+    with pytest.raises(ConfigError, match="cannot be changed"):
+        load(path, ["learner.inner_lr=1"])
+
+
 def test_parts_never_share_a_function() -> None:
     data, episodes = load_data(recipe().data), recipe().episodes
     parts = [data.source(part, episodes, 0) for part in ("train", "validation", "test")]

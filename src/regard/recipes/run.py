@@ -64,25 +64,31 @@ class Loaded:
         return load_data(self.recipe.data)
 
 
+_LATER = "learner.test_steps="
+"""What may be said of a trained learner: how many inner steps it takes from now on."""
+
+
 def load(path: Path | str, settings: Sequence[str] = ()) -> Loaded:
     """A learner from a checkpoint file, or from the folder of a run (its best one).
 
     Args:
         path: file or folder.
-        settings: `key=value` changes to the recipe, such as data.folder=elsewhere; those of the learner are refused.
+        settings: `key=value` changes to the recipe, such as data.folder=elsewhere; of the learner only what says how it
+            adapts later, learner.test_steps.
 
     Raises:
         CheckpointError: not a checkpoint, or one of another version.
     """
     file = _checkpoint_in(Path(path))
     for setting in settings:
-        if setting.startswith("learner."):
+        if setting.startswith("learner") and not setting.startswith(_LATER):
             raise ConfigError(f"--set {setting}: a trained learner cannot be changed; train a new one.")
     checkpoint = load_checkpoint(file)
     try:
         spec = checkpoint.spec
         recipe = Recipe.of(spec["recipe"], settings)
-        learner = build_learner(spec["learner"])
+        changed = {key: value for key, value in recipe.learner.options().items() if f"learner.{key}=" == _LATER}
+        learner = build_learner({**spec["learner"], **changed})
         confidence = Confidence.from_dict(spec["confidence"]) if "confidence" in spec else Confidence()
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{file} holds no recipe ({error}): expected a checkpoint of `regard train`.") from error
