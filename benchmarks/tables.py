@@ -118,12 +118,12 @@ def sinusoid_section(document: dict[str, Any]) -> str:
         "|---" * (2 + len(steps)) + "|",
     ]
     found = {(*r.learner.partition(", ")[::2], r.n_shot): _number(r.metrics["mse"]) for r in results}
-    for name, _, n_shot in [key for key in found if key[1] in ("", f"{steps[-1]} steps")]:
-        cells = [found.get((name, f"{k} step{'' if k == 1 else 's'}", n_shot), "") for k in steps]
-        lines.append(
-            f"| {name} | {n_shot} | {' | '.join(cells if any(cells) else [*cells[1:], found[name, '', n_shot]])} |"
-        )
-    lines.append("\nPaired differences after the last step, over the same tasks:\n")
+    for n_shot, name in dict.fromkeys((n_shot, name) for name, _, n_shot in found):
+        cells = [found.get((name, f"{k} step{'' if k == 1 else 's'}", n_shot), "diverges") for k in steps]
+        # The exact answer takes no steps.
+        cells = ["", "", "", found[name, "", n_shot]] if (name, "", n_shot) in found else cells
+        lines.append(f"| {name} | {n_shot} | {' | '.join(cells)} |")
+    lines.append("\nPaired differences at the last number of steps of each, over the same tasks:\n")
     for c in comparisons:
         if "oracle" not in (c.a, c.b):
             told = f"{c.difference.mean:+.3f} [{c.difference.low:+.3f}, {c.difference.high:+.3f}]"
