@@ -40,6 +40,8 @@ from regard.learners import meta_gradient
 from regard.learners.base import Learner, Output, hide_absent
 from regard.learners.inner_rule import InnerRule, Weights
 from regard.learners.meta_gradient import Execution, Plan, Rows, Task, Tensors
+from regard.nn.encoder import Encoder
+from regard.nn.headed import Headed
 from regard.nn.transforms import inside_transform
 
 InnerLoss = Callable[[Tensor, Tensor], Tensor]
@@ -91,24 +93,39 @@ class GradientLearner(Learner):
         own = dict(self.model.named_parameters())
         return {name: own[name] for name in self.adaptable}
 
-    def outputs(self, tensors: Tensors, x: Items) -> Tensor:
-        """(N, *item) to (N, out) with these weights (and buffers) in place of the model's own."""
+    def prepare(self, x: Items) -> Any:
+        """What `outputs` is given for x: done once for all steps, so what does not depend on weights belongs here."""
+        return self.model.prepare(x) if isinstance(self.model, Encoder | Headed) else x
+
+    def outputs(self, tensors: Tensors, x: Any) -> Tensor:
+        """Prepared items to (N, out) with these weights (and buffers) in place of the model's own."""
         return functional_call(self.model, tensors, (x,))
 
     def adapt_task(self, support: Rows, buffers: Tensors, n_classes: int) -> Weights:
         """The inner loop."""
-        weights = self.start(support, n_classes)
-        memory = self.rule.begin(weights)
-        for step in range(self.n_steps):
-            loss, gradients = self._gradient(weights, support, buffers, n_classes)
-            weights, memory = self.rule(step, weights, gradients, loss, memory)
+        for _, weights in self.steps(support, buffers, n_classes):
+            pass
         return weights
+
+    def steps(self, support: Rows, buffers: Tensors, n_classes: int) -> Iterator[tuple[Tensor | None, Weights]]:
+        """The loss before and the weights after each step; first the weights before any."""
+        weights = self.start(support, n_classes)
+        # Who differentiates by the support asks what an example did, and gets the whole answer, also in first order.
+        asked = any(leaf.requires_grad for leaf in pytree.tree_leaves(support))
+        twice = torch.is_grad_enabled() and (asked or not self.first_order)
+        support = support._replace(x=self.prepare(support.x))
+        memory = self.rule.begin(weights)
+        yield None, weights
+        for step in range(self.n_steps):
+            loss, gradients = self._gradient(weights, support, buffers, n_classes, twice)
+            weights, memory = self.rule(step, weights, gradients, loss, memory)
+            yield loss, weights
 
     def task_loss(self, task: Task, n_classes: int) -> tuple[Tensor, Tensors]:
         """What training lowers, of one task, and the buffers after the query pass."""
         weights = self.adapt_task(task.support, task.buffers, n_classes)
         mass = class_mass(task.support, n_classes)
-        output, buffers = self._pass(weights, task.query.x, task.buffers)
+        output, buffers = self._pass(weights, self.prepare(task.query.x), task.buffers)
         return weighted_mean(row_losses(output, task.query.y, mass), task.query.weight), buffers
 
     def support_loss(self, output: Tensor, support: Rows, n_classes: int) -> Tensor:
@@ -116,12 +133,14 @@ class GradientLearner(Learner):
         mass = class_mass(support, n_classes)
         return weighted_mean(row_losses(output, support.y, mass, self.inner_loss), support.weight)
 
-    def _pass(self, weights: Weights, x: Items, buffers: Tensors) -> tuple[Tensor, Tensors]:
+    def _pass(self, weights: Weights, x: Any, buffers: Tensors) -> tuple[Tensor, Tensors]:
         """Outputs, and the buffers as this pass leaves them; those given are not touched."""
         moved = {name: b.clone() for name, b in buffers.items()}
         return self.outputs({**weights, **moved}, x), moved
 
-    def _gradient(self, weights: Weights, support: Rows, buffers: Tensors, n_classes: int) -> tuple[Tensor, Weights]:
+    def _gradient(
+        self, weights: Weights, support: Rows, buffers: Tensors, n_classes: int, twice: bool
+    ) -> tuple[Tensor, Weights]:
         def loss(w: Weights) -> Tensor:
             return self.support_loss(self._pass(w, support.x, buffers)[0], support, n_classes)
 
@@ -130,9 +149,6 @@ class GradientLearner(Learner):
             if self.first_order:  # the loss too, which a rule may read
                 return value.detach(), {k: g.detach() for k, g in gradients.items()}
             return value, gradients
-        # Who differentiates by the support asks what an example did, and gets the whole answer.
-        asked = any(leaf.requires_grad for leaf in pytree.tree_leaves(support))
-        twice = torch.is_grad_enabled() and (asked or not self.first_order)
         with torch.enable_grad():
             # A weight that is frozen, or a step without a graph, needs a leaf of its own to be differentiated by.
             ready = {k: w if twice and w.requires_grad else w.detach().requires_grad_() for k, w in weights.items()}
@@ -158,7 +174,7 @@ class GradientLearner(Learner):
         n_classes = state.mass.shape[-1]
         with _ordinary_tensors():
             given = (state.weights, _owned(query_x), self._buffer_copies(state.mass.shape[0]))
-            output = self._each(lambda g: self._pass(g[0], g[1], g[2])[0], given, n_classes, "predict")
+            output = self._each(lambda g: self._pass(g[0], self.prepare(g[1]), g[2])[0], given, n_classes, "predict")
         if n_classes:
             return hide_absent(columns(output, n_classes), state.mass)
         return Normal(output, torch.full_like(output, self.noise), validate_args=False)
@@ -277,17 +293,13 @@ class GradientLearner(Learner):
                     raise DivergenceError(self._divergence(b, step), task=b)
 
     def _first_bad_step(self, support: Rows, buffers: Tensors, n_classes: int) -> int | None:
-        weights = self.start(support, n_classes)
-        memory = self.rule.begin(weights)
-        for step in range(self.n_steps):
-            loss, gradients = self._gradient(weights, support, buffers, n_classes)
-            weights, memory = self.rule(step, weights, gradients, loss, memory)
-            if not _finite([loss, *weights.values()]):
+        for step, (loss, weights) in enumerate(self.steps(support, buffers, n_classes)):
+            if loss is not None and not _finite([loss, *weights.values()]):
                 return step
         return None
 
     def _divergence(self, task: int, step: int | None) -> str:
-        where = f"at inner step {step + 1} of {self.n_steps}" if step is not None else "on its queries"
+        where = f"at inner step {step} of {self.n_steps}" if step is not None else "on its queries"
         return (
             f"task {task} of the batch diverged {where}, with {self.rule.describe()}: expected finite weights and "
             "losses. Lower inner_lr or take fewer steps, or look at this task for values that are not finite or very "

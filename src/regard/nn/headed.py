@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.episode import Items
 from regard.errors import ConfigError
+from regard.nn.encoder import Encoder
 
 
 class Headed(nn.Module):
@@ -30,6 +33,10 @@ class Headed(nn.Module):
         n_features: int = encoder.n_features  # type: ignore[assignment]
         self.encoder, self.head = encoder, nn.Linear(n_features, n_outputs)
 
-    def forward(self, x: Items) -> Float[Tensor, "N out"]:
-        """(N, *item) to (N, n_outputs)."""
+    def prepare(self, x: Items) -> Any:
+        """As the encoder's."""
+        return self.encoder.prepare(x) if isinstance(self.encoder, Encoder) else x
+
+    def forward(self, x: Any) -> Float[Tensor, "N out"]:
+        """(N, *item), or what `prepare` made of them, to (N, n_outputs)."""
         return self.head(self.encoder(x))

@@ -10,10 +10,13 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from torch import nn
+
 from regard.errors import ConfigError, did_you_mean
 from regard.learners import find_learner
 from regard.learners.base import Learner
 from regard.nn.encoder import Encoder
+from regard.nn.headed import Headed
 
 _ENCODERS = {
     "Conv4": "regard.nn.conv4",
@@ -31,7 +34,7 @@ NETWORKS = ("encoder", "set_encoder", "model")
 
 
 def build_learner(spec: Mapping[str, Any]) -> Learner:
-    """A learner from {"name": ..., option: value, ..., "encoder": {"name": ..., option: value}}.
+    """A learner from {"name": ..., option: value, ..., "encoder": {"name": ..., option: value}}, or with a "model".
 
     Raises:
         ConfigError: an unknown name or option.
@@ -39,9 +42,20 @@ def build_learner(spec: Mapping[str, Any]) -> Learner:
     options = {key: value for key, value in spec.items() if key != "name"}
     for place in NETWORKS:
         if isinstance(options.get(place), Mapping):
-            options[place] = build_encoder(options[place])
+            options[place] = build_model(options[place])
     name = str(spec.get("name", ""))
     return call_checked(find_learner(name).load(), options, f"learner {name}")  # type: ignore[no-any-return]
+
+
+def build_model(spec: Mapping[str, Any]) -> nn.Module:
+    """The model of a gradient learner: {"encoder": {...}, "n_outputs": C} with a linear head, or an encoder as it is.
+
+    Raises:
+        ConfigError: an unknown name or option.
+    """
+    if "encoder" not in spec:
+        return build_encoder(spec)
+    return call_checked(Headed, {**spec, "encoder": build_encoder(spec["encoder"])}, "model")  # type: ignore[no-any-return]
 
 
 def build_encoder(spec: Mapping[str, Any]) -> Encoder:
