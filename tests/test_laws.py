@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from regard.episode import Episode, Items, Support
 from regard.errors import LawError
 from regard.learners import LEARNERS
+from regard.learners.anil import ANIL
 from regard.learners.anp import AttentiveNeuralProcess
 from regard.learners.base import EncodingLearner, Learner, hide_absent
 from regard.learners.cnaps import CNAPs
@@ -28,11 +29,14 @@ from regard.learners.lstm_meta_learner import LSTMMetaLearner
 from regard.learners.maml import MAML
 from regard.learners.mann import MANN
 from regard.learners.matching import Matching
+from regard.learners.meta_sgd import MetaSGD
 from regard.learners.metaoptnet import MetaOptNet
 from regard.learners.nearest_neighbour import NearestNeighbour
+from regard.learners.proto_maml import ProtoMAML
 from regard.learners.prototypical import Prototypes, Prototypical, class_means
 from regard.learners.r2d2 import R2D2
 from regard.learners.relation import Relation
+from regard.learners.reptile import Reptile
 from regard.learners.row_attention import RowAttentionLearner
 from regard.learners.siamese import Siamese
 from regard.learners.snail import SNAIL
@@ -133,6 +137,10 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("NearestNeighbour-soft", lambda: NearestNeighbour(how="soft"), VECTORS, 1e-10),
     ("MAML", lambda: MAML(outputs(), inner_lr=0.3, inner_steps=2), VECTORS, 1e-10),
     ("MAML-first", lambda: MAML(outputs(), first_order=True, rates="parameter", execution="loop"), VECTORS, 1e-10),
+    ("MetaSGD", lambda: MetaSGD(outputs(), inner_steps=2), VECTORS, 1e-10),
+    ("Reptile", lambda: Reptile(outputs(), inner_lr=0.1, inner_steps=2, test_steps=3), VECTORS, 1e-10),
+    ("ANIL", lambda: ANIL(Vectors(), 3, inner_steps=2), VECTORS, 1e-10),
+    ("ProtoMAML", lambda: ProtoMAML(Vectors(), inner_lr=0.1, inner_steps=2), VECTORS, 1e-10),
     ("LinearProbe", lambda: LinearProbe(Vectors()), VECTORS, 1e-10),
     ("LinearProbe-bare", lambda: LinearProbe(), VECTORS, 1e-10),
     ("R2D2", lambda: R2D2(Vectors()), VECTORS, 1e-10),

@@ -13,8 +13,15 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from regard.episode import Episode
+from regard.errors import ConfigError, DivergenceError, EpisodeError
+from regard.learners.anil import ANIL
 from regard.learners.base import Learner
 from regard.learners.maml import MAML
+from regard.learners.meta_gradient import Rows
+from regard.learners.meta_sgd import MetaSGD
+from regard.learners.proto_maml import ProtoMAML
+from regard.learners.prototypical import Prototypical
+from regard.learners.reptile import Reptile
 from regard.nn.conv4 import Conv4
 from regard.nn.headed import Headed
 from regard.nn.mlp import MLP
@@ -140,3 +147,203 @@ def test_maml_is_a_plain_loop(name: str, execution: str) -> None:
         lr=0.3,
         steps=2,
     )
+
+
+def gradients_of(learner: Learner, episode: Episode, seed: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+    loss = learner.loss(episode)
+    loss.mean().backward()
+    return loss.detach(), {name: p.grad for name, p in learner.named_parameters() if p.grad is not None}
+
+
+LEARNERS: dict[str, Callable[[dict[str, Any]], Learner]] = {
+    "FOMAML": lambda o: MAML(Headed(MLP(6, 5, ()), 4), inner_steps=3, first_order=True, **o),
+    "MAML-rates": lambda o: MAML(Headed(MLP(6, 5, ()), 4), inner_steps=2, rates="tensor", **o),
+    "MAML-some": lambda o: MAML(Headed(MLP(6, 5, ()), 4), inner_steps=2, adapt_only=("head.*", "*.bias"), **o),
+    "MetaSGD": lambda o: MetaSGD(Headed(MLP(6, 5, ()), 4), inner_steps=2, **o),
+    "Reptile": lambda o: Reptile(Headed(MLP(6, 5, ()), 4), inner_lr=0.01, batch_size=None, **o),
+    "ProtoMAML": lambda o: ProtoMAML(MLP(6, 5, (4,)), inner_lr=0.1, inner_steps=2, **o),
+    "ProtoMAML-conv": lambda o: ProtoMAML(
+        Conv4(1, 4, image_size=8, n_halvings=2, norm="batch"), inner_lr=0.1, first_order=True, **o
+    ),
+    "ANIL": lambda o: ANIL(MLP(6, 5, (4,)), 4, inner_steps=2, **{k: v for k, v in o.items() if k == "execution"}),
+}
+
+
+@pytest.mark.parametrize("targets", [0, 4])
+@pytest.mark.parametrize("name", LEARNERS)
+def test_executions_agree(name: str, targets: int) -> None:
+    item = (8, 8) if "conv" in name else (6,)
+    if targets and "Proto" in name:
+        return
+    episode = (unpadded(0, item) if "conv" in name else random_episode(0, item, n_targets=targets)).to(
+        dtype=torch.float64
+    )
+    both = []
+    for options in ({"execution": "loop"}, {"execution": "vmap", "task_chunk": 2}):
+        torch.manual_seed(0)
+        learner = LEARNERS[name](options).double()
+        loss, gradients = gradients_of(learner, episode)
+        both.append((loss, gradients))
+    (loss, gradients), (other_loss, other_gradients) = both
+    torch.testing.assert_close(loss, other_loss, rtol=1e-12, atol=1e-12)
+    assert gradients.keys() == other_gradients.keys()
+    for key, gradient in gradients.items():
+        torch.testing.assert_close(gradient, other_gradients[key], rtol=1e-10, atol=1e-12, msg=key)
+
+
+def episode64(seed: int = 0, **sizes: Any) -> Episode:
+    return random_episode(seed, **sizes).to(dtype=torch.float64)
+
+
+def test_first_order_is_a_plain_loop() -> None:
+    assert_same_meta_gradient(
+        lambda: MAML(MODELS["MLP"][0](), inner_lr=0.3, inner_steps=3, first_order=True),
+        episode64(),
+        lr=0.3,
+        steps=3,
+        first_order=True,
+    )
+
+
+def test_anil_is_maml_that_adapts_the_head_alone() -> None:
+    episode = episode64()
+    torch.manual_seed(0)
+    encoder = MLP(6, 5, (4,)).double()
+    anil = ANIL(encoder, 4, inner_lr=0.3, inner_steps=3).double()
+    model = Headed(MLP(6, 5, (4,)), 4).double()
+    model.encoder.load_state_dict(encoder.state_dict())
+    model.head.load_state_dict(anil.head.model.state_dict())
+    maml = MAML(model, inner_lr=0.3, inner_steps=3, adapt_only="head.*")
+    loss, gradients = gradients_of(anil, episode)
+    expected, expected_gradients = gradients_of(maml, episode)
+    torch.testing.assert_close(loss, expected)
+    for ours, theirs in zip(gradients.values(), expected_gradients.values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_proto_maml_before_its_first_step_is_prototypical() -> None:
+    episode = episode64()
+    encoder = MLP(6, 5, (4,)).double()
+    maml = ProtoMAML(encoder, inner_lr=1e-12, inner_steps=1)
+    ours, theirs = maml(episode), Prototypical(encoder)(episode)
+    assert isinstance(ours, Tensor) and isinstance(theirs, Tensor)
+    torch.testing.assert_close(ours.softmax(-1), theirs.softmax(-1))
+
+
+def test_proto_maml_takes_any_number_of_ways() -> None:
+    maml = ProtoMAML(MLP(6, 5)).double()
+    for n_way in (2, 7):
+        assert maml(episode64(n_way=n_way)).shape[-1] == n_way  # type: ignore[union-attr]
+
+
+def test_meta_sgd_with_equal_rates_is_maml() -> None:
+    episode, model = episode64(), MODELS["MLP"][0]().double()
+    sgd = MetaSGD(model, inner_lr=(0.2, 0.2), inner_steps=2).double()
+    for ours, theirs in zip(
+        sgd.adapt(episode.support).weights.values(),
+        MAML(model, inner_lr=0.2, inner_steps=2).adapt(episode.support).weights.values(),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_reptile_walks_as_torch_adam_does() -> None:
+    episode, model = episode64(n_tasks=1, n_way=2), nn.Linear(6, 2).double()
+    learner = Reptile(model, inner_lr=0.01, inner_steps=4, test_steps=4, batch_size=None).train()
+    _, gradients = gradients_of(learner, episode)
+    other = nn.Linear(6, 2).double()
+    other.load_state_dict(model.state_dict())
+    optimizer = torch.optim.Adam(other.parameters(), 0.01, betas=(0.0, 0.999))
+    support = episode.support
+    x = torch.cat([support.x[0], episode.query_x[0]])  # type: ignore[index]
+    y, w = torch.cat([support.y[0], episode.query_y[0]]), torch.cat([support.weight[0], episode.query_weight[0]])
+    for _ in range(4):
+        optimizer.zero_grad()
+        ((F.cross_entropy(other(x), y, reduction="none") * w).sum() / w.sum()).backward()
+        optimizer.step()
+    for name, theta in model.named_parameters():
+        phi = dict(other.named_parameters())[name]
+        torch.testing.assert_close(gradients[f"model.{name}"], (theta - phi).detach())
+
+
+def test_reptile_draws_batches_of_real_rows() -> None:
+    learner = Reptile(nn.Linear(6, 3), batch_size=4).train()
+    support = episode64().support
+    rows = learner.batch(0, Rows(support.x[0], support.y[0], support.weight[0]))  # type: ignore[index]
+    assert rows.weight.shape == (4,) and bool((rows.weight > 0).all())
+
+
+def test_a_row_of_weight_0_changes_no_bit() -> None:
+    episode = random_episode(0)
+    learner = MAML(MODELS["MLP"][0](), inner_steps=2)
+    support = episode.to(dtype=torch.float32).support
+    assert isinstance(support.x, Tensor)
+    other = replace(support, x=torch.where(support.weight[..., None] > 0, support.x, 100.0))
+    for execution in ("loop", "vmap"):
+        learner.execution = execution  # type: ignore[assignment]
+        with torch.no_grad():
+            first, second = learner.adapt(support), learner.adapt(other)
+        for name, weight in first.weights.items():
+            assert torch.equal(weight, second.weights[name])
+
+
+def test_differentiating_twice_gives_the_plain_hessian() -> None:
+    episode, learner = episode64(), MAML(nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3)).double())
+    parameters = list(learner.parameters())
+
+    def hessian_row(loss: Tensor) -> list[Tensor]:
+        first = torch.autograd.grad(loss, parameters, create_graph=True)
+        return list(torch.autograd.grad(first[0].square().sum(), parameters))
+
+    through = hessian_row(learner.loss(episode).mean())
+    weight = episode.support.weight.clone().requires_grad_()
+    plain = hessian_row(learner.loss(replace(episode, support=replace(episode.support, weight=weight))).mean())
+    for ours, theirs in zip(through, plain, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_running_averages_move_once_a_batch_and_only_in_training() -> None:
+    episode = unpadded(0, (8, 8)).to(dtype=torch.float64)
+    after = []
+    for execution in ("loop", "vmap"):
+        torch.manual_seed(0)
+        learner = MAML(conv("batch")(), inner_steps=2, execution=execution).double()  # type: ignore[arg-type]
+        before = {name: b.clone() for name, b in learner.named_buffers()}
+        learner.eval().loss(episode)
+        assert all(torch.equal(b, before[name]) for name, b in learner.named_buffers())
+        learner.train()(episode)
+        assert all(torch.equal(b, before[name]) for name, b in learner.named_buffers())
+        learner.loss(episode)
+        moved = dict(learner.named_buffers())
+        assert all(not torch.equal(b, before[name]) for name, b in moved.items())
+        assert moved["model.encoder.blocks.1.num_batches_tracked"] == 1
+        after.append({name: b.clone() for name, b in moved.items()})
+    for name, buffer in after[0].items():
+        torch.testing.assert_close(buffer, after[1][name])
+
+
+def test_what_cannot_be_says_so() -> None:
+    with pytest.raises(ConfigError, match=r"'heads\.\*', which matches no parameter.*head\.weight"):
+        MAML(Headed(MLP(6, 5), 4), adapt_only="heads.*")
+    with pytest.raises(EpisodeError, match=r"5 classes came to a model of 3 outputs.*ProtoMAML"):
+        MAML(nn.Linear(6, 3).double())(episode64(n_way=5))
+    with pytest.raises(EpisodeError, match="expected one output for each target"):
+        MAML(nn.Linear(6, 3).double()).loss(episode64(n_targets=2))
+    with pytest.raises(ConfigError, match="inner_steps"):
+        MAML(nn.Linear(6, 3), inner_steps=0)
+
+
+@pytest.mark.parametrize("execution", ["loop", "vmap"])
+def test_divergence_names_task_step_and_rate(execution: str) -> None:
+    episode = episode64(n_targets=2, n_tasks=3)
+    assert isinstance(episode.support.x, Tensor)
+    x = episode.support.x.clone()
+    x[1] *= 1e30
+    episode = replace(episode, support=replace(episode.support, x=x))
+    learner = MAML(nn.Linear(6, 2).double(), inner_steps=8, inner_lr=0.5, execution=execution)  # type: ignore[arg-type]
+    for attempt in (learner.loss, learner):
+        with pytest.raises(
+            DivergenceError, match=r"task 1 .*inner step \d of 8, with a learning rate of 0.5"
+        ) as caught:
+            attempt(episode)
+        assert caught.value.task == 1

@@ -13,6 +13,7 @@ from regard.errors import ConfigError, did_you_mean
 from regard.learners.references import REFERENCES, Reference, find_reference
 
 if TYPE_CHECKING:
+    from regard.learners.anil import ANIL
     from regard.learners.anp import AttentiveNeuralProcess
     from regard.learners.attention_meta import AttentionMetaLearner
     from regard.learners.base import AttendingLearner, EncodingLearner, Learner, PartAttendingLearner
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
     from regard.learners.maml import MAML
     from regard.learners.mann import MANN
     from regard.learners.matching import Matching
+    from regard.learners.meta_sgd import MetaSGD
     from regard.learners.metaoptnet import MetaOptNet
     from regard.learners.nearest_neighbour import NearestNeighbour
+    from regard.learners.proto_maml import ProtoMAML
     from regard.learners.prototypical import Prototypical
     from regard.learners.r2d2 import R2D2
     from regard.learners.relation import Relation
+    from regard.learners.reptile import Reptile
     from regard.learners.siamese import Siamese
     from regard.learners.snail import SNAIL
     from regard.learners.tnp import TNPD
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from regard.learners.weight_generator import WeightGenerator
 
 __all__ = [
+    "ANIL",
     "CNP",
     "FEAT",
     "LEARNERS",
@@ -68,11 +73,14 @@ __all__ = [
     "LinearProbe",
     "Matching",
     "MetaOptNet",
+    "MetaSGD",
     "NearestNeighbour",
     "PartAttendingLearner",
+    "ProtoMAML",
     "Prototypical",
     "Reference",
     "Relation",
+    "Reptile",
     "Siamese",
     "Triplet",
     "WeightGenerator",
@@ -120,6 +128,10 @@ LEARNERS: tuple[LearnerRow, ...] = (
     LearnerRow("Matching", "matching", ("metric", "attention"), 2016, ("vinyals2016",), regresses=True, attends=True),
     LearnerRow("Prototypical", "prototypical", ("metric",), 2017, ("snell2017",)),
     LearnerRow("MAML", "maml", ("gradient",), 2017, ("finn2017",), regresses=True),
+    LearnerRow("MetaSGD", "meta_sgd", ("gradient",), 2017, ("li2017",), regresses=True),
+    LearnerRow("Reptile", "reptile", ("gradient",), 2018, ("nichol2018",), regresses=True),
+    LearnerRow("ANIL", "anil", ("gradient",), 2020, ("raghu2020", "finn2017"), regresses=True),
+    LearnerRow("ProtoMAML", "proto_maml", ("gradient", "metric"), 2020, ("triantafillou2020", "finn2017", "snell2017")),
     LearnerRow("Relation", "relation", ("metric",), 2018, ("sung2018",)),
     LearnerRow("FEAT", "feat", ("metric", "attention"), 2020, ("ye2020",)),
     LearnerRow("CrossTransformer", "cross_transformer", ("attention",), 2020, ("doersch2020",), attends=True),

@@ -29,7 +29,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import grad_and_value, vmap
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.utils import _pytree as pytree
@@ -42,14 +42,14 @@ from regard.learners.inner_rule import InnerRule, Weights
 from regard.learners.meta_gradient import Execution, Plan, Rows, Task, Tensors
 from regard.nn.encoder import Encoder
 from regard.nn.headed import Headed
-from regard.nn.transforms import inside_transform
+from regard.nn.transforms import call_with, inside_transform
 
 InnerLoss = Callable[[Tensor, Tensor], Tensor]
 """(N, out) outputs and (N,) classes or (N, T) targets to (N,) losses."""
 
 
 @dataclass(frozen=True)
-class FastWeights(_Value):
+class AdaptedWeights(_Value):
     """weights: the adapted weights, (B, *shape) each; mass: (B, C) summed support weight, C = 0 for targets."""
 
     weights: dict[str, Tensor]
@@ -88,10 +88,14 @@ class GradientLearner(Learner):
 
     # ---- one task ----------------------------------------------------------------------------------------------------
 
-    def start(self, support: Rows, n_classes: int) -> Weights:
-        """The weights that adapt, as they are before the first step."""
+    def start(self, support: Rows, buffers: Tensors, n_classes: int) -> Weights:
+        """The weights that adapt, as they are before the first step. The support's items are prepared ones."""
         own = dict(self.model.named_parameters())
         return {name: own[name] for name in self.adaptable}
+
+    def batch(self, step: int, support: Rows) -> Rows:
+        """The rows that a step descends on."""
+        return support
 
     def prepare(self, x: Items) -> Any:
         """What `outputs` is given for x: done once for all steps, so what does not depend on weights belongs here."""
@@ -99,25 +103,25 @@ class GradientLearner(Learner):
 
     def outputs(self, tensors: Tensors, x: Any) -> Tensor:
         """Prepared items to (N, out) with these weights (and buffers) in place of the model's own."""
-        return functional_call(self.model, tensors, (x,))
+        return call_with(self.model, tensors, x)
 
     def adapt_task(self, support: Rows, buffers: Tensors, n_classes: int) -> Weights:
         """The inner loop."""
-        for _, weights in self.steps(support, buffers, n_classes):
-            pass
+        *_, (_, weights) = self.steps(support, buffers, n_classes)
         return weights
 
     def steps(self, support: Rows, buffers: Tensors, n_classes: int) -> Iterator[tuple[Tensor | None, Weights]]:
         """The loss before and the weights after each step; first the weights before any."""
-        weights = self.start(support, n_classes)
         # Who differentiates by the support asks what an example did, and gets the whole answer, also in first order.
         asked = any(leaf.requires_grad for leaf in pytree.tree_leaves(support))
         twice = torch.is_grad_enabled() and (asked or not self.first_order)
         support = support._replace(x=self.prepare(support.x))
+        weights = self.start(support, buffers, n_classes)
         memory = self.rule.begin(weights)
         yield None, weights
         for step in range(self.n_steps):
-            loss, gradients = self._gradient(weights, support, buffers, n_classes, twice)
+            rows = self.batch(step, support)
+            loss, gradients = self._gradient(weights, rows, buffers, n_classes, twice)
             weights, memory = self.rule(step, weights, gradients, loss, memory)
             yield loss, weights
 
@@ -150,8 +154,9 @@ class GradientLearner(Learner):
                 return value.detach(), {k: g.detach() for k, g in gradients.items()}
             return value, gradients
         with torch.enable_grad():
-            # A weight that is frozen, or a step without a graph, needs a leaf of its own to be differentiated by.
-            ready = {k: w if twice and w.requires_grad else w.detach().requires_grad_() for k, w in weights.items()}
+            # Leaves or views of their own: the gradient is by each weight with the others held, also where one was made
+            # from another, and where a weight is frozen for the outer loop.
+            ready = {k: w.view_as(w) if twice and w.requires_grad else _leaf(w) for k, w in weights.items()}
             value = loss(ready)
             found = torch.autograd.grad(value, list(ready.values()), create_graph=twice, allow_unused=True)
         gradients = (torch.zeros_like(w) if g is None else g for g, w in zip(found, ready.values(), strict=True))
@@ -159,7 +164,7 @@ class GradientLearner(Learner):
 
     # ---- B tasks -----------------------------------------------------------------------------------------------------
 
-    def adapt(self, support: Support) -> FastWeights:
+    def adapt(self, support: Support) -> AdaptedWeights:
         self._require(support)
         n_classes = support.n_classes or 0
         with _ordinary_tensors():
@@ -168,9 +173,9 @@ class GradientLearner(Learner):
             weights = self._each(lambda g: self.adapt_task(g[0], g[1], n_classes), given, n_classes, "adapt")
             if not inside_transform() and not _finite(weights.values()):
                 self._explain_divergence(rows, n_classes)
-            return FastWeights(weights, class_mass(rows, n_classes))
+            return AdaptedWeights(weights, class_mass(rows, n_classes))
 
-    def predict(self, state: FastWeights, query_x: Items) -> Output:
+    def predict(self, state: AdaptedWeights, query_x: Items) -> Output:
         n_classes = state.mass.shape[-1]
         with _ordinary_tensors():
             given = (state.weights, _owned(query_x), self._buffer_copies(state.mass.shape[0]))
@@ -206,7 +211,7 @@ class GradientLearner(Learner):
         if not torch.is_grad_enabled():
             return meta_gradient.losses_only(self, tasks, plan)
         if any(leaf.requires_grad for leaf in pytree.tree_leaves(tasks)):
-            return meta_gradient.differentiable_losses(self, parameters, tasks, n_classes), {}
+            return self._each(lambda task: self.task_loss(task, n_classes)[0], tasks, n_classes, "loss"), {}
         if not parameters:
             with torch.no_grad():
                 return meta_gradient.losses_only(self, tasks, plan)
@@ -217,9 +222,11 @@ class GradientLearner(Learner):
         if inside_transform():
             return vmap(one, randomness="different")(given)
         plan = self._plan(pytree.tree_leaves(given)[0].shape[0], n_classes)
-        if not torch.is_grad_enabled() and plan.execution != "loop":
-            return meta_gradient.run_vmapped(self, one, given, plan, what)
-        # Not vmap: differentiated from outside it is silently wrong for batch norm (see meta_gradient).
+        if plan.execution != "loop":
+            if not torch.is_grad_enabled():
+                return meta_gradient.run_vmapped(self, one, given, plan, what)
+            if self._may_differentiate_vmap():
+                return vmap(one, randomness="different")(given)
         results = [one(task) for task in meta_gradient.each_task(given)]
         return pytree.tree_map(lambda *t: torch.stack(t), *results)
 
@@ -259,6 +266,11 @@ class GradientLearner(Learner):
             _rows(episode.query_x, episode.query_y, episode.query_weight),
             self._buffer_copies(episode.n_tasks),
         )
+
+    def _may_differentiate_vmap(self) -> bool:
+        """Not through torch's batch norm, whose second-order gradients are then silently wrong (see meta_gradient)."""
+        # Nor in first order, where a vmapped task cannot tell whether it is differentiated by its support.
+        return not self.first_order and not any(isinstance(m, _NormBase) for m in self.modules())
 
     def _buffer_copies(self, n_tasks: int) -> Tensors:
         """A copy for each task of the buffers that a pass in training moves in place, by the model's names."""
@@ -316,6 +328,13 @@ def class_mass(support: Rows, n_classes: int) -> Tensor:
         return support.weight.new_zeros(*support.weight.shape[:-1], 0)
     classes = torch.arange(n_classes, device=support.y.device)
     return ((support.y[..., None] == classes) * support.weight[..., None]).sum(-2)
+
+
+def class_centres(support: Rows, z: Float[Tensor, "S D"], mass: Float[Tensor, " C"]) -> Float[Tensor, "C D"]:
+    """The weighted mean of each class; zeros for a class without weight."""
+    classes = torch.arange(mass.shape[0], device=mass.device)
+    membership = (support.y[:, None] == classes) * support.weight[:, None]
+    return membership.mT.to(z.dtype) @ z / torch.where(mass > 0, mass, 1.0)[:, None]
 
 
 def columns(output: Float[Tensor, "*N out"], n_classes: int) -> Float[Tensor, "*N C"]:
@@ -422,6 +441,10 @@ def _owned(x: Items) -> Items:
 
 def _rows(x: Items, y: Tensor, weight: Tensor) -> Rows:
     return Rows(_owned(x), y, weight)
+
+
+def _leaf(w: Tensor) -> Tensor:
+    return w.detach().requires_grad_()
 
 
 def _finite(tensors: Any) -> bool:

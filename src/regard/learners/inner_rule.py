@@ -109,7 +109,10 @@ class Adam(InnerRule):
         square = {name: self.beta2 * v + (1 - self.beta2) * gradients[name].square() for name, v in square.items()}
         scale = 1 / (1 - self.beta1 ** (step + 1)), 1 / (1 - self.beta2 ** (step + 1))
         for name, w in weights.items():
-            moved[name] = w - self.rate * scale[0] * mean[name] / ((scale[1] * square[name]).sqrt() + self.eps)
+            v = scale[1] * square[name]
+            # The root has no finite slope at 0, where gradients of hidden classes are.
+            root = torch.where(v > 0, v, 1.0).sqrt() * (v > 0)
+            moved[name] = w - self.rate * scale[0] * mean[name] / (root + self.eps)
         return moved, (mean, square)
 
     def describe(self) -> str:

@@ -24,11 +24,12 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from regard.episode import Items
+from regard.nn.transforms import call_with
 
 logger = logging.getLogger("regard.learners")
 
@@ -101,7 +102,7 @@ def differentiable_losses(learner: Any, parameters: Tensors, tasks: Task, n_clas
     """(B,) losses by a plain loop with its graph kept: it can be differentiated as often as one likes."""
     module = _TaskLoss(learner, n_classes)
     swapped = module.own(parameters)
-    return torch.stack([functional_call(module, swapped, (task,))[0] for task in each_task(tasks)])
+    return torch.stack([call_with(module, swapped, task)[0] for task in each_task(tasks)])
 
 
 def losses_with_meta_gradient(learner: Any, parameters: Tensors, tasks: Task, plan: Plan) -> tuple[Tensor, Tensors]:
@@ -157,7 +158,7 @@ def _loop(learner: Any, parameters: Tensors, tasks: Task, plan: Plan) -> tuple[T
     gradients = tuple(torch.zeros((tasks.support.y.shape[0], *p.shape), dtype=p.dtype, device=p.device) for p in wanted)
     for b, task in enumerate(each_task(tasks)):
         with torch.enable_grad():
-            loss, changed = functional_call(module, swapped, (task,))
+            loss, changed = call_with(module, swapped, task)
             found = torch.autograd.grad(loss, wanted, allow_unused=True)
         for place, gradient in zip(gradients, found, strict=True):
             if gradient is not None:
@@ -172,7 +173,7 @@ def _vmapped(learner: Any, parameters: Tensors, tasks: Task, plan: Plan) -> tupl
 
     def one(wanted: Tensors, others: Tensors, task: Task) -> tuple[Tensor, tuple[Tensor, ...], Tensors]:
         def value(wanted: Tensors) -> tuple[Tensor, Tensors]:
-            return functional_call(module, module.own(wanted | others), (task,))  # type: ignore[no-any-return]
+            return call_with(module, module.own(wanted | others), task)  # type: ignore[no-any-return]
 
         gradients, (loss, buffers) = grad_and_value(value, has_aux=True)(wanted)
         return loss, tuple(gradients.values()), buffers
@@ -195,7 +196,7 @@ def run_vmapped(learner: Any, one: Callable[[Any], Any], tasks: Any, plan: Plan,
     module = _Reads(learner, one)
 
     def swapped(wanted: Tensors, others: Tensors, task: Any) -> Any:
-        return functional_call(module, {f"learner.{name}": t for name, t in others.items()}, (task,))
+        return call_with(module, {f"learner.{name}": t for name, t in others.items()}, task)
 
     return _batched(learner, swapped, {}, tasks, plan, what)
 

@@ -29,10 +29,6 @@ class Encoder(nn.Module, ABC):
     def forward(self, x: Items) -> Float[Tensor, "N *P D"]:
         """Encode N items."""
 
-    def prepare(self, x: Items) -> Any:
-        """What `forward` may be given instead of x, where many weights are to look at the same items: x itself."""
-        return x
-
     def part_weight(self, z: Float[Tensor, "*N P D"]) -> Float[Tensor, "*N P"] | None:
         """Which parts are real: 1, or 0 for padding; None where an encoder never pads (the parts of an image).
 

@@ -1,0 +1,94 @@
+"""Proto-MAML: MAML whose head starts from class means, so one checkpoint serves any number of classes.
+
+    c_k = weighted mean of f_theta(x_s) over the rows of class k
+    head:  W_k = 2 c_k,  b_k = -|c_k|^2          what Prototypical says, up to a constant
+    then the inner loop of MAML on encoder and head together
+
+Triantafillou et al. 2020, "Meta-Dataset: A Dataset of Datasets for Learning to Learn from Few Examples",
+arXiv:1903.03096. MAML: Finn, Abbeel, Levine 2017, arXiv:1703.03400; Prototypical: Snell, Swersky, Zemel 2017,
+arXiv:1703.05175.
+
+Differs from the paper: nothing in the method; examples may be weighted. The paper searches learning rate and steps anew
+for every encoder; the defaults here are ours, of the same size as its results.
+"""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regard.learners.base import require_vectors
+from regard.learners.inner_loop import (
+    GradientLearner,
+    InnerLoss,
+    check_inner_options,
+    class_centres,
+    class_mass,
+    match_parameters,
+)
+from regard.learners.inner_rule import GradientDescent, Weights
+from regard.learners.meta_gradient import Execution, Rows, Tensors
+from regard.nn.transforms import call_with
+
+_HEAD = ("prototypes: weight", "prototypes: bias")
+"""Names that no parameter of an encoder can have."""
+
+
+@final
+class ProtoMAML(GradientLearner):
+    """Class means for a first head, then gradient descent.
+
+    Args:
+        encoder: items to vectors (N, D).
+        inner_lr: learning rate of the inner loop.
+        inner_steps: of training.
+        test_steps: of prediction; as many as in training where left out.
+        first_order: leave out the derivative of the inner gradients; the head's start is differentiated all the same,
+            as in the paper.
+        inner_loss: (N, C) and (N,) classes to (N,) losses; cross-entropy where left out.
+        execution, task_chunk: see `regard.learners.meta_gradient`.
+
+    Raises:
+        ConfigError: an option out of range, or an encoder that gives parts.
+    """
+
+    regresses = False
+    # The head is written anew from the examples, so no column has weights of its own.
+    relabels = True
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        inner_lr: float = 0.01,
+        inner_steps: int = 5,
+        test_steps: int | None = None,
+        first_order: bool = False,
+        inner_loss: InnerLoss | None = None,
+        execution: Execution = "auto",
+        task_chunk: int | None = None,
+    ) -> None:
+        super().__init__()
+        require_vectors(encoder, "ProtoMAML")
+        check_inner_options(execution, inner_steps, test_steps, task_chunk)
+        self.model, self.adaptable = encoder, match_parameters(encoder, None)
+        self.rule = GradientDescent(inner_lr)
+        self.inner_steps, self.test_steps = inner_steps, test_steps or inner_steps
+        self.first_order, self.differentiates_twice, self.inner_loss = first_order, not first_order, inner_loss
+        self.execution: Execution = execution
+        self.task_chunk = task_chunk
+
+    def start(self, support: Rows, buffers: Tensors, n_classes: int) -> Weights:
+        weights = super().start(support, buffers, n_classes)
+        z = self._encode({**weights, **{name: b.clone() for name, b in buffers.items()}}, support.x)
+        centre = class_centres(support, z, class_mass(support, n_classes))
+        return {**weights, _HEAD[0]: 2 * centre, _HEAD[1]: -centre.square().sum(-1)}
+
+    def outputs(self, tensors: Tensors, x: Any) -> Tensor:
+        own = {name: t for name, t in tensors.items() if name not in _HEAD}
+        return F.linear(self._encode(own, x), tensors[_HEAD[0]], tensors[_HEAD[1]])
+
+    def _encode(self, tensors: Tensors, x: Any) -> Tensor:
+        return call_with(self.model, tensors, x)  # type: ignore[no-any-return]

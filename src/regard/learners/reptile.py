@@ -1,0 +1,115 @@
+"""Reptile: train on a task for a while, then move the initial weights towards where that led. No second derivatives.
+
+    phi = theta after K steps of Adam on batches of the task's rows
+    theta moves along phi - theta:   "the gradient" handed to the outer optimizer is theta - phi
+
+Nichol, Achiam, Schulman 2018, "On First-Order Meta-Learning Algorithms", arXiv:1803.02999.
+
+The defaults are the paper's 5-way 1-shot Omniglot: Adam without momentum at 0.001, 5 steps on batches of 10 rows to
+learn, 50 steps on the whole support to answer. Theirs for the outer loop are plain steps of size 1 that fall to 0, on 5
+tasks: the trainer's sgd has momentum, so a learning rate of 0.1 there.
+
+Differs from the paper: in training the rows of a task are its support and its queries together, since the method knows
+no difference (theirs draws 10 examples a class; take as many queries); every batch is drawn anew from all rows, where
+theirs go through all before one comes again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from regard.episode import Items
+from regard.learners.inner_loop import (
+    GradientLearner,
+    check_inner_options,
+    class_mass,
+    match_parameters,
+    row_losses,
+    weighted_mean,
+)
+from regard.learners.inner_rule import Adam
+from regard.learners.meta_gradient import Execution, Rows, Task, Tensors
+
+
+@final
+class Reptile(GradientLearner):
+    """Initial weights near to where every task leads.
+
+    Args:
+        model: any module from items (N, *item) to (N, out).
+        inner_lr: learning rate of Adam in the inner loop.
+        inner_steps: of training.
+        test_steps: of prediction.
+        batch_size: rows a step in training, drawn from torch's generator; all of them where None. Prediction always
+            uses the whole support.
+        noise: standard deviation of a predicted target.
+        execution, task_chunk: see `regard.learners.meta_gradient`.
+
+    Raises:
+        ConfigError: an option out of range.
+    """
+
+    # theta - phi is a direction, not the derivative of a loss.
+    differentiates_twice = False
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        inner_lr: float = 0.001,
+        inner_steps: int = 5,
+        test_steps: int = 50,
+        batch_size: int | None = 10,
+        noise: float = 0.1,
+        execution: Execution = "auto",
+        task_chunk: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_inner_options(execution, inner_steps, test_steps, batch_size, task_chunk)
+        self.model, self.adaptable = model, match_parameters(model, None)
+        self.rule, self.first_order = Adam(inner_lr), True
+        self.inner_steps, self.test_steps, self.batch_size = inner_steps, test_steps, batch_size
+        self.noise, self.task_chunk = noise, task_chunk
+        self.execution: Execution = execution
+
+    def prepare(self, x: Items) -> Any:
+        """As they are: batches are cut from them."""
+        return x
+
+    def batch(self, step: int, support: Rows) -> Rows:
+        size = self.batch_size
+        if not self.training or size is None or size >= support.weight.shape[0]:
+            return support
+        # In a random order, rows of weight 0 last.
+        key = torch.rand_like(support.weight.detach()) + (support.weight <= 0)
+        return take_rows(support, key.argsort()[:size])
+
+    def task_loss(self, task: Task, n_classes: int) -> tuple[Tensor, Tensors]:
+        """The query loss after adaptation, with theta - phi for its gradient."""
+        rows = join_rows(task.support, task.query) if self.training else task.support
+        theta = self.start(rows, task.buffers, n_classes)
+        phi = {name: w.detach() for name, w in self.adapt_task(rows, task.buffers, n_classes).items()}
+        output, buffers = self._pass(phi, task.query.x, task.buffers)
+        mass = class_mass(task.support, n_classes)
+        loss = weighted_mean(row_losses(output, task.query.y, mass), task.query.weight).detach()
+        # Its derivative by theta is theta - phi, its value nothing.
+        pull = sum(((w.detach() - phi[name]) * (w - w.detach())).sum() for name, w in theta.items())
+        return loss + pull, buffers
+
+
+def join_rows(a: Rows, b: Rows) -> Rows:
+    """All rows of one task together."""
+    if isinstance(a.x, dict):
+        x: Items = {key: torch.cat([a.x[key], b.x[key]]) for key in a.x}  # type: ignore[index]
+    else:
+        x = torch.cat([a.x, b.x])  # type: ignore[list-item]
+    return Rows(x, torch.cat([a.y, b.y]), torch.cat([a.weight, b.weight]))
+
+
+def take_rows(rows: Rows, index: Tensor) -> Rows:
+    """Some rows of one task."""
+    x = {key: t[index] for key, t in rows.x.items()} if isinstance(rows.x, dict) else rows.x[index]
+    return Rows(x, rows.y[index], rows.weight[index])
