@@ -37,7 +37,7 @@ LEARNERS: dict[str, tuple[str, ...]] = {
     "FEAT": (f"learner={{name: FEAT, encoder: {_VECTOR}}}", *_CHEAP),
     "CrossTransformer": (),
     "R2D2": (f"learner={{name: R2D2, encoder: {_VECTOR}}}", *_CHEAP),
-    "MetaOptNet": (f"learner={{name: MetaOptNet, encoder: {_VECTOR}}}", *_CHEAP),
+    "MetaOptNet": (f"learner={{name: MetaOptNet, scale: 10, encoder: {_VECTOR}}}", *_CHEAP),
     "WeightGenerator": (f"learner={{name: WeightGenerator, encoder: {_VECTOR}}}", *_CHEAP),
     "VERSA": (f"learner={{name: VERSA, encoder: {_VECTOR}}}", *_CHEAP),
     "CNAPs": (f"learner={{name: CNAPs, encoder: {_VECTOR}}}", *_CHEAP),

@@ -192,5 +192,5 @@ def test_another_network_can_be_given_and_bad_numbers_are_refused() -> None:
 
 @pytest.mark.parametrize("name", ["LSTMMetaLearner", "LearnedOptimizer"])
 def test_learned_rules_are_built_from_a_recipe(name: str) -> None:
-    model = {"name": "MLP", "n_inputs": 3, "n_features": 4}
-    assert type(build_learner({"name": name, "model": model, "adapt_only": ["layers.4.*"]})).__name__ == name
+    model = {"encoder": {"name": "MLP", "n_inputs": 3}, "n_outputs": 4}
+    assert type(build_learner({"name": name, "model": model, "adapt_only": ["head.*"]})).__name__ == name

@@ -63,6 +63,21 @@ def test_cnaps_on_convolutions_keeps_the_laws() -> None:
     check_learner(make, lambda seed: random_episode(seed, (8, 8)), laws=laws)
 
 
+def test_cnaps_equals_its_formula_task_by_task() -> None:
+    episode, learner = random_episode(0, (6,)), CNAPs(MLP(6, 5, (4,)), width=3).double()
+    logits, support = learner(episode), episode.support
+    for b in range(3):
+        kept = support.weight[b] > 0
+        x, y, w = support.x[b][kept], support.y[b][kept], support.weight[b][kept]  # type: ignore[index]
+        film = learner.film((w[:, None] * learner.set_encoder(x)).sum(0) / w.sum())
+        z, query = (learner.encoder(t, film.expand(len(t), -1)) for t in (x, episode.query_x[b]))  # type: ignore[index]
+        for k in y.unique():
+            of_class = (w * (y == k))[:, None]
+            centre = (of_class * z).sum(0) / of_class.sum()
+            expected = query @ (centre + learner.matrix(centre)) / 5**0.5 + learner.bias(centre)
+            torch.testing.assert_close(logits[b, :, k], expected)
+
+
 @pytest.mark.parametrize("encoder", [Flat(), MLP(6, 5, ())])
 def test_cnaps_wants_something_to_modulate(encoder: nn.Module) -> None:
     with pytest.raises(ConfigError, match="FilmEncoder"):

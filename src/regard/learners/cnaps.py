@@ -2,7 +2,7 @@
 
     film    = h( mean of e(x_s) over the support )             a scale and a shift for every channel, by task
     c_k     = mean of f(x_s; film) over the rows of class k
-    logit_k = (c_k + u(c_k)) . f(x; film) + v(c_k)             u, v, h: small networks;  e: an encoder of its own
+    logit_k = (c_k + u(c_k)) . f(x; film) / sqrt(D) + v(c_k)   u, v, h: small networks;  e: an encoder of its own
 
 Requeima, Gordon, Bronskill, Nowozin, Turner 2019, "Fast and Flexible Multi-Task Classification Using Conditional
 Neural Adaptive Processes", arXiv:1906.07697. The modulation is FiLM, Perez et al. 2018 (arXiv:1709.07871).
@@ -10,7 +10,8 @@ Neural Adaptive Processes", arXiv:1906.07697. The modulation is FiLM, Perez et a
 Differs from the paper, being its simplest form: the encoder is trained with the rest, from scratch, where theirs is a
 ResNet18 trained on ImageNet and frozen; the modulation of a layer depends on the set alone, without their
 auto-regressive reading of the layers before; one network writes the modulation of all layers, and it starts near none
-by small weights rather than by a penalty.
+by small weights rather than by a penalty; scores are divided by sqrt(D), without which training starts from overly
+certain answers.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class CNAPs(Learner):
         self._require(support)
         film = self.film(self._read(support))
         means = class_means(self._encode(support.x, film), support)
-        matrix = means.centre + self.matrix(means.centre)
+        matrix = (means.centre + self.matrix(means.centre)) / means.centre.shape[-1] ** 0.5
         return ModulatedClassifier(film, matrix, self.bias(means.centre).squeeze(-1), means.mass)
 
     def predict(self, state: ModulatedClassifier, query_x: Items) -> Float[Tensor, "B Q C"]:

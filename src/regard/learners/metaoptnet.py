@@ -51,7 +51,8 @@ class MetaOptNet(EncodingLearner):
         encoder: items to vectors (N, D).
         head: "svm" as in the paper, or "logistic".
         cost: C, what an error costs beside the norm of the weights.
-        scale: of the logits, where training starts.
+        scale: of the logits, where training starts; 1 as in the paper, whose long training makes it large. Say 10
+            where training is short: scores of the machine differ by little, and a small scale learns slowly.
         n_steps: of the solver; tasks that are solved before stay where they are.
 
     Raises:
