@@ -32,7 +32,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 from regard.episode import Episode, Support, _Value, first_tensor
-from regard.errors import DivergenceError
+from regard.errors import DataError, DivergenceError
 from regard.evaluation import Result, compare, evaluate, write_results
 from regard.learners.base import Learner, task_mean
 from regard.learners.inner_loop import GradientLearner
@@ -176,7 +176,7 @@ def test(learners: dict[str, GradientLearner], n_shot: int, n_episodes: int) -> 
             asked = f"{name}, {_steps(steps)}"
             try:
                 results.append(evaluate(learner, source, n_episodes, name=asked, data=data, batch=100))
-            except DivergenceError as error:
+            except (DivergenceError, DataError) as error:  # weights, or answers, that are not finite
                 print(f"{asked}, {n_shot} points: {error}")
                 break
     return [*results, evaluate(Oracle(), source, n_episodes, name="oracle", data=data, batch=100)]
