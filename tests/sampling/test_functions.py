@@ -122,7 +122,7 @@ def test_the_posterior_is_that_of_scikit_learn(kernel: str) -> None:
 @pytest.mark.parametrize("kernel", ["rbf", "matern52", "periodic"])
 def test_draws_are_as_the_posterior_expects_them(kernel: str) -> None:
     sampler = GaussianProcesses(kernel=kernel)
-    number = np.arange(4000)
+    number = np.arange(1200)
     episode = sampler(number)
     assert isinstance(episode.query_x, torch.Tensor)
     posterior = sampler.process(number).posterior(episode.support, episode.query_x)
