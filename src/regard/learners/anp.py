@@ -47,11 +47,11 @@ class AttentiveNeuralProcess(EncodingLearner):
     Args:
         encoder: items to vectors (N, D); None takes items as they are.
         n_inputs: D, where there is no encoder.
-        d_model: width of everything; the paper's.
-        n_heads: H; divides d_model; the paper's.
-        n_layers: of self-attention over the rows; the paper's for images, and 0 leaves it out.
-        n_embed, n_place, n_decode: layers of h, of the network under keys and queries, and of g.
-        min_sigma: the smallest standard deviation of a predicted target; the paper's.
+        d_model: width of everything; the authors' code's.
+        n_heads: H; divides d_model; the authors' code's.
+        n_layers: of self-attention over the rows; our choice, and 0 leaves it out.
+        n_embed, n_place, n_decode: layers of h, of the network under keys and queries, and of g; our choice.
+        min_sigma: the smallest standard deviation of a predicted target; the authors' code's.
 
     Raises:
         ConfigError: an encoder that gives parts, or n_heads that does not divide d_model.

@@ -45,8 +45,8 @@ class TNPD(EncodingLearner):
     Args:
         encoder: items to vectors (N, D); None takes items as they are.
         n_inputs: D, where there is no encoder.
-        d_model, n_layers, n_heads, d_feed: of the Transformer; the paper's for regression.
-        n_embed: layers of the network e that makes tokens.
+        d_model, n_layers, n_heads, d_feed: of the Transformer; the authors' code's for Gaussian processes.
+        n_embed: layers of the network e that makes tokens; the authors' code's.
         min_sigma: the smallest standard deviation of a predicted target.
 
     Raises:
