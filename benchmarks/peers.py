@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -23,18 +23,22 @@ from itertools import islice
 from types import ModuleType
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 __all__ = [
+    "MAML_PEERS",
     "easyfsl_episodes",
+    "higher_maml",
     "import_easyfsl",
     "import_higher",
     "import_learn2learn",
     "import_torchopt",
     "learn2learn_episodes",
+    "learn2learn_maml",
     "learn2learn_prototypical",
+    "torchopt_maml",
 ]
 
 INSTALL = {
@@ -188,6 +192,85 @@ def learn2learn_prototypical(
         return loss.detach()
 
     return step
+
+
+Task = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Support items and targets, query items and targets, of one task."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def learn2learn_maml(
+    model: nn.Module, loss: Loss, inner_lr: float, inner_steps: int
+) -> Callable[[Sequence[Task]], Tensor]:
+    """Second-order MAML in learn2learn's way: ``gradients(tasks) -> mean loss``, the meta-gradient left on the model.
+
+    As in its examples: ``clone`` and ``adapt`` for each task, and a backward for each, so that the memory is one task's.
+    """
+    maml = import_learn2learn().algorithms.MAML(model, lr=inner_lr)
+
+    def gradients(tasks: Sequence[Task]) -> Tensor:
+        total = torch.zeros(())
+        for x, y, query_x, query_y in tasks:
+            learner = maml.clone()
+            for _ in range(inner_steps):
+                learner.adapt(loss(learner(x), y))
+            value = loss(learner(query_x), query_y) / len(tasks)
+            value.backward()
+            total = total + value.detach()
+        return total
+
+    return gradients
+
+
+def higher_maml(model: nn.Module, loss: Loss, inner_lr: float, inner_steps: int) -> Callable[[Sequence[Task]], Tensor]:
+    """The same in higher's way: ``innerloop_ctx`` with SGD inside, and a backward for each task, as in its example."""
+    higher = import_higher()
+    sgd = torch.optim.SGD(model.parameters(), lr=inner_lr)
+
+    def gradients(tasks: Sequence[Task]) -> Tensor:
+        total = torch.zeros(())
+        for x, y, query_x, query_y in tasks:
+            with higher.innerloop_ctx(model, sgd, copy_initial_weights=False) as (fast, inner):
+                for _ in range(inner_steps):
+                    inner.step(loss(fast(x), y))
+                value = loss(fast(query_x), query_y) / len(tasks)
+                value.backward()
+            total = total + value.detach()
+        return total
+
+    return gradients
+
+
+def torchopt_maml(
+    model: nn.Module, loss: Loss, inner_lr: float, inner_steps: int
+) -> Callable[[Sequence[Task]], Tensor]:
+    """The same in torchopt's way: ``MetaSGD``, states extracted and recovered, as in its example.
+
+    Its example adds up the losses of all tasks and goes backward once; a backward for each task, which needs less memory,
+    is in its favour.
+    """
+    torchopt = import_torchopt()
+    inner = torchopt.MetaSGD(model, lr=inner_lr)
+
+    def gradients(tasks: Sequence[Task]) -> Tensor:
+        total = torch.zeros(())
+        model_state = torchopt.extract_state_dict(model, by="reference", detach_buffers=True)
+        inner_state = torchopt.extract_state_dict(inner, by="reference")
+        for x, y, query_x, query_y in tasks:
+            for _ in range(inner_steps):
+                inner.step(loss(model(x), y))
+            value = loss(model(query_x), query_y) / len(tasks)
+            value.backward()
+            torchopt.recover_state_dict(model, model_state)
+            torchopt.recover_state_dict(inner, inner_state)
+            total = total + value.detach()
+        return total
+
+    return gradients
+
+
+MAML_PEERS = {"learn2learn": learn2learn_maml, "higher": higher_maml, "torchopt": torchopt_maml}
 
 
 class _InMemory(Dataset):
