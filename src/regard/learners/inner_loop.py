@@ -34,7 +34,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.utils import _pytree as pytree
 
-from regard.episode import Episode, Items, Support, _Value
+from regard.episode import Episode, Items, Support, _Value, map_items
 from regard.errors import ConfigError, DivergenceError, EpisodeError, did_you_mean
 from regard.learners import meta_gradient
 from regard.learners.base import Learner, Output, hide_absent
@@ -210,7 +210,7 @@ class GradientLearner(Learner):
         plan = self._plan(episode.n_tasks, n_classes)
         if not torch.is_grad_enabled():
             return meta_gradient.losses_only(self, tasks, plan)
-        if any(leaf.requires_grad for leaf in pytree.tree_leaves(tasks)):
+        if any(leaf.requires_grad for leaf in meta_gradient.leaves(tasks)):
             return self._each(lambda task: self.task_loss(task, n_classes)[0], tasks, n_classes, "loss"), {}
         if not parameters:
             with torch.no_grad():
@@ -436,7 +436,9 @@ def _ordinary_tensors() -> Iterator[None]:
 
 def _owned(x: Items) -> Items:
     """Tensors of inference mode cannot be differentiated through: a copy can."""
-    return pytree.tree_map(lambda t: t.clone() if t.is_inference() else t, x)  # type: ignore[no-any-return]
+    if isinstance(x, Tensor):
+        return x.clone() if x.is_inference() else x
+    return map_items(_owned, x)
 
 
 def _rows(x: Items, y: Tensor, weight: Tensor) -> Rows:

@@ -119,7 +119,7 @@ class _Run:
         self.learner, self.names, self.tasks, self.plan = learner, names, tasks, plan
         self.buffers: Tensors = {}
 
-    def both(self, parameters: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def both(self, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         named = dict(zip(self.names, parameters, strict=True))
         by = _loop if self.plan.execution == "loop" else _vmapped
         losses, gradients, self.buffers = by(self.learner, named, self.tasks, self.plan)
@@ -133,7 +133,7 @@ class _MetaGradient(torch.autograd.Function):
     def forward(ctx: Any, run: _Run, *parameters: Tensor) -> Tensor:
         losses, gradients = run.both(parameters)
         ctx.run = run
-        ctx.save_for_backward(*parameters, *gradients)
+        ctx.save_for_backward(*parameters, gradients)
         return losses
 
     @staticmethod
@@ -141,7 +141,8 @@ class _MetaGradient(torch.autograd.Function):
         saved, run = ctx.saved_tensors, ctx.run
         n = len(run.names)
         if not torch.is_grad_enabled():
-            return None, *(torch.tensordot(upstream.to(g.dtype), g, 1) for g in saved[n:])
+            gradients = (upstream.to(saved[n].dtype) @ saved[n]).split([p.numel() for p in saved[:n]])
+            return None, *(_unflat(g, p) for g, p in zip(gradients, saved, strict=False))
         # Autograd enables gradients here exactly when create_graph was asked for. Views, so that this derivative stops
         # at them and the next one goes on from them.
         wanted = [p.view_as(p) for p in saved[:n]]
@@ -150,33 +151,32 @@ class _MetaGradient(torch.autograd.Function):
         return None, *torch.autograd.grad(losses, wanted, upstream, create_graph=True, allow_unused=True)
 
 
-def _loop(learner: Any, parameters: Tensors, tasks: Task, plan: Plan) -> tuple[Tensor, tuple[Tensor, ...], Tensors]:
+def _loop(learner: Any, parameters: Tensors, tasks: Task, plan: Plan) -> tuple[Tensor, Tensor, Tensors]:
+    """Losses (B,), all gradients of each task end to end (B, P), and buffers."""
     wanted = [p.detach().requires_grad_() for p in parameters.values()]
     module = _TaskLoss(learner, plan.n_classes)
     swapped = module.own(dict(zip(parameters, wanted, strict=True)))
     losses, buffers = [], []
-    gradients = tuple(torch.zeros((tasks.support.y.shape[0], *p.shape), dtype=p.dtype, device=p.device) for p in wanted)
+    gradients = wanted[0].new_empty(tasks.support.y.shape[0], sum(p.numel() for p in wanted))
     for b, task in enumerate(each_task(tasks)):
         with torch.enable_grad():
             loss, changed = call_with(module, swapped, task)
             found = torch.autograd.grad(loss, wanted, allow_unused=True)
-        for place, gradient in zip(gradients, found, strict=True):
-            if gradient is not None:
-                place[b] = gradient
+        torch.cat([_flat(g, p) for g, p in zip(found, wanted, strict=True)], out=gradients[b])
         losses.append(loss.detach())
         buffers.append(changed)
     return torch.stack(losses), gradients, _stacked(buffers)
 
 
-def _vmapped(learner: Any, parameters: Tensors, tasks: Task, plan: Plan) -> tuple[Tensor, tuple[Tensor, ...], Tensors]:
+def _vmapped(learner: Any, parameters: Tensors, tasks: Task, plan: Plan) -> tuple[Tensor, Tensor, Tensors]:
     module = _TaskLoss(learner, plan.n_classes)
 
-    def one(wanted: Tensors, others: Tensors, task: Task) -> tuple[Tensor, tuple[Tensor, ...], Tensors]:
+    def one(wanted: Tensors, others: Tensors, task: Task) -> tuple[Tensor, Tensor, Tensors]:
         def value(wanted: Tensors) -> tuple[Tensor, Tensors]:
             return call_with(module, module.own(wanted | others), task)  # type: ignore[no-any-return]
 
         gradients, (loss, buffers) = grad_and_value(value, has_aux=True)(wanted)
-        return loss, tuple(gradients.values()), buffers
+        return loss, torch.cat([_flat(g, parameters[name]) for name, g in gradients.items()]), buffers
 
     # Contiguous: vmap has no rule for some operations on channels-last memory (torch 2.13).
     wanted = {name: _contiguous(p) for name, p in parameters.items()}
@@ -213,8 +213,8 @@ class _Reads(nn.Module):
 
 def _batched(learner: Any, one: Callable[..., Any], wanted: Tensors, tasks: Any, plan: Plan, what: str) -> Any:
     """vmap of `one(wanted, others, task)` over the tasks, `plan.chunk` at a time."""
-    members = {**dict(learner.named_parameters()), **dict(learner.named_buffers())}
-    others = {name: _contiguous(t) for name, t in members.items() if name not in wanted}
+    members = (*learner.named_parameters(), *learner.named_buffers())
+    others = {name: _contiguous(t) for name, t in members if name not in wanted}
     function = vmap(one, in_dims=(None, None, 0), randomness="different")
     parts = list(_chunks(tasks, plan.chunk))
     if plan.execution == "compiled":
@@ -233,17 +233,18 @@ _COMPILED: WeakKeyDictionary[Any, dict[Any, Callable[..., Any]]] = WeakKeyDictio
 
 
 def _compiled(learner: Any, function: Callable[..., Any], arguments: tuple[Any, ...], plan: Plan, what: str) -> Any:
-    flat, spec = pytree.tree_flatten(arguments)
+    flat = list(leaves(arguments))
     known = _COMPILED.setdefault(learner, {})
-    key = (what, plan, learner.training, tuple((t.shape, t.dtype, t.device, t.stride()) for t in flat))
+    key = (what, plan, learner.training, *((t.shape, t.dtype, t.device, t.stride()) for t in flat))
     if key not in known:
-        known[key] = _compile(function, flat, spec)
+        known[key] = _compile(function, arguments)
     return known[key](flat)
 
 
-def _compile(function: Callable[..., Any], flat: list[Tensor], spec: Any) -> Callable[[list[Tensor]], Any]:
+def _compile(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[[list[Tensor]], Any]:
     """Trace into a graph of primitive operations, once, and compile that; without a compiler, as it is, and say so."""
     shape: list[Any] = []
+    flat, spec = pytree.tree_flatten(arguments)
 
     def plain(*tensors: Tensor) -> list[Tensor]:
         out, out_spec = pytree.tree_flatten(function(*pytree.tree_unflatten(list(tensors), spec)))
@@ -255,7 +256,8 @@ def _compile(function: Callable[..., Any], flat: list[Tensor], spec: Any) -> Cal
         warnings.simplefilter("ignore")
         try:
             graph = make_fx(plain)(*flat)
-            compiled = torch.compile(graph, dynamic=False)
+            # Inductor itself: the guards of torch.compile would check what the key of `_COMPILED` says.
+            compiled = torch._inductor.compile(graph, flat)  # pyright: ignore[reportPrivateUsage]
             compiled(*flat)
         except Exception as error:
             logger.warning(
@@ -271,6 +273,33 @@ def _compile(function: Callable[..., Any], flat: list[Tensor], spec: Any) -> Cal
 # ---- small parts -----------------------------------------------------------------------------------------------------
 
 
+def _flat(gradient: Tensor | None, parameter: Tensor) -> Tensor:
+    """(numel,) in the order in which the parameter lies in memory, so that neither way is a copy."""
+    if gradient is None:
+        return torch.zeros_like(parameter).flatten()
+    return (gradient.permute(0, 2, 3, 1) if _is_channels_last(parameter) else gradient).flatten()
+
+
+def _unflat(gradient: Tensor, parameter: Tensor) -> Tensor:
+    if not _is_channels_last(parameter):
+        return gradient.view(parameter.shape)
+    d, c, h, w = parameter.shape
+    return gradient.view(d, h, w, c).permute(0, 3, 1, 2)
+
+
+def _is_channels_last(t: Tensor) -> bool:
+    return t.ndim == 4 and not t.is_contiguous() and t.is_contiguous(memory_format=torch.channels_last)
+
+
+def leaves(nest: Any) -> Iterator[Tensor]:
+    """As pytree.tree_leaves for tuples and dicts of tensors, in a tenth of its time."""
+    if isinstance(nest, Tensor):
+        yield nest
+    else:
+        for part in nest.values() if isinstance(nest, dict) else nest:
+            yield from leaves(part)
+
+
 def each_task(tasks: Any) -> Iterator[Any]:
     """A nest of tensors (B, ...) task by task, without the task axis."""
     leaves, spec = pytree.tree_flatten(tasks)
@@ -280,7 +309,7 @@ def each_task(tasks: Any) -> Iterator[Any]:
 
 def _contiguous(t: Tensor) -> Tensor:
     """Plain strides, also where an axis of size 1 leaves room for doubt: (N, 1, H, W) is contiguous either way."""
-    return t.detach().flatten().view(t.shape)
+    return t.detach().flatten().view(t.shape) if t.ndim > 2 else t.detach().contiguous()
 
 
 def _chunks(tasks: Any, size: int | None) -> Iterator[Any]:
