@@ -436,9 +436,7 @@ def _ordinary_tensors() -> Iterator[None]:
 
 def _owned(x: Items) -> Items:
     """Tensors of inference mode cannot be differentiated through: a copy can."""
-    if isinstance(x, Tensor):
-        return x.clone() if x.is_inference() else x
-    return map_items(_owned, x)
+    return map_items(lambda t: t.clone() if t.is_inference() else t, x)
 
 
 def _rows(x: Items, y: Tensor, weight: Tensor) -> Rows:

@@ -257,7 +257,7 @@ def _compile(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callab
         try:
             graph = make_fx(plain)(*flat)
             # Inductor itself: the guards of torch.compile would check what the key of `_COMPILED` says.
-            compiled = torch._inductor.compile(graph, flat)  # pyright: ignore[reportPrivateUsage]
+            compiled: Any = torch._inductor.compile(graph, flat)
             compiled(*flat)
         except Exception as error:
             logger.warning(
