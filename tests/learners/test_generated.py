@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from regard.episode import Episode, Support
 from regard.errors import ConfigError
 from regard.learners.base import Learner
+from regard.learners.cnaps import CNAPs
 from regard.learners.metaoptnet import MetaOptNet, support_vectors
 from regard.learners.r2d2 import R2D2
 from regard.learners.solvers import ridge
@@ -208,3 +209,47 @@ def test_single_precision_stays_so(make: Callable[[nn.Module], Learner]) -> None
     double = learner.double()(random_episode(0))
     single = learner.float()(episode)
     torch.testing.assert_close(single.double().softmax(-1), double.softmax(-1), rtol=0, atol=2e-5)
+
+
+# ---- they learn ------------------------------------------------------------------------------------------------------
+
+LEARNING: dict[str, Callable[[], Learner]] = {
+    "R2D2": lambda: R2D2(MLP(8, 8)),
+    "MetaOptNet": lambda: MetaOptNet(MLP(8, 8), scale=10.0),
+    "WeightGenerator": lambda: WeightGenerator(MLP(8, 8), n_base=8),
+    "VERSA": lambda: VERSA(MLP(8, 8), width=32),
+    "CNAPs": lambda: CNAPs(MLP(8, 8)),
+}
+
+
+def two_telling_numbers_of_eight(seed: int) -> Episode:
+    """Three classes, told apart by two of the numbers; the other six are louder, and noise."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(3).repeat_interleave(6).repeat(8, 1)
+    x = 2 * torch.randn(8, 18, 8, generator=generator)
+    centre = 2 * torch.randn(8, 3, 2, generator=generator)
+    x[..., :2] = centre.gather(1, y[..., None].expand(-1, -1, 2)) + 0.2 * torch.randn(8, 18, 2, generator=generator)
+    asked = torch.arange(18) % 6 >= 3
+    return Episode(Support(x[:, ~asked], y[:, ~asked], n_classes=3), x[:, asked], y[:, asked])
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_practice_helps_on_tasks_never_seen(name: str) -> None:
+    torch.set_default_dtype(torch.float32)
+    torch.manual_seed(0)
+    learner, unseen = LEARNING[name](), two_telling_numbers_of_eight(10**6).to(dtype=torch.float32)
+
+    def error() -> float:
+        learner.eval()
+        wrong = learner(unseen).argmax(-1) != unseen.query_y
+        learner.train()
+        return wrong.double().mean().item()
+
+    before, optimizer = error(), torch.optim.Adam(learner.parameters(), lr=5e-3)
+    for step in range(80):
+        loss = learner.loss(two_telling_numbers_of_eight(step).to(dtype=torch.float32)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    after = error()
+    assert after < 0.6 * before, f"error {before:.2f} before and {after:.2f} after practice"
