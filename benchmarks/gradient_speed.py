@@ -324,6 +324,7 @@ def timed(work: Work, rounds: int) -> dict[str, list[float]]:
 def row(work: Work, threads: int, rounds: int) -> dict[str, Any]:
     """One line of the table."""
     torch.set_num_threads(threads)
+    load = round(os.getloadavg()[0], 1)
     differences = check(work) if work.method != "ridge" else {}
     seconds = timed(work, rounds)
     median = {name: statistics.median(values) for name, values in seconds.items()}
@@ -342,6 +343,8 @@ def row(work: Work, threads: int, rounds: int) -> dict[str, Any]:
         "bar": bar,
         "seconds": seconds,
         "difference_from_plain_loop_float64": differences,
+        "load_before": load,  # of two cores; above 2, others were at work beside the benchmark
+        "command": f"python benchmarks/{command_line()}",
     }
 
 
@@ -377,29 +380,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--only", nargs="+", default=[], help="parts of the names of works; nothing is written")
+    parser.add_argument(
+        "--only", nargs="+", default=[], help="parts of the names of works; all, and memory, where left out"
+    )
+    parser.add_argument("--memory", action="store_true", help="memory alone")
     parser.add_argument("--memory-of", help="print the peak of one contender, in MiB")
     arguments = parser.parse_args()
     if arguments.memory_of:
         print(peak_memory(arguments.memory_of))
         return
-    rows = []
+    if arguments.memory:
+        write({}, memory())
+        return
+    rows = {}
     for threads in arguments.threads:
         for work in chosen(arguments.only):
-            rows.append(row(work, threads, arguments.rounds if work.n_tasks < 32 else max(arguments.rounds // 2, 2)))
-            print(json.dumps({k: v for k, v in rows[-1].items() if k != "seconds"}), flush=True)
-    if arguments.only:
-        return
-    document = {
-        "title": "MAML, ANIL and ridge regression against learn2learn, higher and torchopt",
-        "summary": {f"{r['work']}, {r['threads']} cores": r["ratio_to_best_peer"]["regard"] for r in rows},
-        "peak_memory_mib_10_inner_steps": memory(),
-        "rows": rows,
-        "machine": machine(),
-        "versions": versions(),
-        "command": f"python benchmarks/{command_line()}",
-    }
-    print(json.dumps(document["peak_memory_mib_10_inner_steps"]))
+            found = row(work, threads, arguments.rounds if work.n_tasks < 32 else max(arguments.rounds // 2, 2))
+            rows[f"{work.name}, {threads} cores"] = found
+            print(json.dumps({k: v for k, v in found.items() if k != "seconds"}), flush=True)
+            write(rows, None)
+    if not arguments.only:
+        write(rows, memory())
+
+
+def write(rows: dict[str, Any], memory_mib: dict[str, float] | None) -> None:
+    """Rows measured now take the place of those of the same name; each says how it was measured."""
+    document = json.loads(OUT.read_text()) if OUT.exists() else {"rows": {}, "peak_memory_mib_10_inner_steps": None}
+    document["rows"] |= rows
+    document["peak_memory_mib_10_inner_steps"] = memory_mib or document["peak_memory_mib_10_inner_steps"]
+    document["title"] = "MAML, ANIL and ridge regression against learn2learn, higher and torchopt"
+    document["summary"] = {name: r["ratio_to_best_peer"]["regard"] for name, r in document["rows"].items()}
+    document |= {"machine": machine(), "versions": versions()}
     write_whole(OUT, (json.dumps(document, indent=1) + "\n").encode())
 
 

@@ -89,18 +89,41 @@ def first_block(
     factor = scale * (variance + eps).rsqrt()
     folded = torch.cat([flat * factor[:, None], (shift - factor * (flat @ patches.mean))[:, None]], 1).mT
     rows = patches.rows
+    plainly = inside_transform() or rows.requires_grad
     if rows.shape[0] == 1:
-        z = rows[0].mT @ folded
-    elif inside_transform() or rows.requires_grad:
-        z = _largest(rows.mT @ folded)
+        z = rows[0].mT @ folded if plainly else _Product.apply(rows[0], folded)
     else:
-        z = _Largest.apply(rows, folded)
+        z = _largest(rows.mT @ folded) if plainly else _Largest.apply(rows, folded)
     n, height, width = patches.size
     return z.view(n, height, width, -1).permute(0, 3, 1, 2)
 
 
 def _largest(z: Float[Tensor, "4 R D"]) -> Float[Tensor, "R D"]:
     return torch.maximum(torch.maximum(z[0], z[1]), torch.maximum(z[2], z[3]))
+
+
+class _Product(Function):
+    """(K, R) rows and (K, D) weights to (R, D). PyTorch's slope multiplies the other way about, which takes longer."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, folded: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        return rows.mT @ folded
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
+        return None, _ProductSlope.apply(*ctx.saved_tensors, g)  # type: ignore[return-value]
+
+
+class _ProductSlope(Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, g: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        return rows @ g
+
+    @staticmethod
+    def backward(ctx: Any, v: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
+        return None, _Product.apply(*ctx.saved_tensors, v)  # type: ignore[return-value]
 
 
 class _Largest(Function):
