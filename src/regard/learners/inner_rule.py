@@ -69,6 +69,8 @@ class GradientDescent(InnerRule):
         self, step: int, weights: Weights, gradients: Weights, loss: Tensor, memory: Any
     ) -> tuple[Weights, Any]:
         rates = dict(zip(self.names, self.learned, strict=True)) if len(self.learned) else {}
+        if not rates:  # one operation each, and one in its derivative
+            return {name: torch.add(w, gradients[name], alpha=-self.rate) for name, w in weights.items()}, memory
         return {name: w - rates.get(name, self.rate) * gradients[name] for name, w in weights.items()}, memory
 
     def describe(self) -> str:
