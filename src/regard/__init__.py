@@ -15,7 +15,7 @@ from regard.lazy import lazy
 
 if TYPE_CHECKING:
     from regard.episode import Episode, Support
-    from regard.estimators import FewShotClassifier
+    from regard.estimators import FewShotClassifier, FewShotRegressor
     from regard.evaluation import compare, evaluate
     from regard.recipes.run import load
     from regard.sampling import Dataset, EpisodeSampler
@@ -31,6 +31,7 @@ _HOME = {
     "Episode": "regard.episode",
     "EpisodeSampler": "regard.sampling",
     "FewShotClassifier": "regard.estimators",
+    "FewShotRegressor": "regard.estimators",
     "Support": "regard.episode",
     "TrainConfig": "regard.training",
     "compare": "regard.evaluation",
@@ -44,6 +45,7 @@ __all__ = [
     "Episode",
     "EpisodeSampler",
     "FewShotClassifier",
+    "FewShotRegressor",
     "Support",
     "TrainConfig",
     "compare",

@@ -176,7 +176,7 @@ def predict(
     json: JsonFile = None,
 ) -> None:
     """Name new things from a few labelled examples of your own."""
-    from regard.recipes.predict import predict_files, show_predictions, write_predictions
+    from regard.predict import predict_files, show_predictions, write_predictions
 
     predictions = predict_files(checkpoint, support, query)
     show_predictions(predictions)

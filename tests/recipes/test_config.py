@@ -19,7 +19,7 @@ def test_every_shipped_recipe_is_whole_and_its_learner_can_be_built(name: str) -
     recipe = Recipe.read(name)
     assert Recipe.of(yaml.safe_load(recipe.to_yaml())) == recipe
     spec = recipe.learner.spec()
-    network = spec["encoder"] if "encoder" in spec else spec["model"]
+    network = spec.get("encoder") or spec.get("model") or spec  # a learner may have no network but its own
     network = network.get("encoder", network)  # a model may be an encoder with a head
     # What only the data knows.
     if network["name"].startswith("Token"):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from regard.learners.reptile import Reptile
     from regard.learners.siamese import Siamese
     from regard.learners.snail import SNAIL
+    from regard.learners.table_transformer import TableTransformer
     from regard.learners.tnp import TNPD
     from regard.learners.triplet import Triplet
     from regard.learners.versa import VERSA
@@ -82,6 +83,7 @@ __all__ = [
     "Relation",
     "Reptile",
     "Siamese",
+    "TableTransformer",
     "Triplet",
     "WeightGenerator",
     "find_learner",
@@ -159,6 +161,14 @@ LEARNERS: tuple[LearnerRow, ...] = (
     LearnerRow("LSTMMetaLearner", "lstm_meta_learner", ("gradient",), 2017, ("ravi2017",), regresses=True),
     LearnerRow(
         "LearnedOptimizer", "learned_optimizer", ("gradient",), 2016, ("andrychowicz2016", "metz2019"), regresses=True
+    ),
+    LearnerRow(
+        "TableTransformer",
+        "table_transformer",
+        ("in-context", "attention"),
+        2025,
+        ("hollmann2025", "qu2025", "muller2022"),
+        regresses=True,
     ),
 )
 """Every learner there is: what `regard learners` prints."""

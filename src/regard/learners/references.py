@@ -341,6 +341,32 @@ REFERENCES: tuple[Reference, ...] = (
         2019,
         "1810.10180",
     ),
+    Reference(
+        "hollmann2025",
+        "article",
+        'Hollmann, Noah and M{\\"u}ller, Samuel and Purucker, Lennart and Krishnakumar, Arjun and others',
+        "Accurate predictions on small data with a tabular foundation model",
+        "Nature",
+        2025,
+    ),
+    Reference(
+        "qu2025",
+        "inproceedings",
+        'Qu, Jingang and Holzm{\\"u}ller, David and Varoquaux, Ga{\\"e}l and Le Morvan, Marine',
+        "TabICL: A Tabular Foundation Model for In-Context Learning on Large Data",
+        "International Conference on Machine Learning",
+        2025,
+        "2502.05564",
+    ),
+    Reference(
+        "muller2022",
+        "inproceedings",
+        'M{\\"u}ller, Samuel and Hollmann, Noah and Pineda Arango, Sebastian and Grabocka, Josif and Hutter, Frank',
+        "Transformers Can Do Bayesian Inference",
+        "International Conference on Learning Representations",
+        2022,
+        "2112.10510",
+    ),
 )
 
 

@@ -21,6 +21,7 @@ from regard.errors import ConfigError, DataError, did_you_mean
 from regard.recipes.config import Episodes, Part, TrainEpisodes
 from regard.recipes.images.distort import Distortion
 from regard.recipes.parts import call_checked
+from regard.recipes.tables.prior import TablePrior
 from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeSampler, Transform
 from regard.sampling.functions import FunctionSampler, Oscillations, Sinusoids
@@ -114,6 +115,45 @@ def episode_sampler(
 
 
 @dataclass(frozen=True)
+class Tables(Tasks):
+    """Tables made up as they are asked for, by `regard.recipes.tables.prior`; the parts never share one.
+
+    In such recipes n_shot is the number of support rows of a table, and n_query that of its query rows, over all
+    classes. With an n_way of 0 there are numbers to be predicted.
+
+    Args:
+        options: of `TablePrior`; numbers of rows are the episodes' and seeds the run's.
+
+    Raises:
+        ConfigError: an option that it does not have, or one that is said elsewhere.
+    """
+
+    options: dict[str, Any]
+    title: str = "tables"
+    items: dict[str, Any] = field(default_factory=lambda: {"kind": "table"})
+    encoder: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for option in ("n_way", "n_shot", "n_query", "seed", "stream"):
+            if option in self.options:
+                raise ConfigError(f"data.{option}: say it in episodes, and the seed in train.seed.")
+        call_checked(TablePrior, self.options, "data tables")
+
+    def source(self, part: str, episodes: Episodes, seed: int) -> TablePrior:
+        if part not in _STREAMS:
+            raise DataError(f"these tables have no part {part!r}: {did_you_mean(part, _STREAMS)}")
+        unfit = [k for k in ("within_groups", "rotations", "distortion") if getattr(episodes, k, False)]
+        if unfit:
+            raise ConfigError(f"{', '.join(unfit)}: tables have none of that; leave it out.")
+        rows = {"n_way": episodes.n_way, "n_shot": episodes.n_shot, "n_query": episodes.n_query}
+        options = {**self.options, **rows, "seed": seed, "stream": _STREAMS[part]}
+        return call_checked(TablePrior, options, "data tables")  # type: ignore[no-any-return]
+
+    def practice(self, episodes: TrainEpisodes, seed: int) -> TablePrior:
+        return self.source("train", episodes, seed)
+
+
+@dataclass(frozen=True)
 class Functions(Tasks):
     """Functions made up as they are asked for; train, validation and test never share one.
 
@@ -175,8 +215,12 @@ def load_data(part: Part) -> Tasks:
     """
     if part.name in FUNCTIONS:
         return Functions(part.name, FUNCTIONS[part.name], part.options())
+    if part.name == "tables":
+        return Tables(part.options())
     if part.name not in DATA:
-        raise ConfigError(f"no data set is called {part.name!r}: {did_you_mean(part.name, {**DATA, **FUNCTIONS})}")
+        raise ConfigError(
+            f"no data set is called {part.name!r}: {did_you_mean(part.name, [*DATA, *FUNCTIONS, 'tables'])}"
+        )
     return call_checked(DATA[part.name], part.options(), f"data {part.name}")  # type: ignore[no-any-return]
 
 
@@ -196,6 +240,11 @@ def prepare(items: Mapping[str, Any]) -> Callable[[Sequence[Any]], Items]:
         return Tokenizer.from_dict(items["tokenizer"])
     if items.get("kind") == "numbers":
         return lambda things: torch.as_tensor(things, dtype=torch.get_default_dtype()).reshape(len(things), -1)
+    if items.get("kind") == "table":
+        from regard.recipes.tables.reader import TableReader
+
+        # Columns are of the kinds that the first rows asked have; an estimator learns them once, in `fit`.
+        return lambda things: TableReader.learn(things)(things)
     raise ConfigError(f"items of kind {items.get('kind')!r}: expected 'images', 'texts' or 'numbers'; update regard.")
 
 

@@ -24,12 +24,20 @@ class TrainConfig(BaseModel):
         "half; kept in the checkpoint, so that a resumed run does the same steps",
     )
     tasks_per_step: int = Field(default=1, ge=1, description="episodes a step, over all processes together")
-    optimizer: Literal["adamw", "adam", "sgd"] = Field(default="adamw", description="sgd has momentum 0.9")
+    optimizer: Literal["adamw", "adam", "sgd", "muon"] = Field(
+        default="adamw",
+        description="sgd has momentum 0.9; muon is for the matrices of transformers, adamw for the rest",
+    )
     learning_rate: float = Field(default=1e-3, gt=0, description="highest learning rate, after the warm-up")
     weight_decay: float = Field(
         default=0.01, ge=0, description="of matrices and kernels; norms, biases and scales are left alone"
     )
-    schedule: Literal["cosine", "constant"] = Field(default="cosine", description="cosine falls to 0 at the last step")
+    schedule: Literal["cosine", "constant", "trapezoid"] = Field(
+        default="cosine",
+        description="cosine falls to 0 at the last step; trapezoid stays until the last decay_steps, over which it "
+        "falls to 0 in a line, so that a run can be made longer, or finished, from where it stands",
+    )
+    decay_steps: int = Field(default=0, ge=0, description="steps over which a trapezoid falls")
     warmup_steps: int = Field(default=50, ge=0, description="steps over which the learning rate rises from 0")
     grad_clip: float | None = Field(default=None, gt=0, description="largest norm of the gradient; none: not clipped")
     precision: Precision = Field(
@@ -51,7 +59,12 @@ class TrainConfig(BaseModel):
 
     def identity(self) -> dict[str, object]:
         """The settings that decide the weights: a run goes on from a checkpoint only where these are the same."""
-        return self.model_dump(exclude=_FREE)
+        return self.model_dump(exclude=_FREE | ({"steps"} if self.extensible else set()))
+
+    @property
+    def extensible(self) -> bool:
+        """Whether a shorter run is the beginning of a longer one: the learning rate does not look ahead far."""
+        return self.schedule != "cosine" and self.max_minutes is None
 
 
 _FREE = {"log_every", "checkpoint_every", "tensorboard", "accelerator", "devices", "strategy"}

@@ -10,6 +10,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from regard.errors import CheckpointError, ConfigError
 from regard.training.config import TrainConfig
+from regard.training.muon import Muon
 
 
 def make_optimizer(learner: nn.Module, config: TrainConfig) -> Optimizer:
@@ -24,6 +25,8 @@ def make_optimizer(learner: nn.Module, config: TrainConfig) -> Optimizer:
             f"{type(learner).__name__} has no parameter that wants a gradient: there is nothing to train; use it as "
             "it is, or unfreeze a part of it."
         )
+    if config.optimizer == "muon":
+        return Muon(wanted, lr=config.learning_rate, weight_decay=config.weight_decay)
     groups = [
         {"params": [p for p in wanted if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in wanted if p.ndim < 2], "weight_decay": 0.0},
@@ -41,6 +44,8 @@ def learning_rate(config: TrainConfig, step: int, steps: int | None) -> float:
     rising = min(1.0, (step + 1) / (config.warmup_steps + 1))
     if config.schedule == "constant" or steps is None or step < config.warmup_steps:
         return config.learning_rate * rising
+    if config.schedule == "trapezoid":
+        return config.learning_rate * min(1.0, (steps - step) / (config.decay_steps + 1))
     done = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 

@@ -104,7 +104,26 @@ class RunState:
         _check_same(checkpoint, checkpoint.training["config"], config, spec)
         checkpoint.load_into(learner)
         restore_optimizer(learner, optimizer, checkpoint.part("optimizer"))
-        return cls(**checkpoint.training["state"])
+        return cls(**checkpoint.training["state"])._extended(config, path)
+
+    def _extended(self, config: TrainConfig, path: Path) -> Self:
+        """With the number of steps that is asked for now, where another one would have led here too."""
+        if not config.extensible or self.steps in (None, config.steps):
+            return self
+        turn = min(config.steps, self.steps or 0) - (config.decay_steps if config.schedule == "trapezoid" else 0)
+        if self.step > max(turn, 0):
+            raise ConfigError(
+                f"{path} stands at step {self.step} of {self.steps} and train.steps is {config.steps}: expected a "
+                f"change before the learning rate falls (step {turn}); go on from a checkpoint that is that old."
+            )
+        self.steps = config.steps
+        return self
+
+
+def _without_settings(spec: dict[str, Any]) -> dict[str, Any]:
+    """A recipe in it says the settings once more, and those that may change must not count here."""
+    recipe = spec.get("recipe")
+    return {**spec, "recipe": {**recipe, "train": None}} if isinstance(recipe, dict) else spec
 
 
 def _check_same(checkpoint: Checkpoint, saved: dict[str, Any], config: TrainConfig, spec: dict[str, Any]) -> None:
@@ -117,7 +136,7 @@ def _check_same(checkpoint: Checkpoint, saved: dict[str, Any], config: TrainConf
         )
     before, now = TrainConfig(**saved).identity(), config.identity()
     changed = [f"{name} was {before[name]!r} and is {now[name]!r}" for name in now if before[name] != now[name]]
-    if checkpoint.spec != spec:
+    if _without_settings(checkpoint.spec) != _without_settings(spec):
         changed.append("the learner's spec is another")
     if changed:
         raise ConfigError(

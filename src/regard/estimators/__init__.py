@@ -1,0 +1,20 @@
+"""Trained learners with the manners of scikit-learn: `fit` adapts to a few labelled examples, in milliseconds.
+
+    model = FewShotClassifier("tables")                 # a name, the path of a checkpoint, or a trained learner
+    model.fit(examples, ["cat", "dog", ...])            # 5 examples of each class are enough to begin
+    model.predict(queries)                              # array(["dog", ...])
+    model.predict_proba(queries)                        # (N, n_classes), in the order of model.classes_
+    model.attention(queries)                            # (N, n_examples), where the learner attends
+    save_estimator(model, "model.safetensors"); load_estimator("model.safetensors")
+
+Nothing is trained here, and the learner is not changed: many estimators may share one.
+"""
+
+from __future__ import annotations
+
+from regard.estimators.classifier import FewShotClassifier
+from regard.estimators.files import load_estimator, save_estimator
+from regard.estimators.finding import shipped_models
+from regard.estimators.regressor import FewShotRegressor
+
+__all__ = ["FewShotClassifier", "FewShotRegressor", "load_estimator", "save_estimator", "shipped_models"]

@@ -1,0 +1,107 @@
+"""`FewShotClassifier`: classes from a few examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin
+from torch import Tensor
+
+from regard.episode import first_tensor
+from regard.estimators.base import FewShotEstimator, Prepare
+from regard.estimators.inputs import to_labels, to_weight
+from regard.learners.base import Learner
+
+
+class FewShotClassifier(ClassifierMixin, FewShotEstimator):
+    """Classifies from a few examples with a trained learner.
+
+    Args:
+        learner: the name of a model that ships ("tables"), the path of a checkpoint, or a trained `Learner` that
+            classifies, which stays as it is, and where it is (device, dtype).
+        prepare: a list of things (files, sentences) to items, such as `regard.recipes.images.folder.ImageReader(28)`.
+            Without it, X is what the learner was trained on: a table (array, data frame, rows of words and numbers,
+            with missing cells), images, texts; or, where a learner is in hand, an array, a tensor or a dict of tensors
+            whose rows are items.
+        n_estimators: ways to ask a learner of tables (columns in another order, classes under other names, ranks
+            instead of numbers) whose probabilities are averaged. Each costs as much as the first.
+        chunk_size: queries answered at once; it bounds the memory and, unless the learner is transductive (which is
+            asked everything at once), changes nothing else.
+
+    Attributes:
+        classes_: (n_classes,) the labels, sorted.
+        state_: what the learner knows after adapting.
+        reader_: how X becomes items.
+        n_features_in_: number of columns, where X has two axes.
+        feature_names_in_: their names, where X is a data frame.
+
+    Examples:
+        >>> model = FewShotClassifier("tables").fit(rows, labels)  # doctest: +SKIP
+        >>> model.predict(other_rows)  # doctest: +SKIP
+    """
+
+    _numbers = False
+
+    def __init__(
+        self,
+        learner: Learner | str | Path = "tables",
+        prepare: Prepare | None = None,
+        *,
+        n_estimators: int = 1,
+        chunk_size: int = 256,
+    ) -> None:
+        self.learner = learner
+        self.prepare = prepare
+        self.n_estimators = n_estimators
+        self.chunk_size = chunk_size
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Adapt to the examples.
+
+        Args:
+            X: (N, *item) examples, or things that are read into items.
+            y: (N,) labels: numbers or strings, any set of them.
+            sample_weight: (N,) how much each example counts; 0 leaves it out.
+
+        Raises:
+            EpisodeError: (a ValueError) sizes that disagree, missing labels, NaN, negative weights.
+            ConfigError: (a ValueError) something else than a learner that classifies.
+        """
+        items = self._begin(X)
+        labels = to_labels(y, len(first_tensor(items)))
+        self.classes_, number = np.unique(labels, return_inverse=True)
+        weight = to_weight(sample_weight, len(labels))
+        self._adapt(items, number.astype(np.int64), weight, len(self.classes_))
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """(N,) the most probable label of each query; arguments and errors as `predict_proba`."""
+        best = self.predict_proba(X).argmax(1)
+        return np.asarray(self.classes_[best])
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """(N, n_classes) probabilities, columns as `classes_`.
+
+        Raises:
+            EpisodeError: items of another shape than those of `fit`, or NaN.
+            sklearn.exceptions.NotFittedError: before `fit`.
+        """
+        logits = self._ask(X, self._logits).double()
+        probability = torch.softmax(logits, -1)
+        for i, member in enumerate(self._members):
+            probability[i] = probability[i][:, member.names]
+        return np.asarray(probability.mean(0).numpy())
+
+    def _fitted(self) -> dict[str, Any]:
+        return {"dtype": self.classes_.dtype.str, "classes": self.classes_.tolist()}
+
+    def _restore(self, fitted: dict[str, Any]) -> int:
+        self.classes_ = np.array(fitted["classes"], dtype=np.dtype(fitted["dtype"]))
+        return len(self.classes_)
+
+    def _logits(self, x: Any) -> Tensor:
+        return self._learner.predict(self.state_, x)  # type: ignore[return-value]

@@ -1,0 +1,105 @@
+"""The learner that a user means: one in hand, the file of one, or the name of one that ships."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from regard.errors import CheckpointError, ConfigError, did_you_mean
+from regard.learners.base import Learner
+from regard.recipes.parts import build_learner
+from regard.training import load_checkpoint
+
+
+@dataclass(frozen=True)
+class Found:
+    """A learner and what it reads.
+
+    Args:
+        learner: in hand.
+        items: {"kind": "table"}, or as in `regard.recipes.data.prepare`; empty where nothing is known.
+        spec: how to build it again; empty for a learner that was in hand.
+    """
+
+    learner: Learner
+    items: dict[str, Any]
+    spec: dict[str, Any]
+
+    @property
+    def reads_tables(self) -> bool:
+        """Whether its items are rows of cells, some of which may be missing."""
+        return self.items.get("kind") == "table"
+
+    @cached_property
+    def in_double(self) -> Learner:
+        """The learner in double precision; made once."""
+        return deepcopy(self.learner).double()
+
+
+def shipped_models() -> tuple[str, ...]:
+    """Names of the trained learners in the package."""
+    folder = files("regard") / "models"
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return tuple(sorted(name.removesuffix(".safetensors") for name in names if name.endswith(".safetensors")))
+
+
+def find(learner: Any, *, numbers: bool) -> Found:
+    """What is meant by `learner`.
+
+    Args:
+        learner: a `Learner`, a file or folder of a run, or a name.
+        numbers: for regression, where a name may stand for a pair of models.
+
+    Raises:
+        ConfigError: none of these, or one for other targets.
+        CheckpointError: a file that holds no learner.
+    """
+    if isinstance(learner, Learner):
+        found = Found(learner, {"kind": "table"} if learner.reads_tables else {}, {})
+    elif isinstance(learner, str | Path):
+        found = _from_file(_file(learner, numbers))
+    else:
+        raise ConfigError(
+            f"learner is a {type(learner).__name__}: expected a trained regard Learner, the path of a checkpoint, or "
+            f"the name of a model that ships ({', '.join(shipped_models())})."
+        )
+    name = type(found.learner).__name__
+    if numbers and not found.learner.regresses:
+        raise ConfigError(f"{name} classifies: expected a learner for regression.")
+    if not numbers and not found.learner.classifies:
+        raise ConfigError(f"{name} is for regression: expected a learner that classifies.")
+    return found
+
+
+def _file(name_or_path: str | Path, numbers: bool) -> Path:
+    shipped = shipped_models()
+    for name in (f"{name_or_path}-regression", str(name_or_path)) if numbers else (str(name_or_path),):
+        if name in shipped:
+            return Path(str(files("regard") / "models" / f"{name}.safetensors"))
+    path = Path(name_or_path)
+    if path.is_dir():
+        names = ("checkpoint.safetensors", "best.safetensors", "last.safetensors")
+        return next((path / name for name in names if (path / name).exists()), path / names[1])
+    if not path.exists():
+        raise ConfigError(
+            f"learner is {str(name_or_path)!r}, expected a trained learner: no file, and no model that ships; "
+            f"{did_you_mean(str(name_or_path), shipped)}"
+        )
+    return path
+
+
+@lru_cache(maxsize=8)
+def _from_file(path: Path) -> Found:
+    """Read once; the learner is shared, which nothing changes."""
+    checkpoint = load_checkpoint(path)
+    try:
+        spec = checkpoint.spec
+        learner = build_learner(spec["learner"])
+        items = dict(spec["items"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} holds no learner ({error}): expected a checkpoint of `regard train`.") from error
+    return Found(checkpoint.load_into(learner).eval(), items, {"learner": spec["learner"], "items": items})

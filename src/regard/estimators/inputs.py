@@ -1,0 +1,160 @@
+"""What users give as X and y, made into tensors, with a look at it that says what is wrong."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import DataConversionWarning
+from torch import Tensor
+
+from regard.episode import Items, first_tensor
+from regard.errors import EpisodeError
+
+
+def named(items: Items) -> dict[str, Tensor]:
+    """The tensors by name; a single one is called X."""
+    return items if isinstance(items, dict) else {"X": items}
+
+
+def shapes(items: Items) -> dict[str, tuple[int, ...]]:
+    """The shape of one item, by name."""
+    return {name: tuple(tensor.shape[1:]) for name, tensor in named(items).items()}
+
+
+def other_shape(shape: tuple[int, ...], fitted: tuple[int, ...], estimator: str) -> str:
+    """What to say of items of another shape than in fit."""
+    if len(shape) == len(fitted) == 1:
+        # scikit-learn's own words, which its users look for.
+        return (
+            f"X has {shape[0]} features, but {estimator} is expecting {fitted[0]} features as input: give the "
+            "columns of fit."
+        )
+    return f"X has items of shape {shape}: expected {fitted}, as in fit; resize or reshape them."
+
+
+def to_items(X: Any) -> Items:
+    """Arrays, tensors, nested lists or a dict of them to tensors, with a look at their shapes."""
+    if isinstance(X, dict):
+        items: Items = {str(name): _to_tensor(value, str(name)) for name, value in X.items()}
+        if len({len(tensor) for tensor in items.values()}) > 1:
+            sizes = ", ".join(f"{name} {len(tensor)}" for name, tensor in items.items())
+            raise EpisodeError(f"the tensors of X have different numbers of rows ({sizes}): expected the same.")
+    else:
+        items = _to_tensor(X, "X")
+    if len(first_tensor(items)) == 0:
+        raise EpisodeError("X is empty, 0 sample(s): expected at least 1 row.")
+    return items
+
+
+def _to_tensor(X: Any, name: str) -> Tensor:
+    if hasattr(X, "toarray"):
+        raise EpisodeError(f"{name} is sparse: expected a dense array; use {name}.toarray().")
+    if isinstance(X, Tensor):
+        tensor = X
+    else:
+        array = _to_array(X, name)
+        if array.dtype == object or array.dtype.kind not in "biuf":
+            raise EpisodeError(
+                f"{name} holds {array.dtype} values: expected numbers; give the estimator a `prepare` that reads "
+                "such things into arrays."
+            )
+        # uint16 and the like have little support in torch; a copy also unties us from the caller's memory.
+        wide = array.dtype.kind == "u" and array.dtype != np.uint8
+        tensor = torch.from_numpy(array.astype(np.int64) if wide else np.array(array, order="C"))
+    if tensor.ndim < 2:
+        raise EpisodeError(
+            f"{name} has shape {tuple(tensor.shape)}: expected rows of items, (N, *item). Reshape your data: "
+            f"{name}.reshape(-1, 1) for one number a row, {name}[None] for a single item."
+        )
+    return tensor
+
+
+def _to_array(X: Any, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        raise EpisodeError(f"{name} is ragged ({error}): expected items of one shape; pad or resize them.") from error
+
+
+def to_labels(y: Any, n_rows: int) -> NDArray[Any]:
+    """(N,) labels.
+
+    Raises:
+        EpisodeError: another number of them, missing ones, mixed types, or fractions.
+    """
+    _require_y(y)
+    labels = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        warnings.warn(
+            "A column-vector y was passed when a 1d array was expected: it is taken as y.ravel().",
+            DataConversionWarning,
+            stacklevel=3,
+        )
+        labels = labels[:, 0]
+    if labels.shape != (n_rows,):
+        raise EpisodeError(f"y has shape {labels.shape} and X {n_rows} rows: expected one label a row, ({n_rows},).")
+    missing = [i for i, label in enumerate(labels.tolist()) if label is None or label != label]
+    if missing:
+        raise EpisodeError(
+            f"y has no label for {len(missing)} row(s), first row {missing[0]}: expected one a row; drop these rows."
+        )
+    if labels.dtype.kind in "fO" and any(label in (float("inf"), -float("inf")) for label in labels.tolist()):
+        raise EpisodeError("y holds infinity (inf): expected class labels.")
+    if labels.dtype == object:
+        kinds = sorted({type(label).__name__ for label in labels.tolist()})
+        if len(kinds) > 1:
+            raise EpisodeError(f"y mixes labels of type {' and '.join(kinds)}: expected one type; use all strings.")
+    if labels.dtype.kind == "f" and not bool((labels == np.round(labels)).all()):
+        raise EpisodeError(
+            "y holds fractions, which is a continuous target: expected class labels, such as 0, 1 or 'a'."
+        )
+    return labels
+
+
+def to_numbers(y: Any, n_rows: int) -> NDArray[np.float64]:
+    """(N, T) targets.
+
+    Raises:
+        EpisodeError: another number of them, or something that is not a finite number.
+    """
+    _require_y(y)
+    given = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    if given.ndim not in (1, 2) or len(given) != n_rows:
+        raise EpisodeError(
+            f"y has shape {given.shape} and X {n_rows} rows: expected one number a row, ({n_rows},) or ({n_rows}, "
+            "targets)."
+        )
+    if given.dtype.kind == "c":
+        raise EpisodeError("Complex data not supported: y has complex numbers; expected real ones.")
+    try:
+        numbers = given.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise EpisodeError(f"y holds something that is no number ({error}): expected numbers; encode it.") from error
+    if not bool(np.isfinite(numbers).all()):
+        raise EpisodeError("y has NaN, inf or a value too large: expected finite numbers; drop these rows.")
+    return numbers.reshape(n_rows, -1)
+
+
+def to_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
+    """(N,) weights; ones where there are none.
+
+    Raises:
+        EpisodeError: another number of them, or no weight at all.
+    """
+    if sample_weight is None:
+        return np.ones(n_rows)
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.shape != (n_rows,):
+        raise EpisodeError(f"sample_weight has shape {weight.shape}: expected one a row, ({n_rows},).")
+    if not bool((weight != 0).any()):
+        raise EpisodeError("sample_weight is zero for every row: expected a row that counts.")
+    return weight
+
+
+def _require_y(y: Any) -> None:
+    if y is None:
+        raise EpisodeError("fit requires y to be passed, but the target y is None: give a label or number a row.")

@@ -1,0 +1,111 @@
+"""`FewShotRegressor`: numbers from a few examples, and how sure they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import RegressorMixin
+from sklearn.utils import Tags
+from torch import Tensor
+from torch.distributions import Distribution
+
+from regard.episode import first_tensor
+from regard.errors import ConfigError
+from regard.estimators.base import FewShotEstimator, Prepare
+from regard.estimators.inputs import to_numbers, to_weight
+from regard.learners.base import Learner
+
+
+class FewShotRegressor(RegressorMixin, FewShotEstimator):
+    """Regression from a few examples with a trained learner.
+
+    Args:
+        learner, prepare, n_estimators, chunk_size: as for `FewShotClassifier`, with a learner for regression.
+
+    Attributes:
+        state_: what the learner knows after adapting.
+        reader_: how X becomes items.
+        n_features_in_: number of columns, where X has two axes.
+        feature_names_in_: their names, where X is a data frame.
+
+    Examples:
+        >>> model = FewShotRegressor("tables").fit(rows, numbers)  # doctest: +SKIP
+        >>> mean, deviation = model.predict(other_rows, return_std=True)  # doctest: +SKIP
+    """
+
+    _numbers = True
+
+    def __init__(
+        self,
+        learner: Learner | str | Path = "tables",
+        prepare: Prepare | None = None,
+        *,
+        n_estimators: int = 1,
+        chunk_size: int = 256,
+    ) -> None:
+        self.learner = learner
+        self.prepare = prepare
+        self.n_estimators = n_estimators
+        self.chunk_size = chunk_size
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Adapt to the examples.
+
+        Args:
+            X: (N, *item) examples, or things that are read into items.
+            y: (N,) or (N, T) numbers.
+            sample_weight: (N,) how much each example counts; 0 leaves it out.
+
+        Raises:
+            EpisodeError: (a ValueError) sizes that disagree, NaN, negative weights.
+            ConfigError: (a ValueError) something else than a learner for regression.
+        """
+        items = self._begin(X)
+        n_rows = len(first_tensor(items))
+        target = to_numbers(y, n_rows)
+        weight = to_weight(sample_weight, n_rows)
+        self._flat = np.asarray(y).ndim == 1
+        # In double precision, as the columns.
+        self._offset = np.average(target, 0, weight if weight.sum() > 0 else None)
+        self._adapt(items, target - self._offset, weight, 0)
+        return self
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """(N,) or (N, T) expected values, as y in `fit`; with `return_std` also their standard deviations.
+
+        Raises:
+            EpisodeError: items of another shape than those of `fit`, or NaN.
+            ConfigError: deviations asked of a learner that predicts none.
+            sklearn.exceptions.NotFittedError: before `fit`.
+        """
+        found = self._ask(X, self._moments).double()
+        mean = found[..., 0].mean(0)
+        square = (found[..., 1].square() + found[..., 0].square()).mean(0)
+        deviation = (square - mean.square()).clamp_min(0).sqrt()
+        if return_std and bool(deviation.isnan().any()):
+            raise ConfigError(f"{type(self._learner).__name__} predicts no deviation: leave return_std out.")
+        answers = [mean.numpy() + self._offset, deviation.numpy()]
+        answers = [a[:, 0] if self._flat else a for a in answers]
+        return tuple(answers) if return_std else answers[0]
+
+    def _fitted(self) -> dict[str, Any]:
+        return {"flat": self._flat, "offset": self._offset.tolist()}
+
+    def _restore(self, fitted: dict[str, Any]) -> int:
+        self._flat, self._offset = bool(fitted["flat"]), np.array(fitted["offset"])
+        return 0
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _moments(self, x: Any) -> Tensor:
+        """(E, N, T, 2) mean and deviation; NaN for the deviation of a learner that only says a number."""
+        output = self._learner.predict(self.state_, x)
+        if isinstance(output, Distribution):
+            return torch.stack([output.mean, output.stddev], -1)
+        return torch.stack([output, torch.full_like(output, torch.nan)], -1)

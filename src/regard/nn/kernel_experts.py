@@ -1,0 +1,164 @@
+"""Closed-form opinions about a table: kernel ridge regressions that differ in their kernel, and what each is worth.
+
+    K_st = kernel(row s, row t)              linear, Gaussian or Laplace, on scores or ranks, features by relevance
+    f(x) = p + sum_s K(x, s) a_s,   a = W (K W + lambda)^-1 (Y - p)         p: weighted mean of the targets Y
+    loo_s = y_s - (y_s - f(x_s)) / (1 - h_s),   h_s = 1 - lambda [(K W + lambda)^-1]_ss
+
+What a row would have been told had it not been there (leave-one-out) costs nothing more, so each expert can be judged
+on the support alone, and a transformer can be shown opinions of the same kind for support and queries. The Laplace
+kernel on ranks is what a forest of random trees converges to; the linear one is least squares.
+
+A row of weight 0 has no part in anything, and a row of weight 2 is the row twice: left out is one of its two. Of a row
+of weight below 1 all is left out.
+
+Kernel ridge regression and its leave-one-out formula: Saunders et al. 1998; Rifkin and Lippert 2007, "Notes on
+regularized least squares". Trees and the Laplace kernel: Balog et al. 2016, "The Mondrian kernel" (arXiv:1606.05241).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Expert:
+    """One kernel.
+
+    Args:
+        kind: of the kernel.
+        view: which description of a cell it sees.
+        power: how much features matter more that tell the targets apart by themselves; 0 treats all alike.
+        scale: what distances are multiplied by.
+        ridge: lambda.
+    """
+
+    kind: Literal["linear", "gaussian", "laplace"]
+    view: Literal["score", "normal", "rank"]
+    power: float
+    scale: float
+    ridge: float
+
+
+EXPERTS = (
+    Expert("linear", "score", 0.0, 1.0, 0.03),
+    Expert("linear", "score", 0.0, 1.0, 0.2),
+    Expert("linear", "normal", 0.5, 1.0, 0.1),
+    Expert("gaussian", "score", 0.0, 1.0, 0.3),
+    Expert("gaussian", "normal", 0.5, 1.0, 0.3),
+    Expert("gaussian", "normal", 1.0, 1.0, 0.8),
+    Expert("gaussian", "normal", 0.5, 2.0, 0.3),
+    Expert("gaussian", "score", 0.5, 2.0, 0.1),
+    Expert("laplace", "rank", 0.0, 3.0, 0.1),
+    Expert("laplace", "rank", 0.5, 3.0, 0.4),
+    Expert("laplace", "rank", 1.0, 3.0, 0.8),
+    Expert("laplace", "rank", 0.5, 8.0, 0.4),
+)
+
+
+@dataclass(frozen=True)
+class Views:
+    """Three descriptions of cells (B, R, F): standard score, rank in (0, 1), normal quantile of the rank."""
+
+    score: Tensor
+    rank: Tensor
+    normal: Tensor
+
+    def rows(self, index: slice) -> Views:
+        """Some of the rows."""
+        return Views(self.score[:, index], self.rank[:, index], self.normal[:, index])
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """What the experts keep of the support.
+
+    Args:
+        known: (B, S, F) views.
+        relevance: (B, F) of each feature.
+        dual: (B, K, S, C).
+        mean: (B, 1, C, 1) of the targets.
+        total: (B, 1) weight of all rows.
+        loss: (B, K) mean square of the leave-one-out errors, over the targets.
+    """
+
+    known: Views
+    relevance: Tensor
+    dual: Tensor
+    mean: Tensor
+    total: Tensor
+    loss: Tensor
+
+
+def consult(
+    views: Views, targets: Float[Tensor, "B S C"], weight: Float[Tensor, "B S"]
+) -> tuple[Opinions, Float[Tensor, "B R C K"]]:
+    """Ask every expert about R rows, of which the first S are known; of those it is told what leave-one-out says."""
+    n_known = targets.shape[1]
+    total = weight.sum(1)[:, None, None]
+    share = weight[..., None] / torch.where(total > 0, total, 1.0)
+    mean = (share * targets).sum(1, keepdim=True)
+    known = views.rows(slice(n_known))
+    relevance = feature_relevance(known.normal, targets - mean, share, total)
+    kernels = _kernels(views, known, relevance)
+    square = kernels[:, :, :n_known] * weight[:, None, None]
+    ridge = kernels.new_tensor([expert.ridge for expert in EXPERTS])[:, None, None]
+    inverse = torch.linalg.inv(square + ridge * torch.eye(n_known, dtype=square.dtype, device=square.device))
+    dual = weight[:, None, :, None] * (inverse @ (targets - mean)[:, None])
+    told = kernels @ dual
+    leverage = 1 - ridge[..., 0] * inverse.diagonal(dim1=-2, dim2=-1)
+    alone = (1 - leverage / weight.clamp_min(1.0)[:, None]).clamp_min(1e-4)
+    error = (targets - mean)[:, None] - told[:, :, :n_known]
+    left_out = (targets - mean)[:, None] - error / alone[..., None]
+    loss = (share[:, None] * (error / alone[..., None]).square()).sum((2, 3))
+    told = torch.cat([left_out, told[:, :, n_known:]], 2).permute(0, 2, 3, 1) + mean[..., None]
+    return Opinions(known, relevance, dual, mean[..., None], total[..., 0], loss), told
+
+
+def ask_again(opinions: Opinions, views: Views) -> Float[Tensor, "B Q C K"]:
+    """What the experts say of other rows."""
+    told = _kernels(views, opinions.known, opinions.relevance) @ opinions.dual
+    return told.permute(0, 2, 3, 1) + opinions.mean
+
+
+def feature_relevance(
+    x: Float[Tensor, "B S F"], targets: Float[Tensor, "B S C"], share: Float[Tensor, "B S 1"], total: Tensor
+) -> Float[Tensor, "B F"]:
+    """How much of the targets each feature explains by itself, by its correlations, beyond what chance would.
+
+    Args:
+        x: views of the cells.
+        targets: less their mean.
+        share: each row's share of the weight.
+        total: (B, 1, 1) the weight of all rows.
+    """
+    x = x - (share * x).sum(1, keepdim=True)
+    shared = torch.einsum("bsf,bsc->bfc", share * x, targets).square()
+    spread = (share * x.square()).sum(1)[..., None] * (share * targets.square()).sum(1)[:, None]
+    explained = (shared / torch.where(spread > 1e-9, spread, torch.inf)).amax(-1)
+    chance = 1 / total[..., 0].clamp_min(2.0)
+    return (explained - chance).clamp_min(0) + chance
+
+
+def _kernels(views: Views, known: Views, relevance: Tensor) -> Float[Tensor, "B K R S"]:
+    """Every expert's kernel between rows and known rows."""
+    apart = (views.rank[:, :, None] - known.rank[:, None]).abs()
+    found = []
+    for expert in EXPERTS:
+        weight = relevance**expert.power
+        weight = weight / weight.sum(1, keepdim=True)
+        if expert.kind == "laplace":
+            found.append(torch.exp(-expert.scale * torch.einsum("brsf,bf->brs", apart, weight)))
+            continue
+        a, b = (getattr(v, expert.view) for v in (views, known))
+        product = (a * weight[:, None]) @ b.mT
+        if expert.kind == "gaussian":
+            squares = [(v.square() * weight[:, None]).sum(-1) for v in (a, b)]
+            distance = (squares[0][:, :, None] + squares[1][:, None] - 2 * product).clamp_min(0)
+            product = torch.exp(-distance * (expert.scale**2 / 2))
+        found.append(product)
+    return torch.stack(found, 1)
