@@ -59,6 +59,9 @@ def train(
     show: Annotated[
         bool, typer.Option("--show", help="Print the recipe, every default spelled out, and stop.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Try a few steps, say how they are done, their memory and time, and stop.")
+    ] = False,
 ) -> None:
     """Train a recipe; run it again to resume where it was stopped."""
     from regard.recipes.config import Recipe
@@ -66,6 +69,11 @@ def train(
     chosen = Recipe.read(recipe, settings or ())
     if show:
         _say(chosen.to_yaml())
+        return
+    if dry_run:
+        from regard.recipes.dry_run import dry_run as find_out
+
+        _say("\n".join(find_out(chosen).lines()))
         return
     from regard.recipes.run import evaluate_learner, load, train_recipe
 

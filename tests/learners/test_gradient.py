@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import gc
+import resource
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, vmap
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 
 from regard.episode import Episode
 from regard.errors import ConfigError, DivergenceError, EpisodeError
 from regard.learners.anil import ANIL
 from regard.learners.base import Learner
 from regard.learners.maml import MAML
-from regard.learners.meta_gradient import Rows
+from regard.learners.meta_gradient import Rows, expecting
 from regard.learners.meta_sgd import MetaSGD
 from regard.learners.proto_maml import ProtoMAML
 from regard.learners.prototypical import Prototypical
@@ -27,6 +32,7 @@ from regard.nn.headed import Headed
 from regard.nn.mlp import MLP
 from regard.nn.sequence import TokenLSTM, TokenTransformer
 from regard.testing import random_episode
+from regard.training import TrainConfig, train
 
 EXECUTIONS = {"loop": {}, "vmap": {}, "vmap-2": {"task_chunk": 2}}
 
@@ -347,3 +353,121 @@ def test_divergence_names_task_step_and_rate(execution: str) -> None:
         ) as caught:
             attempt(episode)
         assert caught.value.task == 1
+
+
+def test_compiled_is_a_plain_loop() -> None:
+    assert_same_meta_gradient(
+        lambda: MAML(nn.Linear(6, 3), inner_lr=0.3, execution="compiled"), episode64(n_tasks=2), lr=0.3, steps=1
+    )
+
+
+def test_without_a_compiler_it_goes_on_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no working C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    assert_same_meta_gradient(
+        lambda: MAML(nn.Linear(6, 3), inner_lr=0.3, execution="compiled"), episode64(n_tasks=2), lr=0.3, steps=1
+    )
+    assert "no working C++ compiler" in caplog.text and "vmap" in caplog.text
+
+
+def test_the_execution_is_chosen_by_rule() -> None:
+    dense, conv4 = MAML(MODELS["MLP"][0]()), MAML(conv("group")())
+    assert [dense.execution_for(n) for n in (1, 4)] == ["loop", "vmap"]
+    assert conv4.execution_for(4) == "loop"
+    assert conv4.execution_for(4, "cuda") == "vmap"
+    with expecting(1000):
+        assert dense.train().execution_for(4) == "compiled"
+        assert dense.eval().execution_for(4) == "vmap"
+    assert MAML(conv("group")(), execution="vmap").execution_for(4) == "vmap"
+
+
+def test_vmap_inside_the_gradient_is_wrong_for_batch_norm_and_the_engine_does_not_do_that() -> None:
+    """If torch mends it, this test fails, and the rule that keeps vmap inside grad from batch norm may go."""
+    torch.manual_seed(0)
+    model = conv("batch")().double()
+    episode = unpadded(0, (8, 8)).to(dtype=torch.float64)
+    learner = MAML(model, inner_lr=0.3, inner_steps=2)
+    _, gradients = plain_meta_gradient(model, episode, lr=0.3, steps=2)
+    tasks = learner._tasks(episode)
+    losses = vmap(lambda task: learner.task_loss(task, episode.n_classes or 0)[0])(tasks)
+    wrong = torch.autograd.grad(losses.mean(), list(model.parameters()))
+    size = max(g.abs().max() for g in gradients.values())
+    gap = max((w - g).abs().max() for w, g in zip(wrong, gradients.values(), strict=True)) / size
+    assert gap > 1e-4
+    assert not learner._may_differentiate_vmap()
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
+@pytest.mark.parametrize("execution", ["loop", "vmap"])
+def test_memory_after_200_steps_is_that_after_20(execution: str) -> None:
+    """Without the garbage collector, which would hide a cycle. What one step keeps alive is about 1 MB."""
+    learner = MAML(MLP(6, 3, (128, 128)), inner_lr=0.01, execution=execution).train()  # type: ignore[arg-type]
+    optimizer = torch.optim.Adam(learner.parameters(), 1e-4)
+    episode = random_episode(0, n_tasks=2).to(dtype=torch.float32)
+
+    def steps(n: int) -> None:
+        for _ in range(n):
+            optimizer.zero_grad()
+            learner.loss(episode).mean().backward()
+            optimizer.step()
+
+    gc.collect()
+    gc.disable()
+    try:
+        steps(20)
+        before = _resident()
+        steps(180)
+        assert _resident() - before < 4 * 2**20
+    finally:
+        gc.enable()
+
+
+def _peak(learner: Learner, episode: Episode) -> int:
+    """Bytes that tensors took at the most, from the allocator's own record."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        learner.loss(episode).mean().backward()
+    held = peak = 0
+    events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak
+
+
+def test_chunks_bound_the_memory() -> None:
+    """The gradients of all tasks are kept in any case, so activations, which chunks bound, are made the larger part."""
+    episode = random_episode(0, (300,), n_tasks=12, n_query=60).to(dtype=torch.float32)
+    options: dict[str, dict[str, Any]] = {
+        "loop": {"execution": "loop"},
+        "vmap-2": {"execution": "vmap", "task_chunk": 2},
+        "vmap": {"execution": "vmap"},
+    }
+    peak = {}
+    for name, option in options.items():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(300, 4), *[nn.Tanh() for _ in range(3)], nn.Linear(4, 600), nn.Linear(600, 3))
+        peak[name] = _peak(MAML(model, inner_steps=2, **option), episode)
+    assert peak["vmap-2"] < 0.5 * peak["vmap"], peak
+    assert peak["loop"] < 0.5 * peak["vmap"], peak
+
+
+def test_training_names_the_episode_that_diverged_and_keeps_the_weights_before_it(tmp_path: Path) -> None:
+    def source(numbers: np.ndarray) -> Episode:
+        episode = random_episode(0, n_tasks=2, n_targets=2).to(dtype=torch.float32)
+        x = episode.support.x * (1e25 if 5 in numbers else 1)  # type: ignore[operator]
+        x[0] = episode.support.x[0]  # type: ignore[index]
+        return replace(episode, support=replace(episode.support, x=x))
+
+    learner = MAML(nn.Linear(6, 2), inner_lr=0.1, inner_steps=3)
+    config = TrainConfig(steps=10, tasks_per_step=2, tensorboard=False, accelerator="cpu")
+    with pytest.raises(DivergenceError, match=r"in episode 5: task 1 .* inner step \d of 3.*last\.safetensors"):
+        train(learner, source, config, folder=tmp_path)
+    assert (tmp_path / "last.safetensors").exists()

@@ -18,6 +18,7 @@ from regard.recipes.config import Episodes, Recipe
 from regard.recipes.data import Tasks, load_data
 from regard.recipes.parts import NETWORKS, build_learner, encoder_class
 from regard.training import load_checkpoint, train
+from regard.training.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,9 @@ def _filled(network: Any, data: Tasks) -> Any:
     return {**{key: value for key, value in data.encoder.items() if key in accepted}, **network}
 
 
-def train_recipe(recipe: Recipe, folder: Path, *, resume: bool = True, data: Tasks | None = None) -> Path:
+def train_recipe(
+    recipe: Recipe, folder: Path, *, resume: bool = True, data: Tasks | None = None, progress: Progress | None = None
+) -> Path:
     """Train, or go on training, in `folder`; returns the best checkpoint.
 
     Raises:
@@ -139,6 +142,7 @@ def train_recipe(recipe: Recipe, folder: Path, *, resume: bool = True, data: Tas
         folder=folder,
         spec={"recipe": recipe.model_dump(mode="json"), "learner": spec, "items": data.items},
         resume=resume,
+        progress=progress,
     )
     if result.interrupted:
         raise KeyboardInterrupt(f"stopped at step {result.step}; the same command goes on from there.")

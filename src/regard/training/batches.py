@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from regard.episode import Episode
-from regard.errors import ConfigError
+from regard.errors import ConfigError, DivergenceError
 
 Source = Callable[[NDArray[np.int64]], Episode]
 """Episode numbers to one batch, as a pure function: `EpisodeSampler` and its like."""
@@ -63,3 +65,21 @@ class Batches:
 
     def __exit__(self, *exception: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def naming_episodes(numbers: NDArray[np.int64], checkpoint: Path) -> Iterator[None]:
+    """Where the task of a batch diverged, say which episode that is, and which weights are from before it.
+
+    Args:
+        numbers: of the batch's episodes.
+        checkpoint: the last one.
+    """
+    try:
+        yield
+    except DivergenceError as error:
+        if error.task is None:
+            raise
+        raise DivergenceError(
+            f"in episode {numbers[error.task]}: {error} The weights before it are in {checkpoint}.", task=error.task
+        ) from error

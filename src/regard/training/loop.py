@@ -27,7 +27,7 @@ from regard.errors import ConfigError, DivergenceError
 from regard.learners.base import Learner
 from regard.learners.meta_gradient import expecting
 from regard.sampling.random import bits
-from regard.training.batches import Batches, Source
+from regard.training.batches import Batches, Source, naming_episodes
 from regard.training.checkpoint import save_checkpoint
 from regard.training.config import TrainConfig
 from regard.training.logs import Logs
@@ -118,7 +118,7 @@ def train(
         while not state.done(config) and not run.interrupted:
             rate = run.prepare_step()
             # Fabric puts the precision around `forward` only; in one process a method like `loss` would go without.
-            with fabric.autocast():
+            with fabric.autocast(), naming_episodes(batches.numbers(state.step), run.last):
                 loss = module.loss(batches.take(state.step)).mean()
             fabric.backward(loss)
             limit = config.grad_clip or float("inf")
