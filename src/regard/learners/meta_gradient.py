@@ -25,7 +25,6 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from regard.episode import Items
@@ -255,6 +254,9 @@ def _compile(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callab
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            # Here, since it loads half of the compiler.
+            from torch.fx.experimental.proxy_tensor import make_fx
+
             graph = make_fx(plain)(*flat)
             # Inductor itself: the guards of torch.compile would check what the key of `_COMPILED` says.
             compiled: Any = torch._inductor.compile(graph, flat)
