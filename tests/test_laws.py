@@ -23,12 +23,15 @@ from regard.learners.cross_transformer import CrossTransformer
 from regard.learners.deep_kernel import DeepKernel
 from regard.learners.fast_weights import FastWeights
 from regard.learners.feat import FEAT
+from regard.learners.inner_loop import GradientLearner, match_parameters
+from regard.learners.inner_rule import GradientDescent
 from regard.learners.learned_optimizer import LearnedOptimizer
 from regard.learners.linear_probe import LinearProbe
 from regard.learners.lstm_meta_learner import LSTMMetaLearner
 from regard.learners.maml import MAML
 from regard.learners.mann import MANN
 from regard.learners.matching import Matching
+from regard.learners.meta_gradient import Tensors
 from regard.learners.meta_sgd import MetaSGD
 from regard.learners.metaoptnet import MetaOptNet
 from regard.learners.nearest_neighbour import NearestNeighbour
@@ -50,6 +53,7 @@ from regard.nn.conv4 import Conv4
 from regard.nn.encoder import Encoder
 from regard.nn.film import FilmEncoder
 from regard.nn.norm import Norm
+from regard.nn.transforms import inside_transform
 from regard.testing import LAWS, check_learner, random_episode
 
 
@@ -344,6 +348,18 @@ class Unvmappable(_Faulty):
         return super().predict_encoded(state, query_z) * (2.0 if float(query_z.sum()) > -1e9 else 1.0)
 
 
+class DependsOnTheExecution(GradientLearner):
+    """Says something else under vmap."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model, self.rule, self.inner_steps, self.test_steps = outputs(), GradientDescent(0.1), 1, 1
+        self.adaptable = match_parameters(self.model, None)
+
+    def outputs(self, tensors: Tensors, x: object) -> Tensor:
+        return super().outputs(tensors, x) * (1.001 if inside_transform() else 1.0)
+
+
 class EncodesTheEpisode(_Faulty):
     """Adds in `forward` what the encoded path does not know."""
 
@@ -398,6 +414,7 @@ FAULTS: list[tuple[Callable[[], Learner], set[str]]] = [
     (NotSaved, {"saved_is_loaded"}),
     (WrongSecondDerivative, {"second_derivatives_are_right"}),
     (Unvmappable, {"vmap_is_a_loop"}),
+    (DependsOnTheExecution, {"executions_agree"}),
     (EncodesTheEpisode, {"forward_is_adapt_then_predict", "encoded_is_fresh"}),
     (TakesAnything, {"the_wrong_targets_are_refused"}),
     (Blurs, {"attention_is_a_distribution"}),

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from regard.episode import Episode, Items, Support, first_tensor, flatten_tasks, map_items, unflatten_tasks
 from regard.errors import EpisodeError, LawError
 from regard.learners.base import AttendingLearner, EncodingLearner, Learner, Output
+from regard.learners.inner_loop import GradientLearner
 
 MakeLearner = Callable[[], Learner]
 MakeEpisode = Callable[[int], Episode]
@@ -327,6 +328,15 @@ def vmap_is_a_loop(case: Case) -> Iterator[str]:
     yield from _far(both, each, case.tolerance, "vmap over support weights")
 
 
+def executions_agree(case: Case) -> Iterator[str]:
+    """A loop over tasks and vmap in chunks give one loss and one meta-gradient, for a `GradientLearner`."""
+    if not isinstance(case.learner, GradientLearner):
+        return
+    found = [_loss_and_gradient(case, execution, chunk) for execution, chunk in (("loop", None), ("vmap", 2))]
+    for (name, by_loop), by_vmap in zip(found[0].items(), found[1].values(), strict=True):
+        yield from _far(by_vmap, by_loop, case.tolerance, f"{name} by vmap and by a loop")
+
+
 def relabelling_relabels(case: Case) -> Iterator[str]:
     """Classes named otherwise are predicted under their other names, where `relabels`."""
     support = case.episode.support
@@ -434,6 +444,7 @@ LAWS: tuple[Law, ...] = (
     the_weight_gradient_is_finite,
     second_derivatives_are_right,
     vmap_is_a_loop,
+    executions_agree,
     relabelling_relabels,
     saved_is_loaded,
     attention_is_a_distribution,
@@ -462,6 +473,19 @@ def _float64() -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+def _loss_and_gradient(case: Case, execution: Literal["loop", "vmap"], chunk: int | None) -> dict[str, Tensor]:
+    learner = case.new_learner(0)
+    assert isinstance(learner, GradientLearner)
+    learner.execution, learner.task_chunk = execution, chunk
+    wanted = {name: p for name, p in learner.named_parameters() if p.requires_grad}
+    loss = learner.loss(case.episode)
+    gradients = torch.autograd.grad(loss.mean(), list(wanted.values()), allow_unused=True)
+    found = {
+        f"the meta-gradient of {n}": p if g is None else g for (n, p), g in zip(wanted.items(), gradients, strict=True)
+    }
+    return {"the loss": loss.detach(), **found}
 
 
 def _curvature_gap(learner: Learner, parameters: Sequence[Tensor], episode: Episode) -> float:
