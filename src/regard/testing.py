@@ -332,8 +332,8 @@ def executions_agree(case: Case) -> Iterator[str]:
     """A loop over tasks and vmap in chunks give one loss and one meta-gradient, for a `GradientLearner`."""
     if not isinstance(case.learner, GradientLearner):
         return
-    found = [_loss_and_gradient(case, execution, chunk) for execution, chunk in (("loop", None), ("vmap", 2))]
-    for (name, by_loop), by_vmap in zip(found[0].items(), found[1].values(), strict=True):
+    looped, vmapped = _loss_and_gradient(case, "loop", None), _loss_and_gradient(case, "vmap", 2)
+    for (name, by_loop), by_vmap in zip(looped.items(), vmapped.values(), strict=True):
         yield from _far(by_vmap, by_loop, case.tolerance, f"{name} by vmap and by a loop")
 
 
