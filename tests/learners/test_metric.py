@@ -197,7 +197,7 @@ def test_training_on_targets_helps(learner: type[Siamese] | type[Triplet]) -> No
     """The target hangs on the first feature alone; the loss by pairs or triplets has to find that out."""
 
     def episode(seed: int) -> Episode:
-        noise = random_episode(seed, n_tasks=4, n_shot=8, n_query=16, n_targets=1)
+        noise = random_episode(seed, n_tasks=2, n_shot=6, n_query=8, n_targets=1)
         support = replace(noise.support, y=noise.support.x[..., :1])  # type: ignore[index]
         return full(replace(noise, support=support, query_y=noise.query_x[..., :1]))  # type: ignore[index]
 
