@@ -14,10 +14,12 @@ from torch import Tensor
 
 from regard.episode import Episode
 from regard.errors import DataError
+from regard.sampling import rows as rows_module
 from regard.sampling import scaled as scaled_module
 from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeRows, EpisodeSampler
 from regard.sampling.manifest import read_manifest, write_manifest
+from regard.sampling.rows import plain_rows
 from regard.sampling.scaled import scaled_rows
 
 
@@ -224,6 +226,60 @@ def test_a_batch_that_is_kept_keeps_its_pictures_though_memory_is_used_again() -
             kept.append(episode.query_x[:, 1:])  # a view alone must hold the memory, too
     for i, query in zip(range(0, 50, 3), kept, strict=True):
         torch.testing.assert_close(query, dataset.x[rows[i].query[:, 1:]].float() / 255)
+
+
+@pytest.mark.parametrize("small", [0, 2**22], ids=["other threads", "one thread"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.int64, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("item", [(), (1,), (3, 5)])
+def test_rows_gathered_are_those_of_indexing(
+    item: tuple[int, ...], dtype: torch.dtype, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_module, "_SMALL", small)
+    x = torch.randint(0, 256, (40, *item), generator=torch.Generator().manual_seed(0)).to(dtype)
+    plain = plain_rows(x)
+    assert plain is not None
+    for n in (300, 7, 0):
+        index = torch.randint(0, 40, (n,), generator=torch.Generator().manual_seed(n))
+        assert torch.equal(plain(index), x[index])
+        assert torch.equal(pickle.loads(pickle.dumps(plain))(index), x[index])
+
+
+@pytest.mark.parametrize("sizes", [[10] * 4, [9, 7, 12, 8]], ids=["equal", "unequal"])
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("kind", ["plain", "not contiguous", "with slopes", "a dict"])
+def test_an_episode_holds_the_items_of_its_rows_however_they_lie_in_memory(
+    sizes: list[int], shuffled: bool, kind: str
+) -> None:
+    order = np.random.default_rng(0).permutation(sum(sizes)) if shuffled else np.arange(sum(sizes))
+    y = torch.from_numpy(np.repeat(np.arange(4), sizes)[order])
+    x = torch.rand(len(y), 3, 5, generator=torch.Generator().manual_seed(0))
+    lying = {"plain": x, "not contiguous": x.mT.contiguous().mT, "with slopes": x.clone().requires_grad_()}
+    dataset = Dataset(lying.get(kind, {"x": x}), y, tuple("abcd"))
+    sampler = EpisodeSampler(dataset, 3, (1, 2), 4, seed=1)
+    assert (sampler._plain is not None) == (kind == "plain")
+    rows, episode = sampler.rows(range(9)), sampler(range(9))
+    for index, items in ((rows.support, episode.support.x), (rows.query, episode.query_x)):
+        found = items["x"] if isinstance(items, dict) else items
+        assert torch.equal(found, x[index.clamp_min(0)])
+
+
+def test_rows_beyond_the_data_are_refused() -> None:
+    sampler = EpisodeSampler(SMALL, 3, 1, 2)
+    rows = sampler.rows([0])
+    rows.query[0, 2] = len(SMALL)
+    with pytest.raises(DataError, match=f"row {len(SMALL)} .* {len(SMALL)} items"):
+        sampler.gather(rows)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_chosen_and_turned_classes_keep_their_items(dtype: torch.dtype) -> None:
+    whole = bytes_dataset()
+    dataset = Dataset(whole.x.to(dtype), whole.y, whole.class_names)  # type: ignore[union-attr]
+    chosen = dataset.select_classes([3, 1])
+    assert chosen.x.dtype == dtype  # type: ignore[union-attr]
+    assert torch.equal(chosen.x[chosen.y == 0], dataset.x[dataset.y == 3])  # type: ignore[index]
+    assert torch.equal(dataset.with_rotations().x[80:120], torch.rot90(dataset.x, 2, (1, 2)))  # type: ignore[index, arg-type]
+    assert len(dataset.select_classes([])) == 0
 
 
 def test_memory_is_used_again() -> None:

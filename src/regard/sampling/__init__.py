@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from regard.sampling.functions import FunctionSampler, Oscillations, Sinusoids, Waves
     from regard.sampling.gaussian_processes import GaussianProcesses, Process
     from regard.sampling.manifest import read_manifest, write_manifest
+    from regard.sampling.memory import keep_freed_memory
     from regard.sampling.source import EpisodeSource
     from regard.sampling.splits import check_disjoint, split_by_group, split_by_name, split_classes
 
@@ -31,6 +32,7 @@ _HOME = {
     "Transform": ".episodes",
     "Waves": ".functions",
     "check_disjoint": ".splits",
+    "keep_freed_memory": ".memory",
     "read_manifest": ".manifest",
     "split_by_group": ".splits",
     "split_by_name": ".splits",
@@ -51,6 +53,7 @@ __all__ = [
     "Transform",
     "Waves",
     "check_disjoint",
+    "keep_freed_memory",
     "read_manifest",
     "split_by_group",
     "split_by_name",

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regard.episode import Items, first_tensor
+from regard.episode import Items, first_tensor, map_items
 from regard.errors import DataError, did_you_mean
-from regard.sampling.memory import Memory
+from regard.sampling.memory import empty_in_large_pages
 
 
 @dataclass(frozen=True)
@@ -75,18 +75,10 @@ class Dataset:
         """How many classes there are names for."""
         return len(self.class_names)
 
-    def rows(self, index: Tensor, memory: Memory | None = None) -> Items:
-        """The items at `index`, any shape: one gather, into `memory` where it is given and the items are one tensor."""
+    def rows(self, index: Tensor) -> Items:
+        """The items at `index`, any shape: one gather."""
         flat = index.reshape(-1)
-
-        def gather(t: Tensor) -> Tensor:
-            on_device = flat.to(t.device)
-            if memory is None or isinstance(self.x, dict) or t.device.type != "cpu":
-                return t.index_select(0, on_device).reshape(*index.shape, *t.shape[1:])
-            out = memory.empty((len(flat), *t.shape[1:]), t.dtype)
-            return torch.index_select(t, 0, on_device, out=out).view(*index.shape, *t.shape[1:])
-
-        return {key: gather(t) for key, t in self.x.items()} if isinstance(self.x, dict) else gather(self.x)
+        return map_items(lambda t: t.index_select(0, flat.to(t.device)).reshape(*index.shape, *t.shape[1:]), self.x)
 
     def select_classes(self, classes: Sequence[int]) -> Self:
         """Only these classes, renumbered in the order given; items keep their order."""
@@ -95,7 +87,7 @@ class Dataset:
         kept = (new_number[self.y] >= 0).nonzero()[:, 0]
         return replace(
             self,
-            x=self.rows(kept),
+            x=map_items(lambda t: torch.index_select(t, 0, kept.to(t.device), out=_room(len(kept), t)), self.x),
             y=new_number[self.y[kept]],
             class_names=tuple(self.class_names[c] for c in classes),
             class_groups=tuple(self.class_groups[c] for c in classes) if self.class_groups else (),
@@ -127,11 +119,18 @@ class Dataset:
                 f"items have shape {tuple(images.shape[1:])}: classes by rotation need square images (side, side) or "
                 "(side, side, channels)."
             )
-        turned = torch.cat([torch.rot90(images, k, (1, 2)) for k in range(4)])
+        turns = [torch.rot90(images, k, (1, 2)) for k in range(4)]
         return replace(
             self,
-            x=turned,
+            x=torch.cat(turns, out=_room(4 * len(images), images)),
             y=torch.cat([self.y + k * self.n_classes for k in range(4)]),
             class_names=tuple(f"{name}@{90 * k}" for k in range(4) for name in self.class_names),
             class_groups=self.class_groups * 4,
         )
+
+
+def _room(n: int, like: Tensor) -> Tensor | None:
+    """Where `n` items like these are quickest to gather from; None leaves it to PyTorch."""
+    if like.device.type != "cpu" or like.requires_grad:
+        return None
+    return empty_in_large_pages((n, *like.shape[1:]), like.dtype)

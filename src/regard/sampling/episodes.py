@@ -18,8 +18,9 @@ from regard.episode import Episode, Items, Support, map_items
 from regard.errors import DataError
 from regard.sampling.counts import Count
 from regard.sampling.dataset import Dataset
-from regard.sampling.memory import Memory, keep_freed_memory
+from regard.sampling.memory import Memory
 from regard.sampling.random import uniform, without_replacement
+from regard.sampling.rows import plain_rows
 from regard.sampling.scaled import scaled_rows
 from regard.sampling.source import EpisodeSource, Numbers, count_range
 
@@ -108,8 +109,8 @@ class EpisodeSampler(EpisodeSource):
         self._sizes = np.bincount(y, minlength=dataset.n_classes).astype(np.int64)
         self._by_class = np.argsort(y, kind="stable").astype(np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self._sizes)[:-1]]).astype(np.int64)
-        # Of the gathered items, and of the scaled: each of its own size.
-        self._memory = Memory(), Memory()
+        self._memory = Memory()
+        self._plain = plain_rows(dataset.x)
         self._scaled = scaled_rows(dataset.x) if transform is None and dtype == torch.float32 else None
         self._set_groups()
         self._check_sizes()
@@ -196,8 +197,21 @@ class EpisodeSampler(EpisodeSource):
         return np.asarray(row & (np.arange(ways) < n_way)[..., None])
 
     def gather(self, rows: EpisodeRows) -> Episode:
-        """Rows to an episode: one gather for support and queries, then the transform."""
+        """Rows to an episode: one gather for support and queries, then the transform.
+
+        Raises:
+            DataError: a row beyond the data set.
+        """
+        self._check_rows(rows)
         return next(self._gather(rows, max(len(rows), 1)))
+
+    def _check_rows(self, rows: EpisodeRows) -> None:
+        largest = max(int(index.max()) if index.numel() else -1 for index in (rows.support, rows.query))
+        if largest >= len(self.dataset):
+            raise DataError(
+                f"row {largest} is asked for, and the data set has {len(self.dataset)} items: expected rows drawn from "
+                "this data set."
+            )
 
     def _gather(self, rows: EpisodeRows, batch: int) -> Iterator[Episode]:
         """Rows to episodes, `batch` at a time: items for each batch, all that is small for all at once and then split.
@@ -231,13 +245,13 @@ class EpisodeSampler(EpisodeSource):
         """(N,) rows of the data set to (N, *item)."""
         if self._scaled is not None and self._scaled.fits(len(index)):
             return self._scaled(index)
-        x = self.dataset.rows(index, self._memory[0])
+        x = self.dataset.rows(index) if self._plain is None else self._plain(index)
         if self.transform is not None and noise is not None:
             x = self._transformed(self.transform, x, noise)
         if self.dtype is None or isinstance(x, dict) or x.dtype != torch.uint8:
             return x
         out = (
-            self._memory[1].empty(tuple(x.shape), self.dtype)
+            self._memory.empty(tuple(x.shape), self.dtype)
             if x.device.type == "cpu"
             else torch.empty_like(x, dtype=self.dtype)
         )
@@ -253,11 +267,11 @@ class EpisodeSampler(EpisodeSource):
 
     def __call__(self, episodes: Numbers) -> Episode:
         """Sample these episode numbers as one batch."""
-        return self.gather(self.rows(episodes))
+        rows = self.rows(episodes)
+        return next(self._gather(rows, max(len(rows), 1)))
 
     def batches(self, n_episodes: int, batch: int, start: int = 0) -> Iterator[Episode]:
         """Episodes start .. start + n_episodes - 1, `batch` at a time."""
-        keep_freed_memory()
         block = max(batch, _ROWS_AT_ONCE // batch * batch)
         for first in range(start, start + n_episodes, block):
             yield from self._gather(self.rows(np.arange(first, min(first + block, start + n_episodes))), batch)

@@ -13,12 +13,11 @@ from __future__ import annotations
 import math
 from typing import final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from regard.episode import Items
-from regard.sampling.memory import keep_freed_memory
+from regard.sampling.memory import empty_in_large_pages
 
 _LARGEST = 2**28  # bytes of items: the packed rows are a copy of them
 _LARGEST_RESULT = 2**24  # above this the passes are quicker, into memory that is used again
@@ -55,7 +54,6 @@ class ScaledRows:
         """(N,) rows to (N, *item) float32."""
         if self._packed is None:
             self._packed = _pack(self._x.reshape(len(self._x), -1))
-            keep_freed_memory()
         # The operator sums bags of rows: here a bag is one row.
         rows = getattr(torch.ops.quantized, _OPERATOR)(self._packed, index[:, None])
         return rows.view(-1, *self._x.shape[1:])
@@ -63,8 +61,7 @@ class ScaledRows:
 
 def _pack(x_ND: Tensor) -> Tensor:
     n, d = x_ND.shape
-    # NumPy asks for huge pages and PyTorch does not: fewer page walks where rows are read in random order.
-    packed = torch.from_numpy(np.empty((n, d + 8), dtype=np.uint8))
+    packed = empty_in_large_pages((n, d + 8), torch.uint8)
     packed[:, :d] = x_ND
     packed[:, d:] = torch.tensor([1 / 255, 0], dtype=torch.float32).view(torch.uint8)
     return packed
