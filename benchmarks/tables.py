@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from regard.evaluation import Interval, Result, read_results
+from regard.evaluation import Comparison, Interval, Result, read_results
 from regard.evaluation.schema import from_json
 from regard.learners import find_learner, find_reference
 
@@ -44,6 +44,7 @@ def results_page() -> str:
         ("intents.json", recipe_section),
         ("sinusoid.json", sinusoid_section),
         ("training_speed.json", training_section),
+        ("bf16_cost.json", precision_section),
         ("sampling_speed.json", sampling_section),
         ("evaluation_speed.json", evaluation_section),
     ]
@@ -102,9 +103,8 @@ def recipe_section(document: dict[str, Any]) -> str:
         lines.append(f"| {r.learner} | {r.n_way}-way {r.n_shot}-shot | {r.episodes} | {' | '.join(figures)} |")
     for c in comparisons:
         if c.metric == "accuracy":
-            d = c.difference
-            told = f"{100 * d.mean:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
-            lines.append(f"\n{c.a} - {c.b}, {c.n_way}-way {c.n_shot}-shot: {told}{', a tie' if c.tie else ''}.")
+            told = f"{_points(c.difference, 1)}{_or_tie(c)}"
+            lines.append(f"\n{c.a} - {c.b}, {c.n_way}-way {c.n_shot}-shot: {told}.")
     return "\n".join([*lines, "", _made(document)])
 
 
@@ -136,6 +136,27 @@ def training_section(document: dict[str, Any]) -> str:
     """Steps of Prototypical against learn2learn."""
     lines = [f"## {document['title']}, {document['threads']} thread\n", "| what | figure |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in document["summary"].items()]
+    return "\n".join([*lines, "", _made(document)])
+
+
+def precision_section(document: dict[str, Any]) -> str:
+    """Accuracy in bf16 less that in fp32."""
+    results, comparisons = from_json(document)
+    settings = document["settings"]
+    lines = [
+        f"## What bf16 costs: Prototypical on the glyphs, {settings['steps']} steps, {settings['seeds']} seeds\n",
+        "| learner | episodes | number | accuracy |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {r.learner} | {r.n_way}-way {r.n_shot}-shot | {r.episodes} | {_pm(r, 'accuracy')} |" for r in results]
+    lines.append("\nPaired differences of accuracy, over the same episodes:\n")
+    lines += [
+        f"- {c.n_way}-way {c.n_shot}-shot, {c.a} - {c.b}: {_points(c.difference)}{_or_tie(c)}" for c in comparisons
+    ]
+    lines.append("\nThe mean of the seeds' differences to training and asking in fp32, its interval over seeds:\n")
+    for d in settings["over seeds"]:
+        told = _points(Interval(d["mean"], d["low"], d["high"]))
+        lines.append(f"- {d['n_way']}-way {d['n_shot']}-shot, {d['what']}: {told}")
     return "\n".join([*lines, "", _made(document)])
 
 
@@ -172,6 +193,15 @@ def _number(interval: Interval) -> str:
 
 def _accuracy(result: Result) -> str:
     return _pm(result, "accuracy")
+
+
+def _points(difference: Interval, digits: int = 2) -> str:
+    mean, low, high = (f"{100 * v:+.{digits}f}" for v in (difference.mean, difference.low, difference.high))
+    return f"{mean} points [{low}, {high}]"
+
+
+def _or_tie(comparison: Comparison) -> str:
+    return ", a tie" if comparison.tie else ""
 
 
 def _pm(result: Result, metric: str) -> str:

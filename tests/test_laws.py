@@ -106,10 +106,27 @@ class Bent(FilmEncoder):
         return self.last(((1 + scale) * z + shift).tanh())
 
 
-def attention_meta() -> Learner:
+class NamedParts(Parts):
+    """Parts whose first two features are not trained, and whose length says how much they count."""
+
+    n_name = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_features = 7
+
+    def forward(self, x: Items) -> Tensor:
+        assert isinstance(x, Tensor)
+        return torch.cat([x[..., :2], super().forward(x)], -1)
+
+    def part_weight(self, z: Tensor) -> Tensor | None:
+        return z[..., :2].norm(dim=-1)
+
+
+def attention_meta(encoder: type[Parts] = Parts) -> Learner:
     from regard.learners.attention_meta import AttentionMetaLearner
 
-    return AttentionMetaLearner(Parts(), d_pair=7)
+    return AttentionMetaLearner(encoder(), d_pair=7)
 
 
 def outputs(n_outputs: int = 3) -> nn.Module:
@@ -141,6 +158,7 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("FEAT-heads", lambda: FEAT(Vectors(n_features=6), n_heads=2, contrast=0.0), VECTORS, 1e-10),
     ("CrossTransformer", lambda: CrossTransformer(Parts(), d_head=4), PARTS, 1e-10),
     ("AttentionMetaLearner", attention_meta, PARTS, 1e-10),
+    ("AttentionMetaLearner-names", lambda: attention_meta(NamedParts), PARTS, 1e-10),
     ("NearestNeighbour", lambda: NearestNeighbour(), VECTORS, 1e-10),
     ("NearestNeighbour-3-cosine", lambda: NearestNeighbour(n_neighbours=3, compare="cosine"), VECTORS, 1e-10),
     ("NearestNeighbour-soft", lambda: NearestNeighbour(how="soft"), VECTORS, 1e-10),

@@ -4,6 +4,8 @@ An item is a dict {"ids": (N, L) int64, "mask": (N, L)}; id 0 and mask 0 are pad
 be several ids, (N, L, G), padded with 0: a word beside its character n-grams (Bojanowski et al. 2017,
 arXiv:1607.04606), whose embeddings are averaged, so that a word never seen in training still has a vector of its own.
 
+An item may say how much each token tells, {"rarity": (N, L)}, such as the inverse document frequency of its word.
+
 Padding changes nothing: the recurrence carries its state over it, attention gives it weight 0, pooling leaves it out,
 and as a part it is exact zeros, which is how `part_weight` finds it again.
 
@@ -26,7 +28,7 @@ from torch import Tensor, nn
 
 from regard.episode import Items
 from regard.errors import ConfigError, EpisodeError, did_you_mean
-from regard.nn.attention import MultiHeadAttention, attention_weights
+from regard.nn.attention import MultiHeadAttention, attention_weights, unit
 from regard.nn.encoder import Encoder
 
 Pool = Literal["mean", "attention"]
@@ -42,9 +44,12 @@ class TokenLSTM(Encoder):
         n_layers: LSTMs on top of each other.
         bidirectional: read from both ends.
         dropout: share of embedded and of output features set to 0 in training.
-        strange: see `TokenEmbedding`.
-        words: put the embedding beside the state, which adds d_embed to D: a learner can then tell whether two texts
-            share a word, also one that training never had.
+        strange: share of ids that, in training, change places with others, anew in every call. Within a call a word
+            remains one word, but what was learned about it is gone, as with the words of a domain never seen. (A kind
+            of the word dropout by type of Gal and Ghahramani 2016, arXiv:1512.05287.)
+        d_code: put a `TokenCode` of this width before the state, which adds it to D, and as long as the token is rare,
+            so that a part's weight is its rarity. A learner can then tell whether two texts share a word, also one
+            that training never had. 0 for none.
         parts: give (N, L, D), a vector a token, instead of one vector.
         pool: one vector is the "mean" of the tokens, or their learned "attention" pooling.
 
@@ -63,15 +68,18 @@ class TokenLSTM(Encoder):
         bidirectional: bool = True,
         dropout: float = 0.0,
         strange: float = 0.0,
-        words: bool = False,
+        d_code: int = 0,
         parts: bool = False,
         pool: Pool = "mean",
     ) -> None:
         super().__init__()
         d_state = d_hidden * (1 + bidirectional)
-        self.parts, self.words, self.n_features = parts, words, d_state + words * d_embed
-        self.embed = TokenEmbedding(n_tokens, d_embed, strange)
-        widths = [d_embed, *[d_state] * (n_layers - 1)]
+        self.parts, self.strange, self.n_name, self.n_features = parts, strange, d_code, d_state + d_code
+        self.embed = TokenEmbedding(n_tokens, d_embed)
+        # Small, so that words are alike until something is learned about them.
+        nn.init.normal_(self.embed.table.weight, std=0.1)
+        self.code = TokenCode(n_tokens, d_code) if d_code else None
+        widths = [d_embed + bool(d_code), *[d_state] * (n_layers - 1)]
         self.layers = nn.ModuleList(Recurrence(width, d_hidden, bidirectional=bidirectional) for width in widths)
         self.dropout = nn.Dropout(dropout)
         self.pool = None if parts else TokenPool(self.n_features, pool)
@@ -79,15 +87,21 @@ class TokenLSTM(Encoder):
     def forward(self, x: Items) -> Float[Tensor, "N *L D"]:
         """Token items to (N, D) or (N, L, D)."""
         ids, real = tokens(x)
-        word = z = self.dropout(self.embed(ids))
+        if self.training and self.strange:
+            ids = estrange(ids, self.embed.table.num_embeddings, self.strange)
+        z = self.dropout(self.embed(ids))
+        rarity = _rarity(x, z)
+        if self.code is not None:
+            z = torch.cat([z, rarity.log1p()], -1)
         for layer in self.layers:
             z = self.dropout(layer(z, real))
-        if self.words:
-            z = torch.cat([word, z], -1)
+        if self.code is not None:
+            z = torch.cat([self.code(ids) * rarity, z], -1)
         return self.pool(z, real) if self.pool is not None else z * real[..., None]
 
     def part_weight(self, z: Float[Tensor, "*N L D"]) -> Float[Tensor, "*N L"]:
-        return _nonzero(z)
+        # Codes are unit vectors times rarity.
+        return z[..., : self.n_name].norm(dim=-1) if self.n_name else _nonzero(z)
 
 
 class TokenTransformer(Encoder):
@@ -143,23 +157,13 @@ class TokenTransformer(Encoder):
 
 
 class TokenEmbedding(nn.Module):
-    """Ids (N, L) or (N, L, G) to (N, L, D): the embedding of the id, or the mean over the ids of a token.
+    """Ids (N, L) or (N, L, G) to (N, L, D): the embedding of the id, or the mean over the ids of a token."""
 
-    Args:
-        n_tokens: ids run from 0 (padding) to n_tokens - 1.
-        d_embed: D.
-        strange: share of ids that, in training, change places with others, anew in every call. Within a call a word
-            remains one word, but what was learned about it is gone, as with the words of a domain never seen. (A kind
-            of the word dropout by type of Gal and Ghahramani 2016, arXiv:1512.05287.)
-    """
-
-    def __init__(self, n_tokens: int, d_embed: int, strange: float = 0.0) -> None:
+    def __init__(self, n_tokens: int, d_embed: int) -> None:
         super().__init__()
-        self.table, self.strange = nn.Embedding(n_tokens, d_embed), strange
+        self.table = nn.Embedding(n_tokens, d_embed)
 
     def forward(self, ids: Tensor) -> Tensor:
-        if self.training and self.strange:
-            ids = self._estrange(ids)
         if ids.ndim == 2:
             return self.table(ids)
         there = (ids[..., 1:] > 0).to(self.table.weight.dtype)
@@ -167,11 +171,35 @@ class TokenEmbedding(nn.Module):
         total = (there[..., None, :] @ self.table(ids[..., 1:])).squeeze(-2)
         return self.table(ids[..., 0]) + total / there.sum(-1, keepdim=True).clamp_min(1)
 
-    def _estrange(self, ids: Tensor) -> Tensor:
-        n_tokens = self.table.num_embeddings
-        other = torch.randperm(n_tokens - 2, device=ids.device) + 2
-        chosen = torch.rand(n_tokens, device=ids.device) < self.strange
-        return torch.where(chosen[ids] & (ids > 1), other[(ids - 2).clamp_min(0)], ids)
+
+class TokenCode(nn.Module):
+    """Ids (N, L) or (N, L, G) to (N, L, D): a unit vector that tells a token from others and is never trained.
+
+    Each id has a random direction, so two tokens are as near as they share ids: the word counts as much as all its
+    n-grams. Directions that were trained would be right for the words of training, and mean nothing for others.
+    """
+
+    table: Tensor
+
+    def __init__(self, n_tokens: int, d_code: int) -> None:
+        super().__init__()
+        table = torch.randn(n_tokens, d_code) / math.sqrt(d_code)
+        # Neither padding nor being unknown is anything that two tokens could share.
+        table[:2] = 0
+        self.register_buffer("table", table)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        if ids.ndim == 2:
+            return unit(self.table[ids])
+        n_grams = (ids[..., 1:] > 0).sum(-1, keepdim=True).clamp_min(1)
+        return unit(self.table[ids[..., 0]] + self.table[ids[..., 1:]].sum(-2) / n_grams.sqrt())
+
+
+def estrange(ids: Tensor, n_tokens: int, share: float) -> Tensor:
+    """Ids of which a share has changed places, the same everywhere; padding and the unknown word stay."""
+    other = torch.randperm(n_tokens - 2, device=ids.device) + 2
+    chosen = torch.rand(n_tokens, device=ids.device) < share
+    return torch.where(chosen[ids] & (ids > 1), other[(ids - 2).clamp_min(0)], ids)
 
 
 class Recurrence(nn.Module):
@@ -283,6 +311,12 @@ def tokens(x: Items) -> tuple[Tensor, Bool[Tensor, "N L"]]:
             "integers (N, L) or (N, L, G) beside a mask (N, L)."
         )
     return ids, mask > 0
+
+
+def _rarity(x: Items, z: Tensor) -> Tensor:
+    """(N, L, 1); ones where the items do not say."""
+    given = x.get("rarity") if isinstance(x, dict) else None
+    return z.new_ones(*z.shape[:2], 1) if given is None else given[..., None].to(z.dtype)
 
 
 def _nonzero(z: Tensor) -> Tensor:

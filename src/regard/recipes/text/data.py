@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from zlib import crc32
 
@@ -53,22 +54,26 @@ class Tokenizer:
         vocabulary: the known words; learned from training classes only, see `learn`.
         n_buckets: of the hash (CRC-32, the same on every machine).
         sizes: shortest and longest n-gram, over the word between "<" and ">".
+        rarity: inverse document frequency of each word, log((1 + texts) / (1 + texts with the word)) + 1, and at the
+            end that of a word outside the vocabulary.
         n_grams: ids kept of one token; longer words lose their last n-grams.
         length: tokens kept of one text.
     """
 
     vocabulary: tuple[str, ...]
+    rarity: tuple[float, ...]
     n_buckets: int = 8192
     sizes: tuple[int, int] = (3, 5)
     n_grams: int = 16
-    length: int = 32
+    length: int = 24
 
     @classmethod
-    def learn(cls, texts: Iterable[str], least: int = 2, n_buckets: int = 8192) -> Tokenizer:
-        """The words that occur at least `least` times in these texts, the most frequent first."""
-        counts = Counter(word for text in texts for word in words(text))
+    def learn(cls, texts: Sequence[str], least: int = 2, n_buckets: int = 8192) -> Tokenizer:
+        """The words that stand in at least `least` of these texts, the most frequent first."""
+        counts = Counter(word for text in texts for word in set(words(text)))
         kept = sorted((word for word, count in counts.items() if count >= least), key=lambda w: (-counts[w], w))
-        return cls(tuple(kept), n_buckets)
+        rarity = [math.log((1 + len(texts)) / (1 + count)) + 1 for count in (*(counts[word] for word in kept), 0)]
+        return cls(tuple(kept), tuple(rarity), n_buckets)
 
     @property
     def n_tokens(self) -> int:
@@ -79,6 +84,7 @@ class Tokenizer:
         """What JSON can hold; `from_dict` reads it back."""
         return {
             "vocabulary": list(self.vocabulary),
+            "rarity": list(self.rarity),
             "n_buckets": self.n_buckets,
             "sizes": list(self.sizes),
             "n_grams": self.n_grams,
@@ -92,14 +98,14 @@ class Tokenizer:
         Raises:
             DataError: a key that is missing or not known.
         """
-        expected = {"vocabulary", "n_buckets", "sizes", "n_grams", "length"}
+        expected = {field.name for field in fields(cls)}
         if set(content) != expected:
             raise DataError(f"tokenizer has the keys {sorted(content)}: expected {sorted(expected)}.")
-        lists = {key: tuple(content[key]) for key in ("vocabulary", "sizes")}  # type: ignore[arg-type]
+        lists = {key: tuple(content[key]) for key in ("vocabulary", "rarity", "sizes")}  # type: ignore[arg-type]
         return cls(**{**content, **lists})  # type: ignore[arg-type]
 
     def __call__(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-        """N texts to {"ids": (N, L, G) int64, "mask": (N, L) bool}; an empty text is all padding."""
+        """N texts to {"ids": (N, L, G) int64, "mask": (N, L) bool, "rarity": (N, L)}; an empty text is all padding."""
         number = {word: 2 + i for i, word in enumerate(self.vocabulary)}
         ids = np.zeros((len(texts), self.length, self.n_grams), dtype=np.int64)
         known: dict[str, list[int]] = {}
@@ -108,7 +114,10 @@ class Tokenizer:
                 if word not in known:
                     known[word] = [number.get(word, 1), *self._grams(word)][: self.n_grams]
                 ids[row, place, : len(known[word])] = known[word]
-        return {"ids": torch.from_numpy(ids), "mask": torch.from_numpy(ids[..., 0] > 0)}
+        first, mask = torch.from_numpy(ids[..., 0]), torch.from_numpy(ids[..., 0] > 0)
+        # Id 1, a word outside the vocabulary, finds the last rarity, number -1.
+        rarity = torch.tensor(self.rarity)[first - 2]
+        return {"ids": torch.from_numpy(ids), "mask": mask, "rarity": rarity * mask}
 
     def _grams(self, word: str) -> list[int]:
         bounded, first = f"<{word}>", 2 + len(self.vocabulary)

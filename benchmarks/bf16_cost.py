@@ -1,0 +1,91 @@
+"""What bf16 costs in accuracy: Prototypical on the glyphs, trained in fp32 and in bf16, asked the same tasks.
+
+    python benchmarks/bf16_cost.py [--steps 500] [--seeds 3] [--episodes 1000]
+
+Both precisions take the same number of steps on the same episodes from the same weights, once a seed, and are then
+asked in fp32. The weights that fp32 trained are also asked in bf16. Each difference is paired over the same episodes;
+how far the seeds' differences lie apart says what chance in training does. Writes benchmarks/results/bf16_cost.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before PyTorch is loaded
+
+import numpy as np
+import torch
+
+from regard.evaluation import Comparison, Result, compare, mean_interval, write_results
+from regard.recipes.config import Recipe
+from regard.recipes.data import Tasks, load_data
+from regard.recipes.run import Asked, evaluate_learner, load, train_recipe
+
+_ENCODER = "{name: Conv4, n_filters: [32, 64, 64, 64], norm: batch}"
+_SETTINGS = (
+    "data.symbols=false",
+    f"learner={{name: Prototypical, encoder: {_ENCODER}}}",
+    "episodes.n_query=5",
+    "train.tasks_per_step=2",
+    "train.max_minutes=null",
+    "train.validate_every=1000000",
+)
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
+
+
+def main() -> None:
+    """Train what is missing, ask, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--runs", type=Path, default=Path("runs/bf16_cost"))
+    arguments = parser.parse_args()
+    data = load_data(Recipe.read("glyphs", _SETTINGS).data)
+    results: list[Result] = []
+    comparisons: list[Comparison] = []
+    for seed in range(arguments.seeds):
+        of_seed = [ask(arguments, seed, trained, "fp32", data) for trained in PRECISIONS]
+        of_seed.append(ask(arguments, seed, "fp32", "bf16", data))
+        for fp32, *others in zip(*of_seed, strict=True):
+            comparisons += [c for other in others for c in compare([other, fp32], ["accuracy"])]
+        results += [result for several in of_seed for result in several]
+        print("seed", seed, *(f"{c.a} - {c.b}: {c.difference}" for c in comparisons), sep="\n", flush=True)
+    settings = {"steps": arguments.steps, "seeds": arguments.seeds, "over seeds": over_seeds(comparisons)}
+    out = Path(__file__).parent / "results" / "bf16_cost.json"
+    counts = " ".join(f"--{key} {getattr(arguments, key)}" for key in ("steps", "seeds", "episodes"))
+    command = f"python benchmarks/bf16_cost.py {counts}"
+    write_results(out, results, comparisons, settings=settings, command=command)
+
+
+def ask(arguments: argparse.Namespace, seed: int, trained: str, asked: str, data: Tasks) -> list[Result]:
+    """One learner's results: trained (where that was not done before) in one precision, and asked in one."""
+    train = (f"train.steps={arguments.steps}", f"train.seed={seed}", f"train.precision={PRECISIONS[trained]}")
+    recipe = Recipe.read("glyphs", (*_SETTINGS, *train))
+    loaded = load(train_recipe(recipe, arguments.runs / f"{trained}-{seed}", data=data))
+    name = f"trained {trained}, asked {asked}, seed {seed}"
+    with torch.autocast("cpu", torch.bfloat16, enabled=asked == "bf16"):
+        return evaluate_learner(loaded, data, Asked(seed=2, episodes=arguments.episodes), name=name)
+
+
+def over_seeds(comparisons: list[Comparison]) -> list[dict[str, Any]]:
+    """Mean of the seeds' paired differences, and its interval over seeds, for each way of using bf16."""
+    groups: dict[tuple[str, Any, Any], list[float]] = {}
+    for c in comparisons:
+        groups.setdefault((c.a.rpartition(",")[0], c.n_way, c.n_shot), []).append(c.difference.mean)
+    return [
+        {"what": what, "n_way": n_way, "n_shot": n_shot, **_interval(differences)}
+        for (what, n_way, n_shot), differences in groups.items()
+    ]
+
+
+def _interval(differences: list[float]) -> dict[str, float]:
+    interval = mean_interval(np.array(differences))
+    return {"mean": interval.mean, "low": interval.low, "high": interval.high}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The attention meta-learner against its formula, pair by pair."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from regard.episode import Support
+from regard.learners.attention_meta import AttentionMetaLearner
+from regard.nn.sequence import TokenLSTM
+
+
+def read(learner: AttentionMetaLearner, x: Tensor, z: Tensor, n_name: int) -> Tensor:
+    """x asks z, real parts only."""
+    name_x, name_z, mean_x, mean_z = x[:, :n_name], z[:, :n_name], x[:, n_name:], z[:, n_name:]
+    share = name_x.norm(dim=-1) * learner.pool.score(mean_x)[:, 0].exp()  # type: ignore[misc]
+    share = share / share.sum()
+    like, pair = torch.tensor(0.0), torch.zeros(4, learner.value.out_features)
+    for p in range(len(x)):
+        cosine = cosine_similarity(name_x[p : p + 1], name_z)
+        a = name_z.norm(dim=-1) * (cosine / learner.log_temperature.exp()).exp()
+        a = a / a.sum()
+        value, found = learner.value(mean_x[p]), a @ learner.value(mean_z)
+        like = like + share[p] * (a @ cosine)
+        pair = pair + share[p] * torch.stack([value, found, (value - found).abs(), value * found])
+    return learner.log_scale.exp() / 2 * like + learner.dense(pair.flatten())[0]
+
+
+def test_it_is_its_formula() -> None:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        torch.manual_seed(0)
+        learner = AttentionMetaLearner(TokenLSTM(12, 5, 4, d_code=6, parts=True), d_pair=3)
+        for weight in (*learner.pool.parameters(), *learner.dense[-1].parameters()):
+            torch.nn.init.normal_(weight)
+        lengths = torch.tensor([2, 4, 3, 1, 4])
+        mask = torch.arange(4) < lengths[:, None]
+        items = {"ids": torch.randint(1, 12, (5, 4)) * mask, "mask": mask, "rarity": (1 + torch.rand(5, 4)) * mask}
+        items["ids"][items["ids"] == 1] = 2  # an unknown word without n-grams has no name
+        part = [{key: t[None, s] for key, t in items.items()} for s in (slice(0, 3), slice(3, 5))]
+        support = Support(part[0], torch.tensor([[0, 1, 1]]), torch.tensor([[1.0, 2.0, 0.5]]))
+        z = learner.encode(items)
+        score = torch.stack(
+            [
+                torch.stack([read(learner, a, b, 6) + read(learner, b, a, 6) for b in real(z[:3], lengths)])
+                for a in real(z[3:], lengths[3:])
+            ]
+        )
+        weighted = score.exp() * support.weight[0]
+        expected = torch.stack([weighted[:, 0], weighted[:, 1:].sum(-1)], -1).log()
+        torch.testing.assert_close(learner.predict(learner.adapt(support), part[1])[0], expected)
+    finally:
+        torch.set_default_dtype(before)
+
+
+def real(z: Tensor, lengths: Tensor) -> list[Tensor]:
+    return [row[:n] for row, n in zip(z, lengths, strict=False)]
