@@ -43,6 +43,7 @@ def results_page() -> str:
         ("glyphs_recipe.json", recipe_section),
         ("intents.json", recipe_section),
         ("sinusoid.json", sinusoid_section),
+        ("gradient_speed.json", gradient_section),
         ("training_speed.json", training_section),
         ("bf16_cost.json", precision_section),
         ("sampling_speed.json", sampling_section),
@@ -105,6 +106,8 @@ def recipe_section(document: dict[str, Any]) -> str:
         if c.metric == "accuracy":
             told = f"{_points(c.difference, 1)}{_or_tie(c)}"
             lines.append(f"\n{c.a} - {c.b}, {c.n_way}-way {c.n_shot}-shot: {told}.")
+    if settings := document.get("settings"):
+        lines.append(f"\n{'; '.join(f'{key}: {value}' for key, value in settings.items())}.")
     return "\n".join([*lines, "", _made(document)])
 
 
@@ -158,6 +161,25 @@ def precision_section(document: dict[str, Any]) -> str:
         told = _points(Interval(d["mean"], d["low"], d["high"]))
         lines.append(f"- {d['n_way']}-way {d['n_shot']}-shot, {d['what']}: {told}")
     return "\n".join([*lines, "", _made(document)])
+
+
+def gradient_section(document: dict[str, Any]) -> str:
+    """Meta-gradients against the peers: ratios of medians, and peak memory."""
+    peers = ("learn2learn", "higher", "torchopt")
+    lines = [
+        f"## {document['title']}\n",
+        f"| work | bar | regard | {' | '.join(peers)} | best peer | load |",
+        "|---" * (5 + len(peers)) + "|",
+    ]
+    for name, row in sorted(document["rows"].items()):
+        ratio = {k: f"{v:.2f}" for k, v in row["ratio_to_best_peer"].items()}
+        told = [name, str(row["bar"] or "-"), ratio["regard"], *(ratio.get(peer, "-") for peer in peers)]
+        lines.append(f"| {' | '.join(told)} | {row['best_peer']} | {row['load_before']} |")
+    memory = document["peak_memory_mib_10_inner_steps"]
+    told = ", ".join(f"{name} {mib:.0f}" for name, mib in memory.items())
+    lines.append(f"\nPeak memory of 10 inner steps on Conv4, MiB: {told}.\n")
+    commands = dict.fromkeys(row["command"] for row in document["rows"].values())
+    return "\n".join([*lines, _made({**document, "command": "`, `".join(commands)})])
 
 
 def sampling_section(document: dict[str, Any]) -> str:
