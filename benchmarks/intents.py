@@ -1,9 +1,10 @@
-"""The recipe `intents` beside bag-of-words nearest centroid, on the very same episodes of held-out domains.
+"""The recipe `intents` beside nearest centroids of bags, on the very same episodes of held-out domains.
 
     python benchmarks/intents.py --folder CLINC150 [--run runs/intents] [--episodes 1000]
 
-The items of the test hold both, the tokens that the recipe's learner reads and the bag of words that the centroid
-reads, so both are asked the very same rows. Writes benchmarks/results/intents.json.
+Two bags, weighted by inverse document frequency: of words, and of words and character n-grams. And the recipe's learner
+before any practice, which says what practice adds. The items of the test hold all that is read, the tokens and the bags,
+so all are asked the very same rows. Writes benchmarks/results/intents.json.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before PyTorch is loaded
 
+import torch
 from torch import Tensor
 
 from regard.episode import Items
@@ -23,19 +25,26 @@ from regard.learners import Prototypical
 from regard.nn.encoder import Encoder
 from regard.recipes.config import Recipe
 from regard.recipes.data import Data
-from regard.recipes.run import compare_by_setting, evaluate_learner, load, train_recipe
+from regard.recipes.parts import build_learner
+from regard.recipes.run import compare_by_setting, evaluate_learner, learner_spec, load, train_recipe
 from regard.recipes.show import show_results
-from regard.recipes.text.bag_of_words import tfidf_dataset
-from regard.recipes.text.data import read_clinc, split_domains
+from regard.recipes.text.bag_of_words import Terms, tfidf_dataset, words_and_n_grams
+from regard.recipes.text.data import read_clinc, split_domains, words
+
+BAGS: dict[str, Terms] = {"bag of words, centroid": words, "words and n-grams, centroid": words_and_n_grams}
 
 
 class Bag(Encoder):
-    """The bag of words that an item holds beside its tokens."""
+    """A bag that an item holds beside its tokens."""
 
     parts = False
 
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
     def forward(self, x: Items) -> Tensor:
-        return x["bag"]  # type: ignore[call-overload]
+        return x[self.name]  # type: ignore[call-overload]
 
 
 def main() -> None:
@@ -46,11 +55,16 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=1000)
     arguments = parser.parse_args()
     settings = (f"data.folder={arguments.folder}", f"evaluation_episodes={arguments.episodes}")
-    loaded = load(train_recipe(Recipe.read("intents", settings), arguments.run), settings)
+    recipe = Recipe.read("intents", settings)
+    loaded = load(train_recipe(recipe, arguments.run), settings)
     data = with_bags(loaded.data(), arguments.folder)  # type: ignore[arg-type]
-    centroid = Prototypical(Bag(), compare="cosine", scale=10)
+    torch.manual_seed(recipe.train.seed)
+    untrained = build_learner(learner_spec(recipe, data)).eval()
     results = evaluate_learner(loaded, data, name=loaded.name)
-    results += evaluate_learner(loaded, data, name="bag of words, centroid", learner=centroid)
+    results += evaluate_learner(loaded, data, name=f"{loaded.name}, unpractised", learner=untrained)
+    for name in BAGS:
+        centroid = Prototypical(Bag(name), compare="cosine", scale=10)
+        results += evaluate_learner(loaded, data, name=name, learner=centroid)
     comparisons = compare_by_setting(results)
     show_results(results, comparisons)
     command = f"python benchmarks/intents.py --folder CLINC150 --episodes {arguments.episodes}"
@@ -58,11 +72,15 @@ def main() -> None:
 
 
 def with_bags(data: Data, folder: Path) -> Data:
-    """The same data, each item of its test with its bag of words beside its tokens."""
+    """The same data, each item of its test with its bags beside its tokens."""
     parts = split_domains(read_clinc(folder))
-    test, bags = data.part("test"), tfidf_dataset(parts["train"], parts["test"])
-    assert test.class_names == bags.class_names and test.y.equal(bags.y)
-    return replace(data, parts={**data.parts, "test": replace(test, x={**test.x, "bag": bags.x})})  # type: ignore[dict-item]
+    test = data.part("test")
+    items = dict(test.x)  # type: ignore[call-overload]
+    for name, terms in BAGS.items():
+        bags = tfidf_dataset(parts["train"], parts["test"], terms)
+        assert test.class_names == bags.class_names and test.y.equal(bags.y)
+        items[name] = bags.x
+    return replace(data, parts={**data.parts, "test": replace(test, x=items)})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
@@ -24,7 +26,7 @@ def read(learner: AttentionMetaLearner, x: Tensor, z: Tensor, n_name: int) -> Te
         value, found = learner.value(mean_x[p]), a @ learner.value(mean_z)
         like = like + share[p] * (a @ cosine)
         pair = pair + share[p] * torch.stack([value, found, (value - found).abs(), value * found])
-    return learner.log_scale.exp() / 2 * like + learner.dense(pair.flatten())[0]
+    return like + learner.dense(pair.flatten())[0]
 
 
 def test_it_is_its_formula() -> None:
@@ -41,19 +43,40 @@ def test_it_is_its_formula() -> None:
         items["ids"][items["ids"] == 1] = 2  # an unknown word without n-grams has no name
         part = [{key: t[None, s] for key, t in items.items()} for s in (slice(0, 3), slice(3, 5))]
         support = Support(part[0], torch.tensor([[0, 1, 1]]), torch.tensor([[1.0, 2.0, 0.5]]))
-        z = learner.encode(items)
-        score = torch.stack(
-            [
-                torch.stack([read(learner, a, b, 6) + read(learner, b, a, 6) for b in real(z[:3], lengths)])
-                for a in real(z[3:], lengths[3:])
-            ]
-        )
-        weighted = score.exp() * support.weight[0]
-        expected = torch.stack([weighted[:, 0], weighted[:, 1:].sum(-1)], -1).log()
-        torch.testing.assert_close(learner.predict(learner.adapt(support), part[1])[0], expected)
+        rows, asked = real(learner.encode(items), lengths)[:3], real(learner.encode(items), lengths)[3:]
+
+        def like(a: Tensor, b: Tensor) -> Tensor:
+            return (read(learner, a, b, 6) + read(learner, b, a, 6)) / 2
+
+        # The second class has two rows, of weight 2 and 0.5.
+        share = torch.tensor([0.8, 0.2])
+        unity = [like(rows[0], rows[0]), (share[:, None] * share * table(like, rows[1:], rows[1:])).sum()]
+        means = torch.stack([table(like, asked, rows[:1])[:, 0], table(like, asked, rows[1:]) @ share], -1)
+        expected = learner.log_scale.exp() * means / torch.stack(unity).clamp_min(0.05).sqrt()
+        state = learner.adapt(support)
+        torch.testing.assert_close(learner.predict(state, part[1])[0], expected)
+        within = (learner.log_scale.exp() * table(like, asked, rows[1:])).exp() * support.weight[0, 1:]
+        shared = expected.softmax(-1)[:, 1:] * within / within.sum(-1, keepdim=True)
+        torch.testing.assert_close(learner.attend(state, part[1])[0, :, 1:], shared)
     finally:
         torch.set_default_dtype(before)
 
 
 def real(z: Tensor, lengths: Tensor) -> list[Tensor]:
     return [row[:n] for row, n in zip(z, lengths, strict=False)]
+
+
+def table(like: Callable[[Tensor, Tensor], Tensor], asking: list[Tensor], asked: list[Tensor]) -> Tensor:
+    return torch.stack([torch.stack([like(a, b) for b in asked]) for a in asking])
+
+
+def test_a_class_is_what_its_rows_share() -> None:
+    """Untrained, on names alone, it is the cosine to a centroid: rows that say the same count as one of them."""
+    torch.manual_seed(0)
+    learner = AttentionMetaLearner(TokenLSTM(12, 5, 4, d_code=6, parts=True), d_pair=3).eval()
+    ids = torch.tensor([[[2, 3], [2, 3], [4, 5]]])
+    items = {"ids": ids, "mask": torch.ones(1, 3, 2), "rarity": torch.ones(1, 3, 2)}
+    same = Support(items, torch.tensor([[0, 0, 1]]), torch.ones(1, 3))
+    once = Support(items, torch.tensor([[0, 0, 1]]), torch.tensor([[1.0, 0.0, 1.0]]))
+    query = {"ids": torch.tensor([[[2, 5]]]), "mask": torch.ones(1, 1, 2), "rarity": torch.ones(1, 1, 2)}
+    torch.testing.assert_close(learner.predict(learner.adapt(same), query), learner.predict(learner.adapt(once), query))

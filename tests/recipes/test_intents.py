@@ -94,5 +94,14 @@ def test_a_tokenizer_knows_how_rare_words_are() -> None:
         Tokenizer.from_dict({"vocabulary": []})
 
 
+def test_general_words_come_first() -> None:
+    texts = ["pay the bill", "pay the rent", "feed the cat", "feed the dog", "pay pay"]
+    tokenizer = Tokenizer.learn(texts, ["bank", "bank", "pet", "pet", "bank"], least=2, general=2)
+    assert tokenizer.vocabulary == ("the", "pay", "feed") and tokenizer.n_general == 1
+    assert (tokenizer(["the cat"])["ids"][0, :2, 0] < tokenizer.n_known).tolist() == [True, True]
+    assert tokenizer(["pay"])["ids"][0, 0, 0] >= tokenizer.n_known
+    assert Tokenizer.learn(texts).n_general == 0
+
+
 def test_words() -> None:
     assert words("Pay $20, don't!") == ["pay", "$", "2", "0", ",", "dont", "!"]

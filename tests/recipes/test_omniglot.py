@@ -18,7 +18,10 @@ import torch
 from PIL import Image
 
 from regard.errors import DataError, StorageError
+from regard.recipes.config import Episodes
+from regard.recipes.data import Data
 from regard.recipes.images.omniglot import BACKGROUND, CHECKSUMS, download, omniglot, omniglot_split
+from regard.sampling.dataset import Dataset
 from regard.sampling.splits import check_disjoint
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "omniglot"
@@ -129,6 +132,16 @@ def test_the_split_of_vinyals_is_read_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "splits.json").write_text(json.dumps({"vinyals_minus_lake": listed}))
     with pytest.raises(DataError, match="disjoint"):
         omniglot_split(dataset, "vinyals", tmp_path)
+
+
+def test_turned_characters_are_classes_where_episodes_say_so() -> None:
+    one = Dataset(torch.rand(3, 4, 4), torch.zeros(3, dtype=torch.int64), ("Greek/character01",))
+    data = Data("one", {"test": one}, {}, {})
+    plain = Episodes(n_way=4, n_shot=1, n_query=1)
+    with pytest.raises(DataError, match="4"):
+        data.source("test", plain, 0)
+    turned = data.source("test", plain.model_copy(update={"rotations": True}), 0)
+    assert turned(range(3)).support.n_classes == 4
 
 
 @pytest.mark.shared

@@ -4,17 +4,20 @@
     a_sp        = attention of x_p over the tokens of row s                       soft, sparse or hard
     like_sp     = a_sp . cos(x_p, z_s),   found_sp = a_sp . V z_s                 how well p was found there, and what
     pair_s      = [ m(Vx), m(found_s), m(|Vx - found_s|), m(Vx * found_s) ]      m: mean over p, by weight and learned
-    score_s     = scale m(like_s) + dense(pair_s),   and the same with query and row changed about
-    p_s         = w_s exp(score_s) / sum over rows
-    logit_k(x)  = log of the summed p_s of class k,   or, for targets, mean = sum_s p_s y_s
+    like(x, s)  = m(like_s) + dense(pair_s),   averaged with the same of query and row changed about
+    unity_k     = mean of like(s, t) over the rows s, t of class k       how much the rows of a class are one thing
+    logit_k(x)  = scale * mean of like(x, s) over the rows of class k / sqrt(unity_k)
+    or, for targets, p_s = w_s exp(scale * like(x, s)) / sum over rows,  mean = sum_s p_s y_s
 
-Nothing is learned about any class: only how to read a pair. So one checkpoint serves any way and any shot, and p shows
-which example carried the answer. It works on any encoder with parts, images too.
+If like were a scalar product, logit_k were the cosine of the query and the centroid of the class: what many rows share
+counts, what each says by itself cancels out. Attention shares the probability of a class among its rows, softly by
+scale * like. Nothing is learned about any class: only how to read a pair. So one checkpoint serves any way and any
+shot, and p shows which example carried the answer. It works on any encoder with parts, images too.
 
 Where parts have names (the words themselves, see `Encoder.n_name`), they are looked up by name, and what the LSTM says
-of them decides how much each counts, and what the dense layer sees. So it starts as a soft bag of words, weighted by
-how rare they are, and training can only change how words are weighed and what is made of a pair: what it knows about
-the words of its practice does not stand in the way of other words.
+of them decides how much each counts, and what the dense layer sees. So it starts as the centroid of a soft bag of
+words, weighted by how rare they are, and training can only change how words are weighed and what is made of a pair:
+what it knows about the words of its practice does not stand in the way of other words.
 
 The pieces are those of Vinyals et al. 2016, "Matching Networks for One Shot Learning" (arXiv:1606.04080: rows weighted
 by attention), Rocktaschel et al. 2016, "Reasoning about Entailment with Neural Attention" (arXiv:1509.06664: LSTM and
@@ -22,28 +25,43 @@ token attention over a pair) and Parikh et al. 2016, "A Decomposable Attention M
 is aligned, then aggregate).
 
 Differs from the papers: it is our combination of the three; difference and product are taken token by token, before
-the mean, so that one word without a counterpart is seen; and the sum of the likenesses stands beside the dense layer.
+the mean, so that one word without a counterpart is seen; the mean of the likenesses stands beside the dense layer; and
+the rows of a class are pooled like a centroid.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
-from regard.episode import Support
+from regard.episode import Support, _Value
 from regard.errors import ConfigError
-from regard.learners.row_attention import RowAttentionLearner
+from regard.learners.base import EncodingAttendingLearner, hide_absent
+from regard.learners.row_attention import weighted_normal
 from regard.nn.attention import Compare, How, attention_weights, scores
 from regard.nn.encoder import Encoder
 from regard.nn.sequence import TokenPool
 
+_LEAST_UNITY = 0.05
+
+
+@dataclass(frozen=True)
+class ReadSupport(_Value):
+    """rows: the support, its items encoded; unity: (B, C) how much the rows of each class are one thing, C = 0 for
+    targets."""
+
+    rows: Support
+    unity: Tensor
+
 
 @final
-class AttentionMetaLearner(RowAttentionLearner):
-    """Attention over the parts of each support row, then over the rows.
+class AttentionMetaLearner(EncodingAttendingLearner):
+    """Attention over the parts of each support row, and a class is what its rows share.
 
     Args:
         encoder: items to parts (N, P, D).
@@ -52,10 +70,13 @@ class AttentionMetaLearner(RowAttentionLearner):
         d_head: width of queries and keys, where parts have no names.
         d_pair: width of values, and inside the dense layer.
         dropout: share of pair features set to 0 in training.
+        noise: the smallest standard deviation of a predicted target, in the target's own unit.
 
     Raises:
         ConfigError: an encoder that gives one vector an item.
     """
+
+    regresses = True
 
     def __init__(
         self,
@@ -66,13 +87,14 @@ class AttentionMetaLearner(RowAttentionLearner):
         d_head: int = 128,
         d_pair: int = 32,
         dropout: float = 0.0,
+        noise: float = 0.1,
     ) -> None:
         super().__init__()
         if not encoder.parts:
             raise ConfigError(
                 f"{type(encoder).__name__} gives one vector an item: expected parts; make it with parts=True."
             )
-        self.encoder = encoder
+        self.encoder, self.noise = encoder, noise
         self.compare: Compare = compare
         self.how_parts: How = how
         self.log_temperature = nn.Parameter(torch.tensor(0.1).log())
@@ -89,17 +111,62 @@ class AttentionMetaLearner(RowAttentionLearner):
         for weight in (*self.pool.parameters(), *self.dense[-1].parameters()):
             nn.init.normal_(weight, std=1e-3)
 
-    def score(self, state: Support, query_z: Float[Tensor, "B Q P D"]) -> Float[Tensor, "B Q S"]:
-        """How well query and support row match, read both ways."""
-        z: Tensor = state.x  # type: ignore[assignment]
-        return self._verdict(query_z, z).mT + self._verdict(z, query_z)
+    def adapt_encoded(self, support: Support) -> ReadSupport:
+        z: Tensor = support.x  # type: ignore[assignment]
+        if support.is_regression:
+            return ReadSupport(support, z.new_zeros(support.n_tasks, 0))
+        share = self._shares(support)
+        unity = (share * (self.like(z, z) @ share)).sum(1)
+        # Learned likenesses may be anything; what is nearly nothing or less is not divided by.
+        return ReadSupport(support, unity.clamp_min(_LEAST_UNITY))
+
+    def predict_encoded(
+        self, state: ReadSupport, query_z: Float[Tensor, "B Q P D"]
+    ) -> Float[Tensor, "B Q C"] | Distribution:
+        if state.rows.is_regression:
+            return weighted_normal(self.attend_encoded(state, query_z), state.rows.y, self.noise)
+        return self._logits(state, self._wide_like(state, query_z))
+
+    def attend_encoded(self, state: ReadSupport, query_z: Float[Tensor, "B Q P D"]) -> Float[Tensor, "B Q S"]:
+        like, rows = self._wide_like(state, query_z), state.rows
+        score = self._scale() * like
+        if rows.is_regression:
+            return attention_weights(score, rows.weight[:, None])
+        classes = self._logits(state, like).softmax(-1)
+        member = rows.membership()
+        # Each row against its own class: (B, Q, S) of the softmax within it.
+        within = attention_weights(score[:, :, None], member.mT[:, None])
+        return torch.einsum("bqc,bqcs->bqs", classes, within)
+
+    def like(self, query_z: Float[Tensor, "B Q P D"], row_z: Float[Tensor, "B S P D"]) -> Float[Tensor, "B Q S"]:
+        """How alike query and support row are, read both ways; 1 for an item and itself before anything is learned."""
+        return (self._verdict(query_z, row_z).mT + self._verdict(row_z, query_z)) / 2
+
+    def _logits(self, state: ReadSupport, like: Tensor) -> Tensor:
+        mean = like @ self._shares(state.rows).to(like.dtype)
+        logits = self._scale() * mean / state.unity.to(like.dtype).sqrt()[:, None]
+        return hide_absent(logits, state.rows.membership().sum(1))
+
+    def _shares(self, rows: Support) -> Tensor:
+        """(B, S, C): of each class, how much each row is of it; sums to 1 where the class has rows."""
+        member = rows.membership()
+        mass = member.sum(1, keepdim=True)
+        return member / torch.where(mass > 0, mass, 1.0)
+
+    def _wide_like(self, state: ReadSupport, query_z: Tensor) -> Tensor:
+        """At least as precise as the weights: bf16 would make steps of 3 in a hundred between rows."""
+        like = self.like(query_z, state.rows.x)  # type: ignore[arg-type]
+        return like.to(torch.promote_types(like.dtype, state.rows.weight.dtype))
+
+    def _scale(self) -> Tensor:
+        return self.log_scale.exp()
 
     def _verdict(self, asking: Tensor, asked: Tensor) -> Tensor:
         """(B, Q, P, D) and (B, S, P, D) to (B, S, Q): every asking item looks itself up in every asked one."""
         found, match = self._look_up(asking, asked)
         meaning = asking[..., self.n_name :]
         x, share = self.value(meaning)[:, None], self.pool.share(meaning, self._weight(asking))[:, None]
-        matched = self.log_scale.exp() / 2 * (share * match).sum(-1)
+        matched = (share * match).sum(-1)
         means = [(share[..., None, :] @ t).squeeze(-2) for t in (found, (x - found).abs(), x * found)]
         seen = (share[..., None, :] @ x).squeeze(-2).expand_as(means[0])
         return matched + self.dense(torch.cat([seen, *means], -1)).squeeze(-1)

@@ -44,9 +44,9 @@ class TokenLSTM(Encoder):
         n_layers: LSTMs on top of each other.
         bidirectional: read from both ends.
         dropout: share of embedded and of output features set to 0 in training.
-        strange: share of ids that, in training, change places with others, anew in every call. Within a call a word
-            remains one word, but what was learned about it is gone, as with the words of a domain never seen. (A kind
-            of the word dropout by type of Gal and Ghahramani 2016, arXiv:1512.05287.)
+        n_known: only ids below this one are embedded, and of a token only its first; every other reads as id 1, the
+            unknown word. For texts about things never trained on: what a word of the practice's own subjects means
+            says nothing of other subjects. All ids where left out.
         d_code: put a `TokenCode` of this width before the state, which adds it to D, and as long as the token is rare,
             so that a part's weight is its rarity. A learner can then tell whether two texts share a word, also one
             that training never had. 0 for none.
@@ -67,15 +67,15 @@ class TokenLSTM(Encoder):
         n_layers: int = 1,
         bidirectional: bool = True,
         dropout: float = 0.0,
-        strange: float = 0.0,
+        n_known: int | None = None,
         d_code: int = 0,
         parts: bool = False,
         pool: Pool = "mean",
     ) -> None:
         super().__init__()
         d_state = d_hidden * (1 + bidirectional)
-        self.parts, self.strange, self.n_name, self.n_features = parts, strange, d_code, d_state + d_code
-        self.embed = TokenEmbedding(n_tokens, d_embed)
+        self.parts, self.n_known, self.n_name, self.n_features = parts, n_known, d_code, d_state + d_code
+        self.embed = TokenEmbedding(n_tokens if n_known is None else n_known, d_embed)
         # Small, so that words are alike until something is learned about them.
         nn.init.normal_(self.embed.table.weight, std=0.1)
         self.code = TokenCode(n_tokens, d_code) if d_code else None
@@ -87,9 +87,7 @@ class TokenLSTM(Encoder):
     def forward(self, x: Items) -> Float[Tensor, "N *L D"]:
         """Token items to (N, D) or (N, L, D)."""
         ids, real = tokens(x)
-        if self.training and self.strange:
-            ids = estrange(ids, self.embed.table.num_embeddings, self.strange)
-        z = self.dropout(self.embed(ids))
+        z = self.dropout(self.embed(ids if self.n_known is None else known(ids, self.n_known)))
         rarity = _rarity(x, z)
         if self.code is not None:
             z = torch.cat([z, rarity.log1p()], -1)
@@ -195,11 +193,10 @@ class TokenCode(nn.Module):
         return unit(self.table[ids[..., 0]] + self.table[ids[..., 1:]].sum(-2) / n_grams.sqrt())
 
 
-def estrange(ids: Tensor, n_tokens: int, share: float) -> Tensor:
-    """Ids of which a share has changed places, the same everywhere; padding and the unknown word stay."""
-    other = torch.randperm(n_tokens - 2, device=ids.device) + 2
-    chosen = torch.rand(n_tokens, device=ids.device) < share
-    return torch.where(chosen[ids] & (ids > 1), other[(ids - 2).clamp_min(0)], ids)
+def known(ids: Tensor, n_known: int) -> Tensor:
+    """(N, L) or (N, L, G) to (N, L): the first id of each token, 1 in place of those from n_known on."""
+    first = ids if ids.ndim == 2 else ids[..., 0]
+    return torch.where(first < n_known, first, 1)
 
 
 class Recurrence(nn.Module):

@@ -72,12 +72,14 @@ class Data(Tasks):
     encoder: dict[str, Any]
 
     def source(self, part: str, episodes: Episodes, seed: int) -> EpisodeSampler:
-        return episode_sampler(episodes, self.part(part), seed)
+        return episode_sampler(episodes, self._classes(part, episodes), seed)
 
     def practice(self, episodes: TrainEpisodes, seed: int) -> EpisodeSampler:
-        dataset = self.part("train")
-        turned = dataset.with_rotations() if episodes.rotations else dataset
-        return episode_sampler(episodes, turned, seed, Distortion() if episodes.distortion else None)
+        distortion = Distortion() if episodes.distortion else None
+        return episode_sampler(episodes, self._classes("train", episodes), seed, distortion)
+
+    def _classes(self, part: str, episodes: Episodes) -> Dataset:
+        return self.part(part).with_rotations() if episodes.rotations else self.part(part)
 
     def part(self, name: str) -> Dataset:
         """One part.
@@ -293,9 +295,15 @@ def _clinc150(folder: str) -> Data:
     from regard.recipes.text.data import Tokenizer, datasets, read_clinc, split_domains
 
     parts = split_domains(read_clinc(Path(folder)))
-    tokenizer = Tokenizer.learn(parts["train"].texts)
+    train = parts["train"]
+    tokenizer = Tokenizer.learn(train.texts, [train.domain[intent] for intent in train.intents])
     items = {"kind": "texts", "tokenizer": tokenizer.to_dict()}
-    return Data("clinc150", datasets(parts, tokenizer), items, {"n_tokens": tokenizer.n_tokens})
+    return Data(
+        "clinc150",
+        datasets(parts, tokenizer),
+        items,
+        {"n_tokens": tokenizer.n_tokens, "n_known": tokenizer.n_known},
+    )
 
 
 DATA: dict[str, Callable[..., Data]] = {

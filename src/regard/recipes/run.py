@@ -161,7 +161,7 @@ def evaluate_learner(
             data.source(asked.part, episodes, asked.seed),
             asked.episodes or recipe.evaluation_episodes,
             name=name,
-            data=f"{data.title}/{asked.part}",
+            data=f"{data.title}/{asked.part}" + (", turned too" if episodes.rotations else ""),
         )
         for episodes in asked.settings(recipe)
     ]

@@ -51,7 +51,8 @@ class Tokenizer:
         then n_buckets                 n-grams
 
     Args:
-        vocabulary: the known words; learned from training classes only, see `learn`.
+        vocabulary: the known words, the general ones first; learned from training classes only, see `learn`.
+        n_general: how many of them are general: used in every domain of training, so most likely in others too.
         n_buckets: of the hash (CRC-32, the same on every machine).
         sizes: shortest and longest n-gram, over the word between "<" and ">".
         rarity: inverse document frequency of each word, log((1 + texts) / (1 + texts with the word)) + 1, and at the
@@ -62,18 +63,46 @@ class Tokenizer:
 
     vocabulary: tuple[str, ...]
     rarity: tuple[float, ...]
+    n_general: int = 0
     n_buckets: int = 8192
     sizes: tuple[int, int] = (3, 5)
     n_grams: int = 16
     length: int = 24
 
     @classmethod
-    def learn(cls, texts: Sequence[str], least: int = 2, n_buckets: int = 8192) -> Tokenizer:
-        """The words that stand in at least `least` of these texts, the most frequent first."""
+    def learn(
+        cls,
+        texts: Sequence[str],
+        domains: Sequence[str] | None = None,
+        *,
+        least: int = 2,
+        general: int = 3,
+        n_buckets: int = 8192,
+    ) -> Tokenizer:
+        """The words that stand in at least `least` of these texts, the most frequent first.
+
+        Where the domain of each text is told, words that stand in at least `general` texts of every domain come before
+        all others.
+        """
         counts = Counter(word for text in texts for word in set(words(text)))
-        kept = sorted((word for word, count in counts.items() if count >= least), key=lambda w: (-counts[w], w))
+        by_domain = {domain: Counter[str]() for domain in domains or ()}
+        for text, domain in zip(texts, domains or (), strict=domains is not None):
+            by_domain[domain].update(set(words(text)))
+
+        def is_general(word: str) -> bool:
+            return bool(by_domain) and all(counted[word] >= general for counted in by_domain.values())
+
+        kept = sorted(
+            (word for word, count in counts.items() if count >= least),
+            key=lambda word: (not is_general(word), -counts[word], word),
+        )
         rarity = [math.log((1 + len(texts)) / (1 + count)) + 1 for count in (*(counts[word] for word in kept), 0)]
-        return cls(tuple(kept), tuple(rarity), n_buckets)
+        return cls(tuple(kept), tuple(rarity), sum(map(is_general, kept)), n_buckets)
+
+    @property
+    def n_known(self) -> int:
+        """The ids from 0 to this one, left out, are padding, the unknown word and the general words."""
+        return 2 + self.n_general
 
     @property
     def n_tokens(self) -> int:
@@ -85,6 +114,7 @@ class Tokenizer:
         return {
             "vocabulary": list(self.vocabulary),
             "rarity": list(self.rarity),
+            "n_general": self.n_general,
             "n_buckets": self.n_buckets,
             "sizes": list(self.sizes),
             "n_grams": self.n_grams,
