@@ -68,7 +68,7 @@ def main() -> None:
     comparisons = compare_by_setting(results)
     show_results(results, comparisons)
     command = f"python benchmarks/intents.py --folder CLINC150 --episodes {arguments.episodes}"
-    write_results(Path(__file__).parent / "results" / "intents.json", results, comparisons, command=command)
+    write_results(Path(__file__).parent / "results" / "intents.json", results, comparisons, command=command, raw=True)
 
 
 def with_bags(data: Data, folder: Path) -> Data:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
@@ -14,7 +12,7 @@ from regard.nn.sequence import TokenLSTM
 
 
 def read(learner: AttentionMetaLearner, x: Tensor, z: Tensor, n_name: int) -> Tensor:
-    """x asks z, real parts only."""
+    """Match and verdict where x asks z, real parts only."""
     name_x, name_z, mean_x, mean_z = x[:, :n_name], z[:, :n_name], x[:, n_name:], z[:, n_name:]
     share = name_x.norm(dim=-1) * learner.pool.score(mean_x)[:, 0].exp()  # type: ignore[misc]
     share = share / share.sum()
@@ -26,7 +24,7 @@ def read(learner: AttentionMetaLearner, x: Tensor, z: Tensor, n_name: int) -> Te
         value, found = learner.value(mean_x[p]), a @ learner.value(mean_z)
         like = like + share[p] * (a @ cosine)
         pair = pair + share[p] * torch.stack([value, found, (value - found).abs(), value * found])
-    return like + learner.dense(pair.flatten())[0]
+    return torch.stack([like, learner.dense(pair.flatten())[0]])
 
 
 def test_it_is_its_formula() -> None:
@@ -45,17 +43,19 @@ def test_it_is_its_formula() -> None:
         support = Support(part[0], torch.tensor([[0, 1, 1]]), torch.tensor([[1.0, 2.0, 0.5]]))
         rows, asked = real(learner.encode(items), lengths)[:3], real(learner.encode(items), lengths)[3:]
 
-        def like(a: Tensor, b: Tensor) -> Tensor:
-            return (read(learner, a, b, 6) + read(learner, b, a, 6)) / 2
+        def judged(asking: list[Tensor], asked: list[Tensor]) -> tuple[Tensor, Tensor]:
+            both = [torch.stack([read(learner, a, b, 6) + read(learner, b, a, 6) for b in asked]) / 2 for a in asking]
+            return torch.stack(both).unbind(-1)  # type: ignore[return-value]
 
         # The second class has two rows, of weight 2 and 0.5.
-        share = torch.tensor([0.8, 0.2])
-        unity = [like(rows[0], rows[0]), (share[:, None] * share * table(like, rows[1:], rows[1:])).sum()]
-        means = torch.stack([table(like, asked, rows[:1])[:, 0], table(like, asked, rows[1:]) @ share], -1)
-        expected = learner.log_scale.exp() * means / torch.stack(unity).clamp_min(0.05).sqrt()
+        share, scale = torch.tensor([0.8, 0.2]), learner.log_scale.exp()
+        match, verdict = judged(asked, rows)
+        unity = (share[:, None] * share * judged(rows[1:], rows[1:])[0]).sum().clamp_min(0.05)
+        alone = match[:, 0] / judged(rows[:1], rows[:1])[0][0].sqrt() + verdict[:, 0]
+        expected = scale * torch.stack([alone, match[:, 1:] @ share / unity.sqrt() + verdict[:, 1:] @ share], -1)
         state = learner.adapt(support)
         torch.testing.assert_close(learner.predict(state, part[1])[0], expected)
-        within = (learner.log_scale.exp() * table(like, asked, rows[1:])).exp() * support.weight[0, 1:]
+        within = (scale * (match + verdict)[:, 1:]).exp() * support.weight[0, 1:]
         shared = expected.softmax(-1)[:, 1:] * within / within.sum(-1, keepdim=True)
         torch.testing.assert_close(learner.attend(state, part[1])[0, :, 1:], shared)
     finally:
@@ -64,10 +64,6 @@ def test_it_is_its_formula() -> None:
 
 def real(z: Tensor, lengths: Tensor) -> list[Tensor]:
     return [row[:n] for row, n in zip(z, lengths, strict=False)]
-
-
-def table(like: Callable[[Tensor, Tensor], Tensor], asking: list[Tensor], asked: list[Tensor]) -> Tensor:
-    return torch.stack([torch.stack([like(a, b) for b in asked]) for a in asking])
 
 
 def test_a_class_is_what_its_rows_share() -> None:

@@ -27,7 +27,7 @@ def test_a_parts_weight_is_its_rarity_and_padding_has_none() -> None:
     x = items(torch.tensor([[4, 5, 6], [7, 0, 0]]))
     z = encoder(x)
     assert z.shape == (2, 3, encoder.n_features) and encoder.n_name == 8
-    torch.testing.assert_close(encoder.part_weight(z), x["rarity"])
+    torch.testing.assert_close(encoder.part_weight(z), x["rarity"] ** 1.5)
     assert not z[1, 1:].any()
     # The name is the same wherever a word stands; what the LSTM says of it is not.
     twice = encoder(items(torch.tensor([[4, 5, 4]])))[0]

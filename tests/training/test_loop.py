@@ -160,10 +160,18 @@ def test_a_finished_run_is_not_run_again(
 def test_other_settings_do_not_go_on_from_an_old_run(
     make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
 ) -> None:
-    train(make_learner(), sampler, tiny, folder=tmp_path, spec={"width": 4}, progress=Silent())
+    train(
+        make_learner(),
+        sampler,
+        tiny,
+        folder=tmp_path,
+        spec={"recipe": {"data": 1, "evaluation": 1}, "width": 4},
+        progress=Silent(),
+    )
     other = tiny.model_copy(update={"steps": 20, "log_every": 7})
-    with pytest.raises(ConfigError, match=r"steps was 12 and is 20; the learner's spec is another\. .* resume=False"):
-        train(make_learner(), sampler, other, folder=tmp_path, spec={"width": 5}, progress=Silent())
+    with pytest.raises(ConfigError, match=r"was 12 and is 20; width is another; recipe\.data is another\. .*False"):
+        asked = {"recipe": {"data": 2, "evaluation": 2}, "width": 5}
+        train(make_learner(), sampler, other, folder=tmp_path, spec=asked, progress=Silent())
     result = train(make_learner(), sampler, other, folder=tmp_path, resume=False, progress=Silent())
     assert result.step == 20
     assert [row["step"] for row in read_metrics(tmp_path / "metrics.csv")] == [7, 14, 20]

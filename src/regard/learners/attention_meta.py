@@ -4,15 +4,16 @@
     a_sp        = attention of x_p over the tokens of row s                       soft, sparse or hard
     like_sp     = a_sp . cos(x_p, z_s),   found_sp = a_sp . V z_s                 how well p was found there, and what
     pair_s      = [ m(Vx), m(found_s), m(|Vx - found_s|), m(Vx * found_s) ]      m: mean over p, by weight and learned
-    like(x, s)  = m(like_s) + dense(pair_s),   averaged with the same of query and row changed about
-    unity_k     = mean of like(s, t) over the rows s, t of class k       how much the rows of a class are one thing
-    logit_k(x)  = scale * mean of like(x, s) over the rows of class k / sqrt(unity_k)
-    or, for targets, p_s = w_s exp(scale * like(x, s)) / sum over rows,  mean = sum_s p_s y_s
+    match(x, s) = m(like_s),  verdict(x, s) = dense(pair_s),   each averaged with that of query and row changed about
+    unity_k     = mean of match(s, t) over the rows s, t of class k       how much the rows of a class are one thing
+    logit_k(x)  = scale * mean over the rows s of class k of ( match(x, s) / sqrt(unity_k) + verdict(x, s) )
+    or, for targets, p_s = w_s exp(scale * (match + verdict)) / sum over rows,  mean = sum_s p_s y_s
 
-If like were a scalar product, logit_k were the cosine of the query and the centroid of the class: what many rows share
-counts, what each says by itself cancels out. Attention shares the probability of a class among its rows, softly by
-scale * like. Nothing is learned about any class: only how to read a pair. So one checkpoint serves any way and any
-shot, and p shows which example carried the answer. It works on any encoder with parts, images too.
+If match were a scalar product, its part of logit_k were the cosine of the query and the centroid of the class: what
+many rows share counts, what each says by itself cancels out. Attention shares the probability of a class among its
+rows, softly by scale * (match + verdict). Nothing is learned about any class: only how to read a pair. So one
+checkpoint serves any way and any shot, and attention shows which example carried the answer. It works on any encoder
+with parts, images too.
 
 Where parts have names (the words themselves, see `Encoder.n_name`), they are looked up by name, and what the LSTM says
 of them decides how much each counts, and what the dense layer sees. So it starts as the centroid of a soft bag of
@@ -115,9 +116,9 @@ class AttentionMetaLearner(EncodingAttendingLearner):
         z: Tensor = support.x  # type: ignore[assignment]
         if support.is_regression:
             return ReadSupport(support, z.new_zeros(support.n_tasks, 0))
-        share = self._shares(support)
-        unity = (share * (self.like(z, z) @ share)).sum(1)
-        # Learned likenesses may be anything; what is nearly nothing or less is not divided by.
+        share, (match, _) = self._shares(support), self.judge(z, z)
+        unity = (share * (match @ share)).sum(1)
+        # Rows of which no part is like a part of another are no reason to divide by nothing.
         return ReadSupport(support, unity.clamp_min(_LEAST_UNITY))
 
     def predict_encoded(
@@ -125,26 +126,26 @@ class AttentionMetaLearner(EncodingAttendingLearner):
     ) -> Float[Tensor, "B Q C"] | Distribution:
         if state.rows.is_regression:
             return weighted_normal(self.attend_encoded(state, query_z), state.rows.y, self.noise)
-        return self._logits(state, self._wide_like(state, query_z))
+        return self._logits(state, *self._wide(state, query_z))
 
     def attend_encoded(self, state: ReadSupport, query_z: Float[Tensor, "B Q P D"]) -> Float[Tensor, "B Q S"]:
-        like, rows = self._wide_like(state, query_z), state.rows
-        score = self._scale() * like
+        rows, (match, verdict) = state.rows, self._wide(state, query_z)
+        score = self.log_scale.exp() * (match + verdict)
         if rows.is_regression:
             return attention_weights(score, rows.weight[:, None])
-        classes = self._logits(state, like).softmax(-1)
-        member = rows.membership()
-        # Each row against its own class: (B, Q, S) of the softmax within it.
-        within = attention_weights(score[:, :, None], member.mT[:, None])
-        return torch.einsum("bqc,bqcs->bqs", classes, within)
+        classes = self._logits(state, match, verdict).softmax(-1)
+        # Each row among the rows of its class: (B, Q, C, S).
+        within = attention_weights(score[:, :, None], rows.membership().mT[:, None])
+        return (classes[..., None] * within).sum(2)
 
-    def like(self, query_z: Float[Tensor, "B Q P D"], row_z: Float[Tensor, "B S P D"]) -> Float[Tensor, "B Q S"]:
-        """How alike query and support row are, read both ways; 1 for an item and itself before anything is learned."""
-        return (self._verdict(query_z, row_z).mT + self._verdict(row_z, query_z)) / 2
+    def judge(self, query_z: Float[Tensor, "B Q P D"], row_z: Float[Tensor, "B S P D"]) -> tuple[Tensor, Tensor]:
+        """(B, Q, S) twice: how query and support row match, at most 1, and the verdict on them; both read both ways."""
+        there, back = self._read(query_z, row_z), self._read(row_z, query_z)
+        return (there[0].mT + back[0]) / 2, (there[1].mT + back[1]) / 2
 
-    def _logits(self, state: ReadSupport, like: Tensor) -> Tensor:
-        mean = like @ self._shares(state.rows).to(like.dtype)
-        logits = self._scale() * mean / state.unity.to(like.dtype).sqrt()[:, None]
+    def _logits(self, state: ReadSupport, match: Tensor, verdict: Tensor) -> Tensor:
+        share, unity = self._shares(state.rows).to(match.dtype), state.unity.to(match.dtype)
+        logits = self.log_scale.exp() * (match @ share / unity.sqrt()[:, None] + verdict @ share)
         return hide_absent(logits, state.rows.membership().sum(1))
 
     def _shares(self, rows: Support) -> Tensor:
@@ -153,23 +154,20 @@ class AttentionMetaLearner(EncodingAttendingLearner):
         mass = member.sum(1, keepdim=True)
         return member / torch.where(mass > 0, mass, 1.0)
 
-    def _wide_like(self, state: ReadSupport, query_z: Tensor) -> Tensor:
-        """At least as precise as the weights: bf16 would make steps of 3 in a hundred between rows."""
-        like = self.like(query_z, state.rows.x)  # type: ignore[arg-type]
-        return like.to(torch.promote_types(like.dtype, state.rows.weight.dtype))
+    def _wide(self, state: ReadSupport, query_z: Tensor) -> tuple[Tensor, Tensor]:
+        """`judge`, at least as precise as the weights: bf16 would make steps of 3 in a hundred between rows."""
+        match, verdict = self.judge(query_z, state.rows.x)  # type: ignore[arg-type]
+        wide = torch.promote_types(match.dtype, state.rows.weight.dtype)
+        return match.to(wide), verdict.to(wide)
 
-    def _scale(self) -> Tensor:
-        return self.log_scale.exp()
-
-    def _verdict(self, asking: Tensor, asked: Tensor) -> Tensor:
-        """(B, Q, P, D) and (B, S, P, D) to (B, S, Q): every asking item looks itself up in every asked one."""
+    def _read(self, asking: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, Q, P, D) and (B, S, P, D) to (B, S, Q) twice: every asking item looks itself up in every asked one."""
         found, match = self._look_up(asking, asked)
         meaning = asking[..., self.n_name :]
         x, share = self.value(meaning)[:, None], self.pool.share(meaning, self._weight(asking))[:, None]
-        matched = (share * match).sum(-1)
         means = [(share[..., None, :] @ t).squeeze(-2) for t in (found, (x - found).abs(), x * found)]
         seen = (share[..., None, :] @ x).squeeze(-2).expand_as(means[0])
-        return matched + self.dense(torch.cat([seen, *means], -1)).squeeze(-1)
+        return (share * match).sum(-1), self.dense(torch.cat([seen, *means], -1)).squeeze(-1)
 
     def _look_up(self, asking: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S, Q, P, E) and (B, S, Q, P): what each asking part found on each asked item, and how like itself."""

@@ -33,6 +33,9 @@ from regard.nn.encoder import Encoder
 
 Pool = Literal["mean", "attention"]
 
+_EMPHASIS = 1.5
+"""Between the 1 of a sum of weighted words and the 2 of a scalar product of such sums."""
+
 
 class TokenLSTM(Encoder):
     """Embedding, LSTM in one or both directions, pooling.
@@ -47,9 +50,9 @@ class TokenLSTM(Encoder):
         n_known: only ids below this one are embedded, and of a token only its first; every other reads as id 1, the
             unknown word. For texts about things never trained on: what a word of the practice's own subjects means
             says nothing of other subjects. All ids where left out.
-        d_code: put a `TokenCode` of this width before the state, which adds it to D, and as long as the token is rare,
-            so that a part's weight is its rarity. A learner can then tell whether two texts share a word, also one
-            that training never had. 0 for none.
+        d_code: put a `TokenCode` of this width before the state, which adds it to D, and the longer the rarer the
+            token, so that a part's weight is rarity ** 1.5. A learner can then tell whether two texts share a word,
+            also one that training never had. 0 for none.
         parts: give (N, L, D), a vector a token, instead of one vector.
         pool: one vector is the "mean" of the tokens, or their learned "attention" pooling.
 
@@ -94,11 +97,11 @@ class TokenLSTM(Encoder):
         for layer in self.layers:
             z = self.dropout(layer(z, real))
         if self.code is not None:
-            z = torch.cat([self.code(ids) * rarity, z], -1)
+            z = torch.cat([self.code(ids) * rarity**_EMPHASIS, z], -1)
         return self.pool(z, real) if self.pool is not None else z * real[..., None]
 
     def part_weight(self, z: Float[Tensor, "*N L D"]) -> Float[Tensor, "*N L"]:
-        # Codes are unit vectors times rarity.
+        # Codes are unit vectors times the weight.
         return z[..., : self.n_name].norm(dim=-1) if self.n_name else _nonzero(z)
 
 

@@ -48,7 +48,9 @@ class Episodes(_Strict):
     n_shot: Count = Field(1, description="examples a class, or a task where there are no classes; a pair is a range")
     n_query: Count = Field(15, description="queries, counted likewise")
     within_groups: bool = Field(False, description="draw all classes of an episode from one group, such as an alphabet")
-    rotations: bool = Field(False, description="turned images are classes of their own (four times the classes)")
+    rotations: bool = Field(
+        default=False, description="turned images are classes of their own (four times the classes)"
+    )
 
     def title(self) -> str:
         """For people: '20-way 1-shot', or '10-shot' of numbers."""

@@ -120,10 +120,18 @@ class RunState:
         return self
 
 
-def _without_settings(spec: dict[str, Any]) -> dict[str, Any]:
-    """A recipe in it says the settings once more, and those that may change must not count here."""
-    recipe = spec.get("recipe")
-    return {**spec, "recipe": {**recipe, "train": None}} if isinstance(recipe, dict) else spec
+_NOT_PRACTICE = ("train", "evaluation", "evaluation_episodes")
+"""Of a recipe: the settings, which are compared by themselves, and what the finished learner is asked."""
+
+
+def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Keys whose values differ; those of a recipe one by one, where both have one."""
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    recipes = before.get("recipe"), now.get("recipe")
+    if "recipe" not in keys or not all(isinstance(recipe, dict) for recipe in recipes):
+        return keys
+    inside = [f"recipe.{key}" for key in _differing(*recipes) if key not in _NOT_PRACTICE]  # type: ignore[arg-type]
+    return [key for key in keys if key != "recipe"] + inside
 
 
 def _check_same(checkpoint: Checkpoint, saved: dict[str, Any], config: TrainConfig, spec: dict[str, Any]) -> None:
@@ -136,8 +144,7 @@ def _check_same(checkpoint: Checkpoint, saved: dict[str, Any], config: TrainConf
         )
     before, now = TrainConfig(**saved).identity(), config.identity()
     changed = [f"{name} was {before[name]!r} and is {now[name]!r}" for name in now if before[name] != now[name]]
-    if _without_settings(checkpoint.spec) != _without_settings(spec):
-        changed.append("the learner's spec is another")
+    changed += [f"{key} is another" for key in _differing(checkpoint.spec, spec)]
     if changed:
         raise ConfigError(
             f"{checkpoint.path} belongs to a run with other settings: {'; '.join(changed)}. Use the old settings to go "
