@@ -361,6 +361,46 @@ def test_compiled_is_a_plain_loop() -> None:
     )
 
 
+def test_what_is_compiled_notices_every_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names, shapes, what is frozen, modes and rates are baked into the trace: each change makes a new one."""
+    traces: list[object] = []
+
+    def traced(graph: Callable[..., Any], *_: object, **__: object) -> Callable[..., Any]:
+        traces.append(graph)
+        return graph
+
+    monkeypatch.setattr("torch._inductor.compile", traced)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 3), nn.Dropout(1.0), nn.Linear(3, 3)).double()
+    model[1].eval()
+    compiled = MAML(model, inner_lr=0.3, execution="compiled")
+    looped = MAML(model, inner_lr=0.3, execution="loop")
+    episode = episode64(n_tasks=2)
+
+    def same(rate: float, n_traces: int) -> None:
+        found = []
+        for learner in (compiled, looped):
+            learner.zero_grad()
+            learner.rule.rate = rate
+            loss = learner.loss(episode)
+            loss.sum().backward()
+            found.append((loss.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}))
+        torch.testing.assert_close(*found)
+        assert len(traces) == n_traces
+
+    same(0.3, 1)
+    same(0.3, 1)
+    same(0.2, 2)
+    model[2].bias.requires_grad_(False)  # the last one: tensors, shapes and order stay as they were
+    same(0.2, 3)
+    model[2].bias = nn.Parameter(torch.ones(3).double())  # as in the first two
+    same(0.2, 3)
+    model[1].train()
+    same(0.2, 4)
+    model[0].register_buffer("scale", torch.ones(1).double())
+    same(0.2, 5)
+
+
 def test_without_a_compiler_it_goes_on_and_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

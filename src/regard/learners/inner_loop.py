@@ -19,6 +19,7 @@ averages are used throughout.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ from regard.learners.inner_rule import InnerRule, Weights
 from regard.learners.meta_gradient import Execution, Plan, Rows, Task, Tensors
 from regard.nn.encoder import Encoder
 from regard.nn.headed import Headed
+from regard.nn.members import Members, members_of
 from regard.nn.transforms import call_with, inside_transform
 
 
@@ -190,22 +192,25 @@ class GradientLearner(Learner):
         """
         self._require(episode.support)
         with _ordinary_tensors():
-            tasks = self._tasks(episode)
-            losses, buffers = self._losses(tasks, episode)
+            members = members_of(self)
+            tasks = self._tasks(episode, members)
+            losses, buffers = self._losses(tasks, episode, members)
             if inside_transform():
                 return losses
-            if not bool(losses.isfinite().all()):
+            # One number for all, which isfinite of all takes ten times as long to find. Finite losses may overflow in
+            # their sum: then the second look finds nothing.
+            if not math.isfinite(losses.sum().item()):
                 self._explain_divergence(tasks.support, episode.n_classes or 0, losses)
             self._keep(buffers)
             return losses
 
-    def _losses(self, tasks: Task, episode: Episode) -> tuple[Tensor, Tensors]:
+    def _losses(self, tasks: Task, episode: Episode, members: Members) -> tuple[Tensor, Tensors]:
         n_classes = episode.n_classes or 0
-        parameters: Tensors = {name: p for name, p in self.named_parameters() if p.requires_grad}
         if inside_transform():
             losses, _ = vmap(lambda task: self.task_loss(task, n_classes), randomness="different")(tasks)
             return losses, {}
-        plan = self._plan(episode.n_tasks, n_classes)
+        parameters = {name: p for name, p in members.parameters.items() if p.requires_grad}
+        plan = self._plan(episode.n_tasks, n_classes, members)
         if not torch.is_grad_enabled():
             return meta_gradient.losses_only(self, tasks, plan)
         if any(leaf.requires_grad for leaf in meta_gradient.leaves(tasks)):
@@ -213,13 +218,13 @@ class GradientLearner(Learner):
         if not parameters:
             with torch.no_grad():
                 return meta_gradient.losses_only(self, tasks, plan)
-        return meta_gradient.losses_with_meta_gradient(self, parameters, tasks, plan)
+        return meta_gradient.losses_with_meta_gradient(self, parameters, members, tasks, plan)
 
     def _each(self, one: Callable[[Any], Any], given: Any, n_classes: int, what: str) -> Any:
         """`one` for each task, by the execution; with its graph kept where gradients are enabled."""
         if inside_transform():
             return vmap(one, randomness="different")(given)
-        plan = self._plan(pytree.tree_leaves(given)[0].shape[0], n_classes)
+        plan = self._plan(pytree.tree_leaves(given)[0].shape[0], n_classes, members_of(self))
         if plan.execution != "loop":
             if not torch.is_grad_enabled():
                 return meta_gradient.run_vmapped(self, one, given, plan, what)
@@ -252,17 +257,18 @@ class GradientLearner(Learner):
         long = self.training and meta_gradient.expected_calls() >= 1000
         return "compiled" if long else "vmap"
 
-    def _plan(self, n_tasks: int, n_classes: int) -> Plan:
-        parameter = next(self.parameters(), None)
+    def _plan(self, n_tasks: int, n_classes: int, members: Members) -> Plan:
+        parameter = next(iter(members.parameters.values()), None)
         execution = self.execution_for(n_tasks, "cpu" if parameter is None else parameter.device)
-        return Plan(execution, self.task_chunk, n_classes, (self.n_steps, self.first_order))
+        settings = (self.n_steps, self.inner_loss, *_numbers(self), *_numbers(self.rule))
+        return Plan(execution, self.task_chunk, n_classes, settings)
 
-    def _tasks(self, episode: Episode) -> Task:
+    def _tasks(self, episode: Episode, members: Members | None = None) -> Task:
         support = episode.support
         return Task(
             _rows(support.x, support.y, support.weight),
             _rows(episode.query_x, episode.query_y, episode.query_weight),
-            self._buffer_copies(episode.n_tasks),
+            self._buffer_copies(episode.n_tasks, members),
         )
 
     def _may_differentiate_vmap(self) -> bool:
@@ -270,8 +276,11 @@ class GradientLearner(Learner):
         # Nor in first order, where a vmapped task cannot tell whether it is differentiated by its support.
         return not self.first_order and not any(isinstance(m, _NormBase) for m in self.modules())
 
-    def _buffer_copies(self, n_tasks: int) -> Tensors:
+    def _buffer_copies(self, n_tasks: int, members: Members | None = None) -> Tensors:
         """A copy for each task of the buffers that a pass in training moves in place, by the model's names."""
+        modules = self.model.modules() if members is None else members.modules.values()
+        if not any(isinstance(module, _NormBase) for module in modules):
+            return {}
         moving = {
             f"{path}.{name}".lstrip("."): buffer
             for path, module in self.model.named_modules()
@@ -282,7 +291,9 @@ class GradientLearner(Learner):
 
     def _keep(self, buffers: Tensors) -> None:
         """Move the model's running averages, once a batch."""
-        own = dict(self.model.named_buffers()) if buffers else {}
+        if not buffers:
+            return
+        own = dict(self.model.named_buffers())
         with torch.no_grad():
             for name, after in buffers.items():
                 own[name].copy_(after.mean(0) if after.is_floating_point() else after[0])
@@ -372,6 +383,11 @@ def _owned(x: Items) -> Items:
 
 def _rows(x: Items, y: Tensor, weight: Tensor) -> Rows:
     return Rows(_owned(x), y, weight)
+
+
+def _numbers(module: nn.Module) -> tuple[float, ...]:
+    """What a compiled step has baked in and somebody may change between two steps, such as a rule's rate."""
+    return tuple([value for value in vars(module).values() if isinstance(value, (int, float))])
 
 
 def _leaf(w: Tensor) -> Tensor:

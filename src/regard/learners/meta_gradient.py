@@ -15,22 +15,20 @@ statistics gives wrong second-order gradients and says nothing (torch 2.13); vma
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, Protocol
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch._utils import _unflatten_dense_tensors
 from torch.func import grad_and_value, vmap
 from torch.utils import _pytree as pytree
 
 from regard.episode import Items
+from regard.learners.compiling import run_compiled
+from regard.nn.members import Members, members_of
 from regard.nn.transforms import call_with
-
-logger = logging.getLogger("regard.learners")
 
 Execution = Literal["auto", "loop", "vmap", "compiled"]
 Tensors = dict[str, Tensor]
@@ -104,9 +102,19 @@ def differentiable_losses(learner: Any, parameters: Tensors, tasks: Task, n_clas
     return torch.stack([call_with(module, swapped, task)[0] for task in each_task(tasks)])
 
 
-def losses_with_meta_gradient(learner: Any, parameters: Tensors, tasks: Task, plan: Plan) -> tuple[Tensor, Tensors]:
-    """(B,) losses whose backward knows the meta-gradient of every task, and the buffers after them."""
-    run = _Run(learner, tuple(parameters), tasks, plan)
+def losses_with_meta_gradient(
+    learner: Any, parameters: Tensors, members: Members, tasks: Task, plan: Plan
+) -> tuple[Tensor, Tensors]:
+    """(B,) losses whose backward knows the meta-gradient of every task, and the buffers after them.
+
+    Args:
+        learner: whose losses they are.
+        parameters: those that are differentiated by.
+        members: all that the learner is made of.
+        tasks: (B, ...).
+        plan: the execution.
+    """
+    run = _Run(learner, tuple(parameters), members, tasks, plan)
     losses: Tensor = _MetaGradient.apply(run, *parameters.values())  # type: ignore[assignment]
     return losses, run.buffers
 
@@ -114,14 +122,16 @@ def losses_with_meta_gradient(learner: Any, parameters: Tensors, tasks: Task, pl
 class _Run:
     """One batch on its way through `_MetaGradient`."""
 
-    def __init__(self, learner: Any, names: tuple[str, ...], tasks: Task, plan: Plan) -> None:
-        self.learner, self.names, self.tasks, self.plan = learner, names, tasks, plan
+    def __init__(self, learner: Any, names: tuple[str, ...], members: Members, tasks: Task, plan: Plan) -> None:
+        self.learner, self.names, self.members, self.tasks, self.plan = learner, names, members, tasks, plan
         self.buffers: Tensors = {}
 
     def both(self, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         named = dict(zip(self.names, parameters, strict=True))
-        by = _loop if self.plan.execution == "loop" else _vmapped
-        losses, gradients, self.buffers = by(self.learner, named, self.tasks, self.plan)
+        if self.plan.execution == "loop":
+            losses, gradients, self.buffers = _loop(self.learner, named, self.tasks, self.plan)
+        else:
+            losses, gradients, self.buffers = _vmapped(self.learner, named, self.members, self.tasks, self.plan)
         return losses, gradients
 
 
@@ -140,8 +150,7 @@ class _MetaGradient(torch.autograd.Function):
         saved, run = ctx.saved_tensors, ctx.run
         n = len(run.names)
         if not torch.is_grad_enabled():
-            gradients = (upstream.to(saved[n].dtype) @ saved[n]).split([p.numel() for p in saved[:n]])
-            return None, *(_unflat(g, p) for g, p in zip(gradients, saved, strict=False))
+            return None, *_unflat(upstream.to(saved[n].dtype) @ saved[n], saved[:n])
         # Autograd enables gradients here exactly when create_graph was asked for. Views, so that this derivative stops
         # at them and the next one goes on from them.
         wanted = [p.view_as(p) for p in saved[:n]]
@@ -167,19 +176,19 @@ def _loop(learner: Any, parameters: Tensors, tasks: Task, plan: Plan) -> tuple[T
     return torch.stack(losses), gradients, _stacked(buffers)
 
 
-def _vmapped(learner: Any, parameters: Tensors, tasks: Task, plan: Plan) -> tuple[Tensor, Tensor, Tensors]:
-    module = _TaskLoss(learner, plan.n_classes)
-
+def _vmapped(
+    learner: Any, parameters: Tensors, members: Members, tasks: Task, plan: Plan
+) -> tuple[Tensor, Tensor, Tensors]:
     def one(wanted: Tensors, others: Tensors, task: Task) -> tuple[Tensor, Tensor, Tensors]:
+        module = _TaskLoss(learner, plan.n_classes)
+
         def value(wanted: Tensors) -> tuple[Tensor, Tensors]:
             return call_with(module, module.own(wanted | others), task)  # type: ignore[no-any-return]
 
         gradients, (loss, buffers) = grad_and_value(value, has_aux=True)(wanted)
         return loss, torch.cat([_flat(g, parameters[name]) for name, g in gradients.items()]), buffers
 
-    # Contiguous: vmap has no rule for some operations on channels-last memory (torch 2.13).
-    wanted = {name: _contiguous(p) for name, p in parameters.items()}
-    return _batched(learner, one, wanted, tasks, plan, "gradient")
+    return _batched(learner, one, tuple(parameters), members, tasks, plan, "gradient")
 
 
 def run_vmapped(learner: Any, one: Callable[[Any], Any], tasks: Any, plan: Plan, what: str) -> Any:
@@ -197,7 +206,7 @@ def run_vmapped(learner: Any, one: Callable[[Any], Any], tasks: Any, plan: Plan,
     def swapped(wanted: Tensors, others: Tensors, task: Any) -> Any:
         return call_with(module, {f"learner.{name}": t for name, t in others.items()}, task)
 
-    return _batched(learner, swapped, {}, tasks, plan, what)
+    return _batched(learner, swapped, (), members_of(learner), tasks, plan, what)
 
 
 class _Reads(nn.Module):
@@ -210,66 +219,27 @@ class _Reads(nn.Module):
         return self.one(task)
 
 
-def _batched(learner: Any, one: Callable[..., Any], wanted: Tensors, tasks: Any, plan: Plan, what: str) -> Any:
-    """vmap of `one(wanted, others, task)` over the tasks, `plan.chunk` at a time."""
-    members = (*learner.named_parameters(), *learner.named_buffers())
-    others = {name: _contiguous(t) for name, t in members if name not in wanted}
-    function = vmap(one, in_dims=(None, None, 0), randomness="different")
-    parts = list(_chunks(tasks, plan.chunk))
+def _batched(
+    learner: Any, one: Callable[..., Any], names: tuple[str, ...], members: Members, tasks: Any, plan: Plan, what: str
+) -> Any:
+    """vmap of `one(wanted, others, task)` over the tasks, `plan.chunk` at a time; the wanted are those named."""
+    # Contiguous: vmap has no rule for some operations on channels-last memory (torch 2.13).
+    others = {name: _contiguous(t) for part in (members.parameters, members.buffers) for name, t in part.items()}
+    wanted = {name: others.pop(name) for name in names}
+    parts = _chunks(tasks, plan.chunk)
+
+    def function(*arguments: Any) -> Any:
+        return vmap(one, in_dims=(None, None, 0), randomness="different")(*arguments)
+
     if plan.execution == "compiled":
-        results = [_compiled(learner, function, (wanted, others, part), plan, what) for part in parts]
+        given = [*wanted.values(), *others.values()]
+        key = (what, plan, names, tuple(others), members.training())
+        results = [run_compiled(learner, key, function, (wanted, others, p), [*given, *leaves(p)]) for p in parts]
     else:
         results = [function(wanted, others, part) for part in parts]
     if len(results) == 1:
         return results[0]
     return pytree.tree_map(lambda *t: torch.cat(t), *results)
-
-
-# ---- compiling -------------------------------------------------------------------------------------------------------
-
-_COMPILED: WeakKeyDictionary[Any, dict[Any, Callable[..., Any]]] = WeakKeyDictionary()
-"""Not on the learner, which keeps no state: what is compiled for it goes when it goes."""
-
-
-def _compiled(learner: Any, function: Callable[..., Any], arguments: tuple[Any, ...], plan: Plan, what: str) -> Any:
-    flat = list(leaves(arguments))
-    known = _COMPILED.setdefault(learner, {})
-    key = (what, plan, learner.training, *((t.shape, t.dtype, t.device, t.stride()) for t in flat))
-    if key not in known:
-        known[key] = _compile(function, arguments)
-    return known[key](flat)
-
-
-def _compile(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[[list[Tensor]], Any]:
-    """Trace into a graph of primitive operations, once, and compile that; without a compiler, as it is, and say so."""
-    shape: list[Any] = []
-    flat, spec = pytree.tree_flatten(arguments)
-
-    def plain(*tensors: Tensor) -> list[Tensor]:
-        out, out_spec = pytree.tree_flatten(function(*pytree.tree_unflatten(list(tensors), spec)))
-        shape[:] = [out_spec]
-        return out
-
-    # Importing and using the compiler warns of torch's own affairs.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            # Here, since it loads half of the compiler.
-            from torch.fx.experimental.proxy_tensor import make_fx
-
-            graph = make_fx(plain)(*flat)
-            # Inductor itself: the guards of torch.compile would check what the key of `_COMPILED` says.
-            compiled: Any = torch._inductor.compile(graph, flat)
-            compiled(*flat)
-        except Exception as error:
-            logger.warning(
-                "execution is 'compiled', and compiling failed (%s: %s): going on with 'vmap', which gives the same "
-                "answer, slower. A C++ compiler, such as g++, is needed; execution='vmap' silences this.",
-                type(error).__name__,
-                str(error).partition("\n")[0],
-            )
-            compiled = plain
-    return lambda tensors: pytree.tree_unflatten(compiled(*tensors), shape[0])
 
 
 # ---- small parts -----------------------------------------------------------------------------------------------------
@@ -282,24 +252,23 @@ def _flat(gradient: Tensor | None, parameter: Tensor) -> Tensor:
     return (gradient.permute(0, 2, 3, 1) if _is_channels_last(parameter) else gradient).flatten()
 
 
-def _unflat(gradient: Tensor, parameter: Tensor) -> Tensor:
-    if not _is_channels_last(parameter):
-        return gradient.view(parameter.shape)
-    d, c, h, w = parameter.shape
-    return gradient.view(d, h, w, c).permute(0, 3, 1, 2)
+def _unflat(gradient: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """The inverse of `_flat`, for all parameters: views."""
+    last = [_is_channels_last(p) for p in parameters]
+    shapes = [p.permute(0, 2, 3, 1) if c else p for p, c in zip(parameters, last, strict=True)]
+    parts = _unflatten_dense_tensors(gradient, shapes)
+    return [g.permute(0, 3, 1, 2) if c else g for g, c in zip(parts, last, strict=True)]
 
 
 def _is_channels_last(t: Tensor) -> bool:
     return t.ndim == 4 and not t.is_contiguous() and t.is_contiguous(memory_format=torch.channels_last)
 
 
-def leaves(nest: Any) -> Iterator[Tensor]:
+def leaves(nest: Any) -> list[Tensor]:
     """As pytree.tree_leaves for tuples and dicts of tensors, in a tenth of its time."""
     if isinstance(nest, Tensor):
-        yield nest
-    else:
-        for part in nest.values() if isinstance(nest, dict) else nest:
-            yield from leaves(part)
+        return [nest]
+    return [leaf for part in (nest.values() if isinstance(nest, dict) else nest) for leaf in leaves(part)]
 
 
 def each_task(tasks: Any) -> Iterator[Any]:
@@ -311,16 +280,16 @@ def each_task(tasks: Any) -> Iterator[Any]:
 
 def _contiguous(t: Tensor) -> Tensor:
     """Plain strides, also where an axis of size 1 leaves room for doubt: (N, 1, H, W) is contiguous either way."""
-    return t.detach().flatten().view(t.shape) if t.ndim > 2 else t.detach().contiguous()
+    if t.ndim > 2:
+        return t.detach().flatten().view(t.shape)
+    return t.detach() if t.is_contiguous() else t.detach().contiguous()
 
 
-def _chunks(tasks: Any, size: int | None) -> Iterator[Any]:
+def _chunks(tasks: Any, size: int | None) -> list[Any]:
+    if size is None:
+        return [tasks]
     leaves, spec = pytree.tree_flatten(tasks)
-    if size is None or size >= leaves[0].shape[0]:
-        yield tasks
-        return
-    for part in zip(*(leaf.split(size) for leaf in leaves), strict=True):
-        yield pytree.tree_unflatten(list(part), spec)
+    return [pytree.tree_unflatten(list(p), spec) for p in zip(*(leaf.split(size) for leaf in leaves), strict=True)]
 
 
 def _stacked(dicts: Sequence[Tensors]) -> Tensors:
