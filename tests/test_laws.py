@@ -201,6 +201,12 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("CNP", lambda: CNP(Vectors(), d_model=8), VECTORS, 1e-10),
     ("AttentiveNeuralProcess", lambda: AttentiveNeuralProcess(Vectors(), d_model=8, n_heads=2), VECTORS, 1e-10),
     ("TNPD", lambda: TNPD(Vectors(), d_model=8, n_layers=2, n_heads=2, d_feed=8, n_embed=2), VECTORS, 1e-10),
+    (
+        "TNPD-rotary",
+        lambda: TNPD(Vectors(), d_model=8, n_layers=2, n_heads=2, d_feed=8, places="rotary"),
+        VECTORS,
+        1e-10,
+    ),
     ("TNPD-bare", lambda: TNPD(n_inputs=6, d_model=4, n_layers=1, n_heads=1, d_feed=4), VECTORS, 1e-10),
     ("DeepKernel", lambda: DeepKernel(Vectors()), VECTORS, 1e-10),
     ("DeepKernel-matern", lambda: DeepKernel(Vectors(), kernel="matern"), VECTORS, 1e-10),

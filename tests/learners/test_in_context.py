@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from regard.episode import Episode, Support
 from regard.errors import ConfigError, EpisodeError
 from regard.learners.anp import AttentiveNeuralProcess
+from regard.learners.base import Learner
 from regard.learners.cnp import CNP
 from regard.learners.columns import answer, beside, columns, sign_logits, unknown
 from regard.learners.deep_kernel import DeepKernel
@@ -23,8 +25,10 @@ from regard.learners.fast_weights import FastWeights, write_by_delta
 from regard.learners.mann import MANN
 from regard.learners.snail import SNAIL
 from regard.learners.tnp import TNPD
+from regard.nn.attention import MultiHeadAttention
 from regard.nn.context import ContextTransformer
 from regard.nn.fourier import Fourier
+from regard.nn.rotary import Rotary
 from regard.testing import numbers, random_episode
 
 
@@ -96,6 +100,66 @@ def test_the_last_layer_makes_nothing_of_the_context_but_keys_and_values() -> No
         layer.register_forward_hook(lambda *_, number=number: runs.append(str(number)))
     context = ours.encode(torch.randn(1, 5, 8), torch.ones(1, 5))
     assert runs == ["0"] and set(context.key) == {"0", "1"}
+
+
+# ---- places that turn ------------------------------------------------------------------------------------------------
+
+
+def rotations(rotary: Rotary, place: Tensor) -> Tensor:
+    """(S, D) places to (H, S, E, E) matrices, one number at a time."""
+    angle = torch.einsum("sd,dhe->hse", place, rotary.wave)
+    half = angle.shape[-1]
+    matrix = torch.zeros(*angle.shape[:2], 2 * half, 2 * half)
+    for j in range(half):
+        matrix[..., j, j] = matrix[..., j + half, j + half] = angle[..., j].cos()
+        matrix[..., j + half, j], matrix[..., j, j + half] = angle[..., j].sin(), -angle[..., j].sin()
+    return matrix
+
+
+def test_a_turn_is_a_rotation_of_pairs_and_back_undoes_it() -> None:
+    rotary, place, x = Rotary(3, n_heads=2, width=6), torch.randn(5, 3), torch.randn(2, 5, 6)
+    turn = rotary(place)
+    torch.testing.assert_close(turn.there(x), (rotations(rotary, place) @ x[..., None])[..., 0])
+    torch.testing.assert_close(turn.back(turn.there(x)), x)
+
+
+def test_turned_attention_reads_differences_of_places() -> None:
+    attention, rotary = MultiHeadAttention(8, 2), Rotary(1, n_heads=2, width=4)
+    here, there, query, context = torch.randn(3, 1), torch.randn(5, 1), torch.randn(3, 8), torch.randn(5, 8)
+    key, value = attention.keys_values(context, turn=rotary(there))
+    found, _ = attention.read(query, key, value, turn=rotary(here))
+    k, v = attention.keys_values(context)
+    q = attention.query(query).unflatten(-1, (2, 4)).transpose(0, 1)
+    between = (there[None, :] - here[:, None]).flatten(0, 1)  # of each query and row, what R takes
+    r = rotations(rotary, between).unflatten(1, (3, 5))
+    p = torch.softmax(torch.einsum("hqe,hqsef,hsf->hqs", q, r, k) / 2, -1)
+    read = torch.einsum("hqs,hqsef,hsf->hqe", p, r, v)
+    torch.testing.assert_close(found, attention.out(read.transpose(0, 1).flatten(-2)))
+
+
+def test_wavelengths_of_a_head_are_a_geometric_series() -> None:
+    rotary = Rotary(2, n_heads=1, width=6, longest=8.0, shortest=0.5)
+    torch.testing.assert_close(2 * torch.pi / rotary.wave.norm(dim=0), torch.tensor([[8.0, 2.0, 0.5]]))
+
+
+@pytest.mark.parametrize("made", [lambda: Rotary(1, 2, 5), lambda: Rotary(1, 2, 4, longest=0.1)])
+def test_rotary_says_what_is_wrong(made: Callable[[], Rotary]) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        made()
+
+
+@pytest.mark.parametrize("name", ["TNPD"])
+def test_an_answer_moves_with_the_function(name: str) -> None:
+    learner, episode = PLACED[name](), plain()
+    x, _, query_x = tensors(episode)
+    moved = replace(episode, support=replace(episode.support, x=x + 3.0), query_x=query_x + 3.0)
+    torch.testing.assert_close(numbers(learner(moved)), numbers(learner(episode)))
+    assert not torch.allclose(numbers(learner(replace(episode, query_x=query_x + 3.0))), numbers(learner(episode)))
+
+
+PLACED: dict[str, Callable[[], Learner]] = {
+    "TNPD": lambda: TNPD(n_inputs=6, d_model=8, n_layers=2, places="rotary"),
+}
 
 
 # ---- columns ---------------------------------------------------------------------------------------------------------
@@ -325,6 +389,8 @@ def test_unknown_names_get_a_hint() -> None:
         inspect.unwrap(DeepKernel.__init__)(DeepKernel(), kernel="matren")
     with pytest.raises(ConfigError, match="did you mean 'delta'"):
         inspect.unwrap(FastWeights.__init__)(FastWeights(), rule="delt")
+    with pytest.raises(ConfigError, match="did you mean 'rotary'"):
+        inspect.unwrap(TNPD.__init__)(TNPD(), places="rotery")
     with pytest.raises(ConfigError, match="n_heads to divide"):
         TNPD(d_model=8, n_heads=3)
 

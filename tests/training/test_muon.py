@@ -44,6 +44,21 @@ def test_what_is_no_wide_matrix_goes_as_adamw_goes() -> None:
     torch.testing.assert_close(one.bias, other.bias)
 
 
+def test_matrices_of_one_shape_go_together_as_each_would_alone() -> None:
+    torch.manual_seed(0)
+    together = [nn.Parameter(torch.randn(40, 36, dtype=torch.float64)) for _ in range(3)]
+    alone = [nn.Parameter(p.detach().clone()) for p in together]
+    optimizers = [Muon(together, lr=0.1, weight_decay=0.1), *(Muon([p], lr=0.1, weight_decay=0.1) for p in alone)]
+    for _ in range(3):
+        for one, other in zip(together, alone, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_its_state_can_be_put_back() -> None:
     torch.manual_seed(0)
     config = TrainConfig(optimizer="muon", learning_rate=0.01)

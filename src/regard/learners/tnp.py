@@ -11,22 +11,31 @@ Differs from the paper: the encoded support is kept, so that a later query costs
 layers, which needs no careful learning rate, and GELU in them; keys start as queries; a flag says that a query's number
 is missing, where the paper writes 0 for it; sigma has a floor, where the paper takes a bare exponential; classes and
 targets are read column by column (see `columns`).
+
+`places="rotary"` leaves f(x) out of the tokens and lets it turn queries, keys and values instead (see `nn.rotary`), so
+that attention knows of places only how they differ: the answer moves with the function. That a neural process should do
+so is the thought of Ashman et al. 2024, "Translation Equivariant Transformer Neural Processes", arXiv:2406.12409, who
+feed differences to a network for each pair of rows, which costs more.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final, get_args
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from regard.episode import Support, _Value
+from regard.errors import ConfigError, did_you_mean
 from regard.learners.base import EncodingLearner, require_vectors
 from regard.learners.columns import answer, beside, class_mass, columns, unknown
 from regard.nn.context import Context, ContextTransformer, dense
 from regard.nn.flat import Flat
+from regard.nn.rotary import Rotary, Turn
+
+Places = Literal["token", "rotary"]
 
 
 @dataclass(frozen=True)
@@ -47,10 +56,11 @@ class TNPD(EncodingLearner):
         n_inputs: D, where there is no encoder.
         d_model, n_layers, n_heads, d_feed: of the Transformer; the authors' code's for Gaussian processes.
         n_embed: layers of the network e that makes tokens; the authors' code's.
+        places: what knows where a row is: its "token", as in the paper, or attention, by "rotary" turns.
         min_sigma: the smallest standard deviation of a predicted target.
 
     Raises:
-        ConfigError: an encoder that gives parts, or n_heads that does not divide d_model.
+        ConfigError: an encoder that gives parts, n_heads that does not divide d_model, or unknown places.
     """
 
     regresses = True
@@ -65,24 +75,34 @@ class TNPD(EncodingLearner):
         n_heads: int = 4,
         d_feed: int = 128,
         n_embed: int = 4,
+        places: Places = "token",
         min_sigma: float = 0.01,
     ) -> None:
         super().__init__()
         self.encoder = Flat() if encoder is None else encoder
         require_vectors(self.encoder, "TNPD")
         n_features: int = n_inputs if encoder is None else encoder.n_features  # type: ignore[assignment]
+        if places not in get_args(Places):
+            raise ConfigError(f"places is {places!r}: {did_you_mean(str(places), get_args(Places))}")
         self.min_sigma = min_sigma
-        self.token = dense(n_features + 2, *[d_model] * n_embed)
+        self.rotary = Rotary(n_features, n_heads, d_model // n_heads) if places == "rotary" else None
+        self.token = dense((n_features if self.rotary is None else 0) + 2, *[d_model] * n_embed)
         self.transformer = ContextTransformer(d_model, n_layers, n_heads, d_feed)
         self.head = dense(d_model, d_feed, 2)
 
     def adapt_encoded(self, support: Support) -> Encoded:
         z: Tensor = support.x  # type: ignore[assignment]
         column = columns(support, z.dtype)
-        token = self.token(beside(z, column))
-        context = self.transformer.encode(token, support.weight[:, None].to(z.dtype))
+        said, turn = self._placed(z)
+        token = self.token(beside(said, column))
+        context = self.transformer.encode(token, support.weight[:, None].to(z.dtype), turn)
         return Encoded(context, column.new_zeros(column.shape[:2]), class_mass(support))
 
     def predict_encoded(self, state: Encoded, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"] | Distribution:
-        token = self.token(unknown(query_z, state.count.shape[1]))
-        return answer(self.head(self.transformer.read(state.context, token)), state.mass, self.min_sigma)
+        said, turn = self._placed(query_z)
+        token = self.token(unknown(said, state.count.shape[1]))
+        return answer(self.head(self.transformer.read(state.context, token, turn)), state.mass, self.min_sigma)
+
+    def _placed(self, z: Float[Tensor, "B N D"]) -> tuple[Float[Tensor, "B N E"], Turn | None]:
+        """What tokens are told of places, and what attention is."""
+        return (z, None) if self.rotary is None else (z[..., :0], self.rotary(z[:, None]))

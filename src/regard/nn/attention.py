@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from regard.errors import ConfigError, did_you_mean
 from regard.nn.fused import can_fuse, fused_attention
+from regard.nn.rotary import Turn
 
 Compare = Literal["dot", "cosine", "distance"]
 How = Literal["soft", "sparsemax", "entmax", "hard", "gumbel"]
@@ -180,10 +181,17 @@ class MultiHeadAttention(nn.Module):
         return self.read(query, *self.keys_values(context), weight, keep=keep)
 
     def keys_values(
-        self, context: Float[Tensor, "*A S D"], content: Float[Tensor, "*A2 S D"] | None = None
+        self,
+        context: Float[Tensor, "*A S D"],
+        content: Float[Tensor, "*A2 S D"] | None = None,
+        turn: Turn | None = None,
     ) -> tuple[Float[Tensor, "*A H S E"], Float[Tensor, "*A2 H S E"]]:
-        """What is read of a context, to be kept: (..., H, S, D / H) keys, and values of `content` if it is another."""
-        return self._split(self.key(context)), self._split(self.value(context if content is None else content))
+        """What is read of a context, to be kept: (..., H, S, D / H) keys, and values of `content` if it is another.
+
+        `turn` is that of the context's places, see `regard.nn.rotary`; queries are then read with theirs.
+        """
+        key, value = self._split(self.key(context)), self._split(self.value(context if content is None else content))
+        return (key, value) if turn is None else (turn.there(key), turn.there(value))
 
     def read(
         self,
@@ -191,15 +199,18 @@ class MultiHeadAttention(nn.Module):
         key: Float[Tensor, "*A H S E"],
         value: Float[Tensor, "*A2 H S E"],
         weight: Float[Tensor, "*W S"] | None = None,
+        turn: Turn | None = None,
         *,
         keep: bool = False,
     ) -> tuple[Float[Tensor, "*C Q D"], Float[Tensor, "*P H Q S"] | None]:
-        """As `forward`, of keys and values that were kept."""
+        """As `forward`, of keys and values that were kept; `turn` is that of the queries' places."""
         if weight is not None and weight.ndim < key.ndim - 1:
             weight = weight[..., None, :]
         rows = None if weight is None else weight[..., None, :, :]
         q = self._split(self.query(query))
+        q = q if turn is None else turn.there(q)
         mixed, p = attention(q, key, value, rows, compare=self.compare, how=self.how, keep=keep)
+        mixed = mixed if turn is None else turn.back(mixed)
         return self.out(mixed.transpose(-3, -2).flatten(-2)), p
 
     def _split(self, x: Tensor) -> Tensor:

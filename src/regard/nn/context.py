@@ -6,8 +6,9 @@ These are two calls, not one square with a mask. `encode` runs the context and k
 `read` runs queries against them. So another batch of queries costs the queries alone, no query sees another, and
 chunking them changes nothing. Of its last layer the context is asked for keys and values only, nothing else is read.
 
-Rows have no positions, so their order does not matter; weights enter the attention, so a row of weight 0 is an absent
-row and a row of weight 2 is the row twice. Keys start as queries, see `alike_at_first`.
+Rows have no positions, so their order does not matter; where they stand in space, their places may turn queries, keys
+and values (see `rotary`). Weights enter the attention, so a row of weight 0 is an absent row and a row of weight 2 is
+the row twice. Keys start as queries, see `alike_at_first`.
 
 References: Transformer, Vaswani et al. 2017 (arXiv:1706.03762), with the norm before each layer (Xiong et al. 2020,
 arXiv:2002.04745).
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from regard.episode import _Value
 from regard.nn.attention import MultiHeadAttention
+from regard.nn.rotary import Turn
 
 
 @dataclass(frozen=True)
@@ -55,28 +57,29 @@ class ContextTransformer(nn.Module):
         )
         self.norm = nn.LayerNorm(d_model)
 
-    def encode(self, z: Float[Tensor, "*B S D"], weight: Float[Tensor, "*W S"]) -> Context:
+    def encode(self, z: Float[Tensor, "*B S D"], weight: Float[Tensor, "*W S"], turn: Turn | None = None) -> Context:
         """The context, run through the layers.
 
         Args:
             z: (..., S, D).
             weight: (..., S), with all leading axes of `z` or axes of 1 in their place.
+            turn: of the rows' places, where they have any; `read` then wants that of the queries.
         """
         keys: dict[str, Tensor] = {}
         values: dict[str, Tensor] = {}
         for number, layer in enumerate(self.layers):
             seen = layer.attention_norm(z)
-            key, value = layer.attention.keys_values(seen)
+            key, value = layer.attention.keys_values(seen, turn=turn)
             keys[str(number)], values[str(number)] = key, value
             if number + 1 < len(self.layers):
-                z = layer(z, seen, key, value, weight)
+                z = layer(z, seen, key, value, weight, turn)
         return Context(keys, values, weight)
 
-    def read(self, context: Context, z: Float[Tensor, "*B Q D"]) -> Float[Tensor, "*B Q D"]:
+    def read(self, context: Context, z: Float[Tensor, "*B Q D"], turn: Turn | None = None) -> Float[Tensor, "*B Q D"]:
         """Queries (..., Q, D), after all layers and the norm."""
         for number, layer in enumerate(self.layers):
             key, value = context.key[str(number)], context.value[str(number)]
-            z = layer(z, layer.attention_norm(z), key, value, context.weight)
+            z = layer(z, layer.attention_norm(z), key, value, context.weight, turn)
         return self.norm(z)
 
 
@@ -89,8 +92,10 @@ class ContextLayer(nn.Module):
         self.attention = alike_at_first(MultiHeadAttention(d_model, n_heads))
         self.feed = nn.Sequential(nn.Linear(d_model, d_feed), nn.GELU(), nn.Linear(d_feed, d_model))
 
-    def forward(self, z: Tensor, seen: Tensor, key: Tensor, value: Tensor, weight: Tensor) -> Tensor:
-        z = z + self.attention.read(seen, key, value, weight)[0]
+    def forward(
+        self, z: Tensor, seen: Tensor, key: Tensor, value: Tensor, weight: Tensor, turn: Turn | None = None
+    ) -> Tensor:
+        z = z + self.attention.read(seen, key, value, weight, turn)[0]
         return z + self.feed(self.feed_norm(z))
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.adamw import adamw
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _STEPS = 5
@@ -60,28 +61,50 @@ class Muon(Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                update = self._orthogonal(p) if _is_wide(p) else self._adam(p)
-                p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update, alpha=group["lr"])
+            given = [p for p in group["params"] if p.grad is not None]
+            for alike in _by_shape([p for p in given if _is_wide(p)]):
+                self._orthogonal(alike, group["lr"], group["weight_decay"])
+            self._adam([p for p in given if not _is_wide(p)], group["lr"], group["weight_decay"])
 
-    def _orthogonal(self, p: nn.Parameter) -> Tensor:
-        state = self.state[p]
-        mean = state.setdefault("momentum", torch.zeros_like(p))
-        mean.mul_(self.momentum).add_(p.grad)  # type: ignore[arg-type]
-        ahead = p.grad + self.momentum * mean  # type: ignore[operator]
-        return orthogonal(ahead) * (0.2 * math.sqrt(max(p.shape)))
+    def _orthogonal(self, alike: list[Tensor], lr: float, weight_decay: float) -> None:
+        """Matrices of one shape as one batch: small ones cost more to start than to multiply."""
+        means = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in alike]
+        gradient, mean = torch.stack([p.grad for p in alike]), torch.stack(means)  # type: ignore[misc]
+        mean.mul_(self.momentum).add_(gradient)
+        update = orthogonal(gradient + self.momentum * mean) * (0.2 * math.sqrt(max(alike[0].shape)))
+        for p, kept, new, step in zip(alike, means, mean, update, strict=True):
+            kept.copy_(new)
+            p.mul_(1 - lr * weight_decay).sub_(step, alpha=lr)
 
-    def _adam(self, p: nn.Parameter) -> Tensor:
-        state, (first, second) = self.state[p], self.betas
-        if not state:
-            state.update(step=torch.zeros(()), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
-        state["step"] += 1
-        mean = state["exp_avg"].lerp_(p.grad, 1 - first)  # type: ignore[arg-type]
-        square = state["exp_avg_sq"].lerp_(p.grad.square(), 1 - second)  # type: ignore[union-attr]
-        n = float(state["step"])
-        return (mean / (1 - first**n)) / ((square / (1 - second**n)).sqrt() + self.eps)
+    def _adam(self, given: list[Tensor], lr: float, weight_decay: float) -> None:
+        for p in given:
+            if not self.state[p]:
+                zero = {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
+                self.state[p].update(zero, step=torch.zeros((), device=p.device))
+        state = [self.state[p] for p in given]
+        adamw(
+            given,
+            [p.grad for p in given],  # type: ignore[misc]
+            [each["exp_avg"] for each in state],
+            [each["exp_avg_sq"] for each in state],
+            [],
+            [each["step"] for each in state],
+            fused=True,
+            amsgrad=False,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            lr=lr,
+            weight_decay=weight_decay,
+            eps=self.eps,
+            maximize=False,
+        )
+
+
+def _by_shape(parameters: list[Tensor]) -> Iterable[list[Tensor]]:
+    found: dict[torch.Size, list[Tensor]] = {}
+    for p in parameters:
+        found.setdefault(p.shape, []).append(p)
+    return found.values()
 
 
 def _is_wide(p: Tensor) -> bool:
@@ -89,11 +112,11 @@ def _is_wide(p: Tensor) -> bool:
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """A matrix with the same singular vectors and singular values between about 0.7 and 1.2."""
+    """A matrix, or each of a batch, with the same singular vectors and singular values between about 0.7 and 1.2."""
     a, b, c = _COEFFICIENTS
-    tall = matrix.shape[0] > matrix.shape[1]
+    tall = matrix.shape[-2] > matrix.shape[-1]
     x = matrix.mT if tall else matrix
-    x = x / (x.norm() + torch.finfo(x.dtype).tiny)
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + torch.finfo(x.dtype).tiny)
     for _ in range(_STEPS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
