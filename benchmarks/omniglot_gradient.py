@@ -55,6 +55,9 @@ LEARNERS: dict[str, tuple[str, ...]] = {
         f"learner={{name: ProtoMAML, inner_steps: 1, execution: vmap, encoder: {encoder('transductive')}}}",
     ),
     "Prototypical": (f"learner={{name: Prototypical, encoder: {encoder('group')}}}",),
+    "CrossTransformer": (
+        f"learner={{name: CrossTransformer, encoder: {encoder('group')[:-1]}, n_halvings: 2, parts: true}}}}",
+    ),
     "MAML, group norm": (f"learner={{name: MAML, {_MAML}, {model('group')}}}",),
     "MAML, running averages": (f"learner={{name: MAML, {_MAML}, {model('batch')}}}",),
 }

@@ -1,5 +1,6 @@
 """Evaluation: how good a learner is, with an interval, and which of two is better on the very same episodes."""
 
+from regard.evaluation.adaptation import adaptation_seconds
 from regard.evaluation.compare import (
     LOWER_IS_BETTER,
     NEITHER_IS_BETTER,
@@ -25,6 +26,7 @@ __all__ = [
     "Confusion",
     "Interval",
     "Result",
+    "adaptation_seconds",
     "compare",
     "compare_learners",
     "episode_metrics",

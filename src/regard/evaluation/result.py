@@ -29,6 +29,7 @@ class Result:
         per_episode: name to (episodes,) raw values; empty where read from a file that left them out.
         calibration: the reliability curve over all queries.
         confusion: which classes were taken for which.
+        adaptation_seconds: the median time that `adapt` took for one task by itself; None where it was not measured.
         digest: of the very rows and items asked; equal digests mean the same episodes. "" where unknown.
     """
 
@@ -45,4 +46,5 @@ class Result:
     per_episode: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
     calibration: Calibration | None = field(default=None, repr=False)
     confusion: Confusion | None = field(default=None, repr=False)
+    adaptation_seconds: float | None = None
     digest: str = ""

@@ -98,6 +98,8 @@ def _result_json(result: Result, raw: bool) -> Json:
         "seconds": round(result.seconds, 3),
         "digest": result.digest,
     }
+    if result.adaptation_seconds is not None:
+        plain["adaptation_seconds"] = round(result.adaptation_seconds, 6)
     if raw:
         plain["per_episode"] = {name: values.tolist() for name, values in result.per_episode.items()}
         if result.calibration is not None:
@@ -183,6 +185,7 @@ def _result(entry: Json) -> Result:
         and Confusion(
             tuple(confusion["class_names"]), *(np.array(confusion[name], dtype=np.int64) for name in _CONFUSION[1:])
         ),
+        adaptation_seconds=entry.get("adaptation_seconds"),
         digest=entry.get("digest", ""),
     )
 
@@ -309,6 +312,7 @@ _RESULT_FIELDS = _object(
         "seconds": _NUMBER,
     },
     {
+        "adaptation_seconds": _NUMBER,
         "digest": _TEXT,
         "per_episode": _map(_list(_NUMBER)),
         "calibration": _object({name: _list(_NUMBER) for name in _CALIBRATION}),

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from regard.errors import CheckpointError, ConfigError
-from regard.evaluation import Comparison, Result, compare, evaluate
+from regard.evaluation import Comparison, Result, adaptation_seconds, compare, evaluate
 from regard.evaluation.confidence import Confidence
 from regard.learners.base import Learner
 from regard.recipes.config import Episodes, Recipe
@@ -153,18 +153,20 @@ def evaluate_learner(
     loaded: Loaded, data: Tasks, asked: Asked | None = None, *, name: str, learner: Learner | None = None
 ) -> list[Result]:
     """One result for each kind of episodes asked."""
-    asked = asked or Asked()
-    recipe = loaded.recipe
-    return [
-        evaluate(
+    asked, recipe = asked or Asked(), loaded.recipe
+    results = []
+    for episodes in asked.settings(recipe):
+        source = data.source(asked.part, episodes, asked.seed)
+        found = evaluate(
             learner or loaded.learner,
-            data.source(asked.part, episodes, asked.seed),
+            source,
             asked.episodes or recipe.evaluation_episodes,
             name=name,
             data=f"{data.title}/{asked.part}" + (", turned too" if episodes.rotations else ""),
         )
-        for episodes in asked.settings(recipe)
-    ]
+        seconds = adaptation_seconds(learner or loaded.learner, source)
+        results.append(replace(found, adaptation_seconds=seconds))
+    return results
 
 
 def compare_checkpoints(

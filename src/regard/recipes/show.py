@@ -40,11 +40,17 @@ def _metrics(results: Sequence[Result]) -> Table:
     way = f"{first.n_way}-way " if first.n_way else ""
     title = f"{way}{first.n_shot}-shot, {first.episodes} episodes of {first.data}"
     headings, write = _headings(first), _percent if first.n_way else _number
-    table = Table("learner", *headings.values(), "s", title=title, title_justify="left", box=None)
+    table = Table("learner", *headings.values(), "s", "ms to adapt", title=title, title_justify="left", box=None)
     for result in results:
         marked = f"{result.learner}{' (transductive)' if result.transductive else ''}"
-        table.add_row(marked, *(write(result.metrics[name]) for name in headings), f"{result.seconds:.1f}")
+        table.add_row(
+            marked, *(write(result.metrics[name]) for name in headings), f"{result.seconds:.1f}", _adaptation(result)
+        )
     return table
+
+
+def _adaptation(result: Result) -> str:
+    return "" if result.adaptation_seconds is None else f"{1000 * result.adaptation_seconds:.3g}"
 
 
 def _percent(interval: Interval, form: str = ".1f") -> str:
