@@ -70,3 +70,15 @@ def test_other_norms_leave_the_items_alone() -> None:
     x = torch.rand(2, 28, 28)
     assert all(Conv4(1, 4, norm=norm).prepare(x) is x for norm in ("group", "instance", "batch", "none"))
     assert Conv4(5, 4, norm="transductive").prepare(y := torch.rand(2, 28, 28, 5)) is y
+
+
+def test_under_autocast_the_images_are_convolved() -> None:
+    net, x, _ = made(image_size=18)
+    net, image = net.float(), x[0].float()[None]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert net.prepare(image) is image
+        low = net(net.prepare(image))
+    low.sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+    high = net(net.prepare(image))
+    assert (low - high).norm() < 0.05 * high.norm()

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.episode import Items
+from regard.episode import Items, first_tensor
 from regard.errors import EpisodeError
 from regard.nn.convolution import Conv2d
 from regard.nn.encoder import as_images
@@ -74,7 +74,8 @@ class Conv4(FilmEncoder):
     def prepare(self, x: Items) -> Items | Patches:
         """Images to patches and their moments, where the first block can be had from them; see `regard.nn.patches`."""
         conv, norm, after = self.blocks[0], self.blocks[1], self.blocks[2]
-        if not isinstance(norm, TransductiveNorm) or self.n_channels > _MOST_CHANNELS:
+        # Under autocast the convolution itself is the fast one, and products of two precisions are none.
+        if not isinstance(norm, TransductiveNorm) or self.n_channels > _MOST_CHANNELS or _under_autocast(x):
             return x
         assert isinstance(conv, nn.Conv2d)
         return patches_of(as_images(x, self.n_channels), stride=conv.stride[0], pooled=isinstance(after, nn.MaxPool2d))
@@ -98,3 +99,7 @@ class Conv4(FilmEncoder):
         for block in rest[1:] if patches.rows.shape[0] == 4 else rest:  # the max-pool is done
             z = block(z)
         return z
+
+
+def _under_autocast(x: Items) -> bool:
+    return torch.is_autocast_enabled(first_tensor(x).device.type)
