@@ -200,6 +200,12 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("FastWeights-hebbian", lambda: FastWeights(Vectors(), rule="hebbian", **FAST), VECTORS, 1e-10),
     ("CNP", lambda: CNP(Vectors(), d_model=8), VECTORS, 1e-10),
     ("AttentiveNeuralProcess", lambda: AttentiveNeuralProcess(Vectors(), d_model=8, n_heads=2), VECTORS, 1e-10),
+    (
+        "AttentiveNeuralProcess-rotary",
+        lambda: AttentiveNeuralProcess(Vectors(), d_model=8, n_heads=2, places="rotary"),
+        VECTORS,
+        1e-10,
+    ),
     ("TNPD", lambda: TNPD(Vectors(), d_model=8, n_layers=2, n_heads=2, d_feed=8, n_embed=2), VECTORS, 1e-10),
     (
         "TNPD-rotary",

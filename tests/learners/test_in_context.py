@@ -148,7 +148,7 @@ def test_rotary_says_what_is_wrong(made: Callable[[], Rotary]) -> None:
         made()
 
 
-@pytest.mark.parametrize("name", ["TNPD"])
+@pytest.mark.parametrize("name", ["TNPD", "AttentiveNeuralProcess"])
 def test_an_answer_moves_with_the_function(name: str) -> None:
     learner, episode = PLACED[name](), plain()
     x, _, query_x = tensors(episode)
@@ -159,6 +159,7 @@ def test_an_answer_moves_with_the_function(name: str) -> None:
 
 PLACED: dict[str, Callable[[], Learner]] = {
     "TNPD": lambda: TNPD(n_inputs=6, d_model=8, n_layers=2, places="rotary"),
+    "AttentiveNeuralProcess": lambda: AttentiveNeuralProcess(n_inputs=6, d_model=8, n_heads=2, places="rotary"),
 }
 
 

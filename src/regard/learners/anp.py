@@ -10,6 +10,9 @@ Differs from the paper: this is its deterministic path only, elsewhere called a 
 There is no latent variable, so queries are answered each by itself and no coherent function can be drawn. The rows'
 self-attention is that of a pre-norm Transformer, and keys start as queries. Classes and targets are read column by
 column (see `columns`).
+
+`places="rotary"` tells no network of f(x): it turns queries, keys and values instead (see `nn.rotary`). So q and k are
+one learned vector each, turned; attention knows of places only how they differ, and the answer moves with the function.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from regard.learners.columns import answer, beside, class_mass, columns
 from regard.nn.attention import MultiHeadAttention
 from regard.nn.context import ContextLayer, alike_at_first, dense
 from regard.nn.flat import Flat
+from regard.nn.rotary import Places, Rotary, is_rotary, placed
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,12 @@ class AttentiveNeuralProcess(EncodingLearner):
         n_heads: H; divides d_model; the authors' code's.
         n_layers: of self-attention over the rows; our choice, and 0 leaves it out.
         n_embed, n_place, n_decode: layers of h, of the network under keys and queries, and of g; our choice.
+        places: what knows where a row is: networks that read its vector, a part of its "token", as in the paper, or
+            attention, by "rotary" turns.
         min_sigma: the smallest standard deviation of a predicted target; the authors' code's.
 
     Raises:
-        ConfigError: an encoder that gives parts, or n_heads that does not divide d_model.
+        ConfigError: an encoder that gives parts, n_heads that does not divide d_model, or unknown places.
     """
 
     regresses = True
@@ -70,6 +76,7 @@ class AttentiveNeuralProcess(EncodingLearner):
         n_embed: int = 3,
         n_place: int = 2,
         n_decode: int = 4,
+        places: Places = "token",
         min_sigma: float = 0.1,
     ) -> None:
         super().__init__()
@@ -77,25 +84,41 @@ class AttentiveNeuralProcess(EncodingLearner):
         require_vectors(self.encoder, "AttentiveNeuralProcess")
         n_features: int = n_inputs if encoder is None else encoder.n_features  # type: ignore[assignment]
         self.min_sigma = min_sigma
-        self.embed = dense(n_features + 2, *[d_model] * n_embed)
+        self.rotary = Rotary(n_features, n_heads, d_model // n_heads) if is_rotary(places) else None
+        n_told = n_features if self.rotary is None else 0
+        self.embed = dense(n_told + 2, *[d_model] * n_embed)
         self.layers: list[ContextLayer] = nn.ModuleList(  # type: ignore[assignment]
             ContextLayer(d_model, n_heads, 2 * d_model) for _ in range(n_layers)
         )
-        self.place = dense(n_features, *[d_model] * n_place)
+        self.place = dense(n_features, *[d_model] * n_place) if self.rotary is None else _Constant(d_model)
         self.attention = alike_at_first(MultiHeadAttention(d_model, n_heads))
-        self.decode = dense(n_features + d_model, *[d_model] * (n_decode - 1), 2)
+        self.decode = dense(n_told + d_model, *[d_model] * (n_decode - 1), 2)
 
     def adapt_encoded(self, support: Support) -> Rows:
         z: Tensor = support.x  # type: ignore[assignment]
         weight = support.weight[:, None].to(z.dtype)
-        said_BCSD = self.embed(beside(z, columns(support, z.dtype)))
+        told, turn = placed(self.rotary, z)
+        said_BCSD = self.embed(beside(told, columns(support, z.dtype)))
         for layer in self.layers:
             seen = layer.attention_norm(said_BCSD)
-            said_BCSD = layer(said_BCSD, seen, *layer.attention.keys_values(seen), weight)
-        key, value = self.attention.keys_values(self.place(z)[:, None], said_BCSD)
+            said_BCSD = layer(said_BCSD, seen, *layer.attention.keys_values(seen, turn=turn), weight, turn)
+        key, value = self.attention.keys_values(self.place(z)[:, None], said_BCSD, turn)
         return Rows(key, value, weight, class_mass(support))
 
     def predict_encoded(self, state: Rows, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"] | Distribution:
-        read_BCQD, _ = self.attention.read(self.place(query_z)[:, None], state.key, state.value, state.weight)
-        place = query_z[:, None].expand(*read_BCQD.shape[:3], -1)
-        return answer(self.decode(torch.cat([place, read_BCQD], -1)), state.mass, self.min_sigma)
+        told, turn = placed(self.rotary, query_z)
+        place = self.place(query_z)[:, None]
+        read_BCQD, _ = self.attention.read(place, state.key, state.value, state.weight, turn)
+        told = told[:, None].expand(*read_BCQD.shape[:3], -1)
+        return answer(self.decode(torch.cat([told, read_BCQD], -1)), state.mass, self.min_sigma)
+
+
+class _Constant(nn.Module):
+    """(B, N, D) places to (B, N, d_model) of one learned vector: attention turns it by the place."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.vector = nn.Parameter(torch.randn(d_model))
+
+    def forward(self, z: Float[Tensor, "B N D"]) -> Float[Tensor, "B N E"]:
+        return self.vector.expand(*z.shape[:-1], -1)

@@ -21,21 +21,18 @@ feed differences to a network for each pair of rows, which costs more.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, final, get_args
+from typing import final
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from regard.episode import Support, _Value
-from regard.errors import ConfigError, did_you_mean
 from regard.learners.base import EncodingLearner, require_vectors
 from regard.learners.columns import answer, beside, class_mass, columns, unknown
 from regard.nn.context import Context, ContextTransformer, dense
 from regard.nn.flat import Flat
-from regard.nn.rotary import Rotary, Turn
-
-Places = Literal["token", "rotary"]
+from regard.nn.rotary import Places, Rotary, is_rotary, placed
 
 
 @dataclass(frozen=True)
@@ -82,10 +79,8 @@ class TNPD(EncodingLearner):
         self.encoder = Flat() if encoder is None else encoder
         require_vectors(self.encoder, "TNPD")
         n_features: int = n_inputs if encoder is None else encoder.n_features  # type: ignore[assignment]
-        if places not in get_args(Places):
-            raise ConfigError(f"places is {places!r}: {did_you_mean(str(places), get_args(Places))}")
         self.min_sigma = min_sigma
-        self.rotary = Rotary(n_features, n_heads, d_model // n_heads) if places == "rotary" else None
+        self.rotary = Rotary(n_features, n_heads, d_model // n_heads) if is_rotary(places) else None
         self.token = dense((n_features if self.rotary is None else 0) + 2, *[d_model] * n_embed)
         self.transformer = ContextTransformer(d_model, n_layers, n_heads, d_feed)
         self.head = dense(d_model, d_feed, 2)
@@ -93,16 +88,12 @@ class TNPD(EncodingLearner):
     def adapt_encoded(self, support: Support) -> Encoded:
         z: Tensor = support.x  # type: ignore[assignment]
         column = columns(support, z.dtype)
-        said, turn = self._placed(z)
+        said, turn = placed(self.rotary, z)
         token = self.token(beside(said, column))
         context = self.transformer.encode(token, support.weight[:, None].to(z.dtype), turn)
         return Encoded(context, column.new_zeros(column.shape[:2]), class_mass(support))
 
     def predict_encoded(self, state: Encoded, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"] | Distribution:
-        said, turn = self._placed(query_z)
+        said, turn = placed(self.rotary, query_z)
         token = self.token(unknown(said, state.count.shape[1]))
         return answer(self.head(self.transformer.read(state.context, token, turn)), state.mass, self.min_sigma)
-
-    def _placed(self, z: Float[Tensor, "B N D"]) -> tuple[Float[Tensor, "B N E"], Turn | None]:
-        """What tokens are told of places, and what attention is."""
-        return (z, None) if self.rotary is None else (z[..., :0], self.rotary(z[:, None]))

@@ -19,12 +19,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.errors import ConfigError
+from regard.errors import ConfigError, did_you_mean
+
+Places = Literal["token", "rotary"]
+"""What knows where a row is: its token, or attention alone."""
 
 
 @dataclass(frozen=True)
@@ -76,3 +80,19 @@ class Rotary(nn.Module):
         angle = torch.einsum("...sd,dhe->...hse", place, self.wave.to(place.dtype))
         cos, sin = angle.cos(), angle.sin()
         return Turn(torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1))
+
+
+def is_rotary(places: str) -> bool:
+    """Whether attention is to know places.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    if places not in get_args(Places):
+        raise ConfigError(f"places is {places!r}: {did_you_mean(places, get_args(Places))}")
+    return places == "rotary"
+
+
+def placed(rotary: Rotary | None, z: Float[Tensor, "B N D"]) -> tuple[Float[Tensor, "B N E"], Turn | None]:
+    """What tokens are told of places, all or nothing, and what attention is."""
+    return (z, None) if rotary is None else (z[..., :0], rotary(z[:, None]))
