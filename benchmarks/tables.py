@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from regard.evaluation import Comparison, Interval, Result, read_results
+import numpy as np
+
+from regard.evaluation import Comparison, Interval, Result, mean_interval, read_results
 from regard.evaluation.schema import from_json
 from regard.learners import find_learner, find_reference
 
@@ -42,8 +44,11 @@ def results_page() -> str:
         ("glyphs_table.json", glyphs_section),
         ("glyphs_recipe.json", recipe_section),
         ("intents.json", recipe_section),
+        ("omniglot_gradient.json", recipe_section),
         ("sinusoid.json", sinusoid_section),
         ("gradient_speed.json", gradient_section),
+        ("tables_limits.json", limits_section),
+        ("tables_speed.json", tables_speed_section),
         ("training_speed.json", training_section),
         ("bf16_cost.json", precision_section),
         ("sampling_speed.json", sampling_section),
@@ -94,14 +99,14 @@ def glyphs_section(document: dict[str, Any]) -> str:
 def recipe_section(document: dict[str, Any]) -> str:
     """Accuracy of one trained recipe and what stands beside it."""
     results, comparisons = from_json(document)
-    lines = [
-        f"## {results[0].data}\n",
-        "| learner | episodes | number | accuracy | precision | recall | F1 |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    timed = any(r.adaptation_seconds is not None for r in results)
+    heads = ["learner", "episodes", "number", "accuracy", "precision", "recall", "F1", *["ms to adapt"] * timed]
+    lines = [f"## {results[0].data}\n", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for r in results:
         figures = [_pm(r, name) for name in ("accuracy", "precision", "recall", "f1")]
-        lines.append(f"| {r.learner} | {r.n_way}-way {r.n_shot}-shot | {r.episodes} | {' | '.join(figures)} |")
+        figures += [f"{1000 * (r.adaptation_seconds or 0):.3g}"] * timed
+        name = f"{r.learner}{' (transductive)' if r.transductive else ''}"
+        lines.append(f"| {name} | {r.n_way}-way {r.n_shot}-shot | {r.episodes} | {' | '.join(figures)} |")
     for c in comparisons:
         if c.metric == "accuracy":
             told = f"{_points(c.difference, 1)}{_or_tie(c)}"
@@ -133,6 +138,38 @@ def sinusoid_section(document: dict[str, Any]) -> str:
             lines.append(f"- {c.n_shot} points, {c.a} - {c.b}: {told}{', a tie' if c.tie else ''}")
     lines.append("\n![Fits before and after inner steps](sinusoid.png)")
     return "\n".join([*lines, "", f"{document['settings']['training']}\n", _made(document)])
+
+
+def limits_section(document: dict[str, Any]) -> str:
+    """Tables of more classes and rows than were trained on."""
+    methods = list(document["cells"][0]["auc"])
+    trained = document["trained"]
+    lines = [
+        f"## `tables` beyond the {trained['classes']} classes and {trained['rows']} rows it was trained on: AUC on letters\n",
+        "![AUC against classes and rows](tables_limits.png)\n",
+        f"| classes | rows | {' | '.join(methods)} |",
+        "|---" * (2 + len(methods)) + "|",
+    ]
+    for cell in document["cells"]:
+        means = [mean_interval(100 * np.array(cell["auc"][name])) for name in methods]
+        lines.append(f"| {cell['classes']} | {cell['rows']} | {' | '.join(_number(mean) for mean in means)} |")
+    return "\n".join([*lines, "", _made(document)])
+
+
+def tables_speed_section(document: dict[str, Any]) -> str:
+    """Seconds of one fit and prediction."""
+    work = document["work"]
+    lines = [
+        f"## `tables`: fit on {work['known']} rows of {work['features']} features, {work['asked']} asked\n",
+        "| model | median seconds | times `tables` |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {taken:.3f} | {document['times_tables'][name]:.2f} |"
+            for name, taken in document["medians"].items()
+        ),
+        *(f"| {name} | {why} | |" for name, why in document["absent"].items()),
+    ]
+    return "\n".join([*lines, "", _made(document)])
 
 
 def training_section(document: dict[str, Any]) -> str:
