@@ -17,10 +17,11 @@ from torch.func import functional_call, vmap
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from regard.episode import Episode
+from regard.episode import Episode, Support
 from regard.errors import ConfigError, DivergenceError, EpisodeError
 from regard.learners.anil import ANIL
 from regard.learners.base import Learner
+from regard.learners.execution import map_numbers
 from regard.learners.maml import MAML
 from regard.learners.meta_gradient import Rows, expecting
 from regard.learners.meta_sgd import MetaSGD
@@ -423,6 +424,47 @@ def test_the_execution_is_chosen_by_rule() -> None:
         assert dense.train().execution_for(4) == "compiled"
         assert dense.eval().execution_for(4) == "vmap"
     assert MAML(conv("group")(), execution="vmap").execution_for(4) == "vmap"
+
+
+def images(n_query: int) -> Episode:
+    y = torch.arange(5).expand(8, 5)
+    query_y = y.repeat_interleave(n_query, 1)
+    return Episode(Support(torch.rand(8, 5, 28, 28), y), torch.rand(8, 5 * n_query, 28, 28), query_y)
+
+
+def test_convolutions_are_vmapped_where_the_maps_of_a_task_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = images(1), images(15)
+
+    def maml(n_filters: int, halve_by: Any, **options: Any) -> MAML:
+        return MAML(Headed(Conv4(1, n_filters, halve_by=halve_by), 5), **options)
+
+    narrow = maml(32, "stride")
+    assert [narrow.execution_for(n, "cpu", small) for n in (1, 7, 8)] == ["loop", "loop", "vmap"]
+    assert narrow.execution_for(8, "cpu", large) == narrow.execution_for(8) == "loop"
+    assert maml(32, "stride", task_chunk=4).execution_for(8, "cpu", small) == "loop"
+    assert maml(32, "pool").execution_for(8, "cpu", small) == "loop"
+    assert narrow.execution_for(8, "cpu", replace(small, support=replace(small.support, x={"a": small.support.x}))) == (
+        "loop"
+    )
+
+    def one_by_one(*_: object) -> None:
+        raise AssertionError("by a loop")
+
+    monkeypatch.setattr("regard.learners.meta_gradient._loop", one_by_one)
+    maml(4, "stride").loss(small)
+    with pytest.raises(AssertionError, match="by a loop"):
+        maml(64, "pool").loss(small)
+
+
+@pytest.mark.parametrize("halve_by", ["stride", "pool"])
+def test_the_maps_of_a_task_are_about_as_large_as_reckoned(halve_by: Any) -> None:
+    encoder, episode, seen = Conv4(1, 4, halve_by=halve_by), images(1), []
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda *given: seen.append(given[2].numel()))
+    encoder(episode.support.x[0])
+    encoder(episode.query_x[0])
+    assert map_numbers(encoder.modules(), episode) == pytest.approx(sum(seen), rel=0.03)
 
 
 def test_vmap_inside_the_gradient_is_wrong_for_batch_norm_and_the_engine_does_not_do_that() -> None:

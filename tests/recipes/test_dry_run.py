@@ -9,6 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from regard.recipes.config import Recipe
+from regard.recipes.data import Data
+from regard.recipes.dry_run import _execution
+from regard.recipes.parts import build_learner
+from regard.recipes.run import learner_spec
+from regard.sampling.dataset import Dataset
 
 SETTINGS = {
     "narrow": ["learner.execution=loop", "train.tasks_per_step=2"],
@@ -36,3 +44,11 @@ def test_memory_is_foretold_within_a_quarter(name: str, tmp_path: Path) -> None:
     assert abs(predicted / measured - 1) < 0.25, (predicted, measured)
     if name == "wide":  # so that the number says something about the setting, and not about the libraries alone
         assert measured > 520
+
+
+@pytest.mark.parametrize(("n_query", "told"), [(1, "vmap (by rule)"), (15, "loop (by rule)")])
+def test_the_execution_told_is_that_of_such_episodes(n_query: int, told: str) -> None:
+    recipe = Recipe.read("maml_omniglot", (f"episodes.n_query={n_query}", "episodes.rotations=false"))
+    items = Dataset(torch.zeros(96, 28, 28), torch.arange(6).repeat(16), tuple("abcdef"))
+    data = Data("blank pages", {"train": items}, {"kind": "images", "size": 28}, {})
+    assert _execution(build_learner(learner_spec(recipe, data)).train(), recipe, data) == told

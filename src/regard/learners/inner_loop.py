@@ -20,7 +20,7 @@ averages are used throughout.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -32,11 +32,11 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.func import grad_and_value, vmap
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd
 from torch.utils import _pytree as pytree
 
 from regard.episode import Episode, Items, Support, _Value, map_items
 from regard.errors import ConfigError, DivergenceError, did_you_mean
+from regard.learners import execution as executions
 from regard.learners import meta_gradient
 from regard.learners.base import Learner, Output, hide_absent
 from regard.learners.inner_loss import InnerLoss, class_mass, columns, row_losses, weighted_mean
@@ -210,7 +210,7 @@ class GradientLearner(Learner):
             losses, _ = vmap(lambda task: self.task_loss(task, n_classes), randomness="different")(tasks)
             return losses, {}
         parameters = {name: p for name, p in members.parameters.items() if p.requires_grad}
-        plan = self._plan(episode.n_tasks, n_classes, members)
+        plan = self._plan(episode.n_tasks, n_classes, members, episode)
         if not torch.is_grad_enabled():
             return meta_gradient.losses_only(self, tasks, plan)
         if any(leaf.requires_grad for leaf in meta_gradient.leaves(tasks)):
@@ -240,26 +240,33 @@ class GradientLearner(Learner):
         """Inner steps now: of training, or of prediction."""
         return self.inner_steps if self.training else self.test_steps
 
-    def execution_for(self, n_tasks: int, device: torch.device | str = "cpu") -> str:
+    def execution_for(self, n_tasks: int, device: torch.device | str = "cpu", episode: Episode | None = None) -> str:
         """How a batch of tasks is executed.
 
         "auto" is "vmap" on a GPU and for models of dense layers, where small products cost more to start than to
         compute; "compiled" for dense models on a CPU in a training of 1,000 steps and more, which repays the minute of
-        compiling; and "loop" for a single task and for convolutions on a CPU, which vmap would make grouped ones, at
-        half the speed.
+        compiling; and "loop" for a single task. Convolutions on a CPU are trained by "vmap" where 8 tasks or more are
+        done at once and the maps of one are small, and else by "loop"; they predict by "loop". See
+        `regard.learners.execution` for what was measured.
+
+        Args:
+            n_tasks: of a batch.
+            device: where the learner is.
+            episode: one as it is trained on, for the size of a task.
         """
+        return self._execution(self.modules(), n_tasks, device, episode)
+
+    def _execution(
+        self, modules: Iterable[nn.Module], n_tasks: int, device: torch.device | str, episode: Episode | None
+    ) -> str:
         if self.execution != "auto":
             return self.execution
-        if torch.device(device).type != "cpu":
-            return "vmap"
-        if n_tasks == 1 or any(isinstance(m, _ConvNd) for m in self.modules()):
-            return "loop"
-        long = self.training and meta_gradient.expected_calls() >= 1000
-        return "compiled" if long else "vmap"
+        return executions.rule(modules, n_tasks, device, chunk=self.task_chunk, training=self.training, episode=episode)
 
-    def _plan(self, n_tasks: int, n_classes: int, members: Members) -> Plan:
+    def _plan(self, n_tasks: int, n_classes: int, members: Members, episode: Episode | None = None) -> Plan:
         parameter = next(iter(members.parameters.values()), None)
-        execution = self.execution_for(n_tasks, "cpu" if parameter is None else parameter.device)
+        device = "cpu" if parameter is None else parameter.device
+        execution = self._execution(members.modules.values(), n_tasks, device, episode)
         settings = (self.n_steps, self.inner_loss, *_numbers(self), *_numbers(self.rule))
         return Plan(execution, self.task_chunk, n_classes, settings)
 

@@ -21,7 +21,7 @@ from regard.learners.base import Learner
 from regard.learners.inner_loop import GradientLearner
 from regard.learners.meta_gradient import expecting
 from regard.recipes.config import Recipe
-from regard.recipes.data import load_data
+from regard.recipes.data import Tasks, load_data
 from regard.recipes.parts import build_learner
 from regard.recipes.run import learner_spec, train_recipe
 from regard.training.progress import Report
@@ -86,7 +86,7 @@ def dry_run(recipe: Recipe) -> DryRun:
     tried = recipe.model_copy(update={"train": recipe.train.model_copy(update=short)})
     watch = _Watch()
     with expecting(steps), tempfile.TemporaryDirectory() as folder:
-        execution = _execution(learner, recipe.train.tasks_per_step)
+        execution = _execution(learner, recipe, data)
         train_recipe(tried, Path(folder), data=data, progress=watch)
     return DryRun(
         learner=recipe.learner.name,
@@ -106,11 +106,12 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _execution(learner: Learner, n_tasks: int) -> str | None:
+def _execution(learner: Learner, recipe: Recipe, data: Tasks) -> str | None:
     if not isinstance(learner, GradientLearner):
         return None
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = learner.execution_for(n_tasks, device)
+    episode = data.practice(recipe.episodes, recipe.train.seed)(range(1))
+    chosen = learner.execution_for(recipe.train.tasks_per_step, device, episode)
     chunk = "" if learner.task_chunk is None else f", {learner.task_chunk} tasks at a time"
     return f"{chosen}{' (by rule)' if learner.execution == 'auto' else ''}{chunk}"
 
