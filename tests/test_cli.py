@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from regard.cli import app
 from regard.evaluation import read_results
+from regard.predict import predict_files
 from regard.recipes.run import load
 
 REGARD = [sys.executable, "-m", "regard"]
@@ -169,6 +170,12 @@ def test_calibrate_keeps_what_it_set_in_the_checkpoint(trained: Path, tmp_path: 
     assert kept.confidence.to_dict() == told["confidence"] and kept.confidence.target_error == 0.5
     before = load(trained / "best.safetensors").learner.state_dict()
     assert all(torch.equal(t, before[name]) for name, t in kept.learner.state_dict().items())
+    for name in ("alpha", "beta"):
+        (tmp_path / "support" / name).mkdir(parents=True)
+        page = np.random.default_rng(len(name)).integers(0, 255, (40, 30), dtype=np.uint8)
+        Image.fromarray(page).save(tmp_path / "support" / name / "a.png")
+    (prediction, _) = predict_files(copy, tmp_path / "support", tmp_path / "support")
+    assert isinstance(prediction.answered, bool)
     done = run("calibrate", trained / "last.safetensors", "--episodes", "4")
     assert done.returncode == 1 and "calibrate that" in done.stderr
 

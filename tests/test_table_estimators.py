@@ -21,10 +21,12 @@ from sklearn.utils.estimator_checks import check_estimator
 from regard.errors import CheckpointError, ConfigError, EpisodeError
 from regard.estimators import FewShotClassifier, FewShotRegressor, load_estimator, save_estimator
 from regard.estimators.base import FewShotEstimator
+from regard.evaluation.confidence import Confidence
 from regard.learners.prototypical import Prototypical
 from regard.learners.table_transformer import TableTransformer
 from regard.nn.flat import Flat
-from regard.training import save_checkpoint
+from regard.recipes.parts import build_learner
+from regard.training import load_checkpoint, save_checkpoint
 
 SMALL = {"d_cell": 8, "n_table_layers": 1, "d_row": 8, "n_row_layers": 1, "n_row_heads": 2}
 
@@ -140,6 +142,25 @@ def test_a_file_answers_as_what_was_saved(n_estimators: int, paths: dict[str, Pa
     numbers = FewShotRegressor(str(paths["numbers"])).fit(x[:30], target)
     save_estimator(numbers, tmp_path / "numbers.safetensors")
     np.testing.assert_array_equal(load_estimator(tmp_path / "numbers.safetensors").predict(x), numbers.predict(x))
+
+
+def test_what_calibrate_set_is_in_the_answers_and_in_the_file(paths: dict[str, Path], tmp_path: Path) -> None:
+    x, y = mixed()
+    plain = FewShotClassifier(paths["classes"]).fit(x, y)
+    logits = torch.from_numpy(plain.predict_proba(x)).log()
+    assert plain.answers(x).all()
+    trusts = Confidence(2.0, (0.0, 3.0, 0.0)).trusts(logits).numpy()
+    sure = Confidence(2.0, (0.0, 3.0, 0.0), float(np.median(trusts)), 0.05)
+    checkpoint = load_checkpoint(paths["classes"])
+    spec = {**checkpoint.spec, "confidence": sure.to_dict()}
+    save_checkpoint(tmp_path / "c.safetensors", checkpoint.build(lambda s: build_learner(s["learner"])), spec=spec)
+    model = FewShotClassifier(tmp_path / "c.safetensors").fit(x, y)
+    np.testing.assert_allclose(model.predict_proba(x), (logits / 2).softmax(-1).numpy(), rtol=1e-5)
+    assert model.answers(x).any() and not model.answers(x).all()
+    save_estimator(model, tmp_path / "e.safetensors")
+    again = load_estimator(tmp_path / "e.safetensors")
+    assert isinstance(again, FewShotClassifier) and (again.answers(x) == model.answers(x)).all()
+    np.testing.assert_allclose(again.predict_proba(x), model.predict_proba(x), rtol=1e-5)
 
 
 def test_what_cannot_be_saved_or_loaded_says_why(paths: dict[str, Path], tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Prediction:
         probability: of that class.
         attended: the support example that carried most of the answer, where the learner attends.
         share: how much of the attention it had.
+        answered: False where the query may be none of the classes, by what `regard calibrate` set.
     """
 
     query: str
@@ -37,6 +38,7 @@ class Prediction:
     probability: float
     attended: str | None = None
     share: float | None = None
+    answered: bool = True
 
 
 def predict_files(checkpoint: Path | str, support: Path | str, query: Path | str) -> list[Prediction]:
@@ -54,19 +56,20 @@ def predict_files(checkpoint: Path | str, support: Path | str, query: Path | str
     loaded = load(checkpoint)
     read = _texts if loaded.items["kind"] == "texts" else _images
     things, labels, asked, names = read(Path(support), Path(query))
-    model = FewShotClassifier(loaded.learner, prepare=prepare(loaded.items)).fit(things, labels)
+    # By its path, since a learner in hand does not know what `regard calibrate` set.
+    model = FewShotClassifier(loaded.path, prepare=prepare(loaded.items)).fit(things, labels)
     probability = model.predict_proba(asked)
     best = probability.argmax(1)
     predictions = [
-        Prediction(name, str(model.classes_[k]), float(p[k]))
-        for name, k, p in zip(names, best, probability, strict=True)
+        Prediction(name, str(model.classes_[k]), float(p[k]), answered=bool(answered))
+        for name, k, p, answered in zip(names, best, probability, model.answers(asked), strict=True)
     ]
     if not isinstance(loaded.learner, AttendingLearner):
         return predictions
     attention = model.attention(asked)
     top = attention.argmax(1)
     return [
-        Prediction(p.query, p.label, p.probability, str(things[s]), float(row[s]))
+        replace(p, attended=str(things[s]), share=float(row[s]))
         for p, s, row in zip(predictions, top, attention, strict=True)
     ]
 
@@ -76,7 +79,8 @@ def show_predictions(predictions: Sequence[Prediction], console: Console | None 
     table = Table("query", "named", "probability", "looked at", box=None)
     for p in predictions:
         looked = "" if p.attended is None else f"{Path(p.attended).name} ({100 * (p.share or 0):.0f}%)"
-        table.add_row(p.query, p.label, f"{p.probability:.2f}", looked)
+        label = p.label if p.answered else f"none of these? ({p.label})"
+        table.add_row(p.query, label, f"{p.probability:.2f}", looked)
     (console or Console()).print(table)
 
 

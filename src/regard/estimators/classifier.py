@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from regard.episode import first_tensor
@@ -83,15 +83,25 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         best = self.predict_proba(X).argmax(1)
         return np.asarray(self.classes_[best])
 
+    def answers(self, X: Any) -> NDArray[np.bool_]:
+        """(N,) whether the answer to each query is to be relied on; where not, it may be none of the classes.
+
+        By the threshold that `regard calibrate` wrote into the learner's checkpoint; all are, where it never ran.
+        Arguments and errors as `predict_proba`.
+        """
+        confidence = self._found.confidence
+        trust = confidence.trusts(self._ask(X, self._logits)).mean(0)
+        return np.asarray((trust >= confidence.threshold).numpy())
+
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """(N, n_classes) probabilities, columns as `classes_`.
+        """(N, n_classes) probabilities, columns as `classes_`; calibrated where the learner's checkpoint says how.
 
         Raises:
             EpisodeError: items of another shape than those of `fit`, or NaN.
             sklearn.exceptions.NotFittedError: before `fit`.
         """
-        logits = self._ask(X, self._logits).double()
-        probability = torch.softmax(logits, -1)
+        check_is_fitted(self)
+        probability = self._found.confidence.probabilities(self._ask(X, self._logits))
         for i, member in enumerate(self._members):
             probability[i] = probability[i][:, member.names]
         return np.asarray(probability.mean(0).numpy())

@@ -1,6 +1,6 @@
 """Fitted estimators as one safetensors file, with a header that a person can read and nothing in it that can run.
 
-    header    {"format", "regard", "estimator", "settings", "learner", "items", "reader", "fitted"} as JSON
+    header    {"format", "estimator", "settings", "learner", "items", "confidence", "reader", "fitted", ...} as JSON
     tensors   "learner/<name>", and what was given to `fit`: "support/<name>", "target", "weight"
 
 What is kept is the examples, not the state: loading adapts again, which takes milliseconds and gives the same answers.
@@ -25,6 +25,7 @@ from regard.estimators.base import FewShotEstimator
 from regard.estimators.classifier import FewShotClassifier
 from regard.estimators.finding import Found
 from regard.estimators.regressor import FewShotRegressor
+from regard.evaluation.confidence import Confidence
 from regard.files import write_whole
 from regard.recipes.parts import build_learner
 from regard.recipes.tables.reader import TableReader
@@ -57,6 +58,7 @@ def save_estimator(estimator: FewShotEstimator, path: Path | str) -> None:
         "settings": {"n_estimators": estimator.n_estimators, "chunk_size": estimator.chunk_size},
         "learner": found.spec["learner"],
         "items": found.items,
+        "confidence": found.confidence.to_dict(),
         "fitted": estimator._fitted(),
         "columns": [str(name) for name in getattr(estimator, "feature_names_in_", ())],
     }
@@ -84,7 +86,9 @@ def load_estimator(path: Path | str) -> FewShotEstimator:
     header, tensors = _read(Path(path))
     learner = build_learner(header["learner"])
     learner.load_state_dict({k.removeprefix("learner/"): v for k, v in tensors.items() if k.startswith("learner/")})
-    found = Found(learner.eval(), header["items"], {"learner": header["learner"], "items": header["items"]})
+    confidence = Confidence.from_dict(header["confidence"]) if "confidence" in header else Confidence()
+    spec = {"learner": header["learner"], "items": header["items"]}
+    found = Found(learner.eval(), header["items"], spec, confidence)
     estimator = _CLASSES[header["estimator"]](found.learner, **header["settings"])  # type: ignore[call-arg]
     support = {k.removeprefix("support/"): v for k, v in tensors.items() if k.startswith("support/")}
     items: Items = support[""] if set(support) == {""} else support

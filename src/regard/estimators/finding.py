@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from regard.errors import CheckpointError, ConfigError, did_you_mean
+from regard.evaluation.confidence import Confidence
 from regard.learners.base import Learner
 from regard.recipes.parts import build_learner
 from regard.training import load_checkpoint
@@ -23,11 +24,13 @@ class Found:
         learner: in hand.
         items: {"kind": "table"}, or as in `regard.recipes.data.prepare`; empty where nothing is known.
         spec: how to build it again; empty for a learner that was in hand.
+        confidence: what `regard calibrate` set; where it never ran, all is answered as it is.
     """
 
     learner: Learner
     items: dict[str, Any]
     spec: dict[str, Any]
+    confidence: Confidence = field(default_factory=Confidence)
 
     @property
     def reads_tables(self) -> bool:
@@ -61,7 +64,8 @@ def find(learner: Any, *, numbers: bool) -> Found:
     if isinstance(learner, Learner):
         found = Found(learner, {"kind": "table"} if learner.reads_tables else {}, {})
     elif isinstance(learner, str | Path):
-        found = _from_file(_file(learner, numbers))
+        path = _file(learner, numbers)
+        found = _from_file(path, path.stat().st_mtime_ns if path.exists() else 0)
     else:
         raise ConfigError(
             f"learner is a {type(learner).__name__}: expected a trained regard Learner, the path of a checkpoint, or "
@@ -93,13 +97,15 @@ def _file(name_or_path: str | Path, numbers: bool) -> Path:
 
 
 @lru_cache(maxsize=8)
-def _from_file(path: Path) -> Found:
-    """Read once; the learner is shared, which nothing changes."""
+def _from_file(path: Path, changed: int) -> Found:
+    """Read once as long as the file stays the same; the learner is shared, which nothing changes."""
     checkpoint = load_checkpoint(path)
     try:
         spec = checkpoint.spec
         learner = build_learner(spec["learner"])
         items = dict(spec["items"])
+        confidence = Confidence.from_dict(spec["confidence"]) if "confidence" in spec else Confidence()
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{path} holds no learner ({error}): expected a checkpoint of `regard train`.") from error
-    return Found(checkpoint.load_into(learner).eval(), items, {"learner": spec["learner"], "items": items})
+    checkpoint.load_into(learner)
+    return Found(learner.eval(), items, {"learner": spec["learner"], "items": items}, confidence)
