@@ -18,6 +18,7 @@ import numpy as np
 from regard.evaluation import Comparison, Interval, Result, mean_interval, read_results
 from regard.evaluation.schema import from_json
 from regard.learners import find_learner, find_reference
+from tables_auc import METHODS, NAMES, report
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -47,6 +48,7 @@ def results_page() -> str:
         ("omniglot_gradient.json", recipe_section),
         ("sinusoid.json", sinusoid_section),
         ("gradient_speed.json", gradient_section),
+        ("tables_auc.json", auc_section),
         ("tables_limits.json", limits_section),
         ("tables_speed.json", tables_speed_section),
         ("training_speed.json", training_section),
@@ -138,6 +140,13 @@ def sinusoid_section(document: dict[str, Any]) -> str:
             lines.append(f"- {c.n_shot} points, {c.a} - {c.b}: {told}{', a tie' if c.tie else ''}")
     lines.append("\n![Fits before and after inner steps](sinusoid.png)")
     return "\n".join([*lines, "", f"{document['settings']['training']}\n", _made(document)])
+
+
+def auc_section(document: dict[str, Any]) -> str:
+    """Real tables, `tables` beside scikit-learn's defaults."""
+    methods = [method for method in METHODS if any(key.endswith(f"|{method}") for key in document["scores"])]
+    head = "## Real tables, no tuning: ROC AUC (one against the rest) of `tables` and of scikit-learn's defaults\n"
+    return f"{head}{report(document['scores'], NAMES, methods)}\n\n{_made(document)}"
 
 
 def limits_section(document: dict[str, Any]) -> str:

@@ -39,6 +39,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from regard.estimators import FewShotClassifier
 from regard.evaluation import mean_interval
+from regard.evaluation.schema import machine, versions
+from regard.files import write_whole
 from regard.recipes.tables.reader import TableReader, numbers_and_words, read_csv
 
 SIZES, N_DRAWS, N_ASKED = (50, 150), 20, 500
@@ -66,6 +68,7 @@ PEERS: dict[str, Callable[[], Any]] = {
     "gradient boosting": lambda: GradientBoostingClassifier(random_state=0),
 }
 BEST = "best by cv"
+METHODS = (*PEERS, BEST, "tables")
 
 Table = tuple[NDArray[Any], NDArray[Any]]
 
@@ -146,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tabular", type=Path, default=Path("../shared/data/tabular"))
     parser.add_argument("--tables", choices=("development", "other", "all"), default="all")
-    parser.add_argument("--methods", nargs="*", default=[*PEERS, BEST, "tables"])
+    parser.add_argument("--methods", nargs="*", default=METHODS)
     parser.add_argument("--learner", default="tables", help="name or path of the model called `tables`")
     parser.add_argument("--draws", type=int, default=N_DRAWS)
     parser.add_argument("--again", nargs="*", default=[])
@@ -154,15 +157,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "tables_auc.json")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    raw = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"scores": {}, "seconds": {}}
-    for part in raw.values():
+    raw: dict[str, Any] = (
+        json.loads(arguments.out.read_text()) if arguments.out.exists() else {"scores": {}, "seconds": {}}
+    )
+    for part in (raw["scores"], raw["seconds"]):
         for key in [k for k in part if k.split("|")[-1] in arguments.again]:
             del part[key]
     names = {"development": DEVELOPMENT, "other": NAMES[1::2], "all": NAMES}[arguments.tables]
     for name in [] if arguments.report else names:
         score_table(name, arguments, raw)
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(raw, indent=0, sort_keys=True))
+        told = {"command": "python benchmarks/tables_auc.py", "machine": machine(), "versions": versions()}
+        write_whole(arguments.out, json.dumps({**raw, **told}, indent=0, sort_keys=True).encode())
     print(report(raw["scores"], names, arguments.methods))
 
 
@@ -199,7 +205,7 @@ def report(scores: dict[str, float], names: list[str], methods: list[str]) -> st
         values = np.array([[draws[:least] for draws in row] for row in cube])
         means = values.mean(2)
         ranks = (-means).argsort(1).argsort(1) + 1
-        lines += [f"\n{size} rows, {len(names)} tables, {least} draws\n", f"| table | {' | '.join(methods)} |"]
+        lines += [f"\n{size} rows known, {len(names)} tables, {least} draws\n", f"| table | {' | '.join(methods)} |"]
         lines += ["|---" * (len(methods) + 1) + "|"]
         lines += [
             f"| {n} | " + " | ".join(f"{100 * v:.1f}" for v in row) + " |" for n, row in zip(names, means, strict=True)
@@ -212,11 +218,10 @@ def report(scores: dict[str, float], names: list[str], methods: list[str]) -> st
                 gap = 100 * (values[:, ours] - values[:, m])
                 # Tables as they are: only the draws of the support are random.
                 error = 1.96 * np.sqrt((gap.var(1, ddof=1) / least).sum()) / len(names) if least > 1 else np.nan
-                tables = mean_interval(gap.mean(1)) if len(names) > 1 else None
-                lines.append(
-                    f"\ntables - {method}: {gap.mean():+.2f} points [{gap.mean() - error:+.2f}, {gap.mean() + error:+.2f}] "
-                    f"over draws; over tables {tables}"
-                )
+                over_draws = f"[{gap.mean() - error:+.2f}, {gap.mean() + error:+.2f}] over draws of the support"
+                found = mean_interval(gap.mean(1))
+                over_tables = f"[{found.low:+.2f}, {found.high:+.2f}] over tables too"
+                lines.append(f"\ntables - {method}: {gap.mean():+.2f} points {over_draws}, {over_tables}.")
     return "\n".join(lines)
 
 
