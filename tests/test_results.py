@@ -12,6 +12,7 @@ TABLES = Path(__file__).parents[1] / "benchmarks" / "tables.py"
 
 
 def test_the_pages_are_made_from_the_raw_results_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(TABLES.parent)
     monkeypatch.setattr(sys, "argv", [str(TABLES), "--check"])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(TABLES), run_name="__main__")
@@ -19,6 +20,7 @@ def test_the_pages_are_made_from_the_raw_results_beside_them(monkeypatch: pytest
 
 
 def test_a_stale_page_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(TABLES.parent)
     tables = runpy.run_path(str(TABLES))
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "results.md").write_text("# Results of last year\n")
