@@ -10,8 +10,9 @@ whole table an afternoon. The paper's MAML practised on 1.9 million tasks with t
 
 The protocol is the paper's: turned characters as classes of their own in training and in testing, one query a class.
 MAML is trained with the paper's norm, batch statistics always (its results are marked transductive), and with two that
-let no query see another: "group", and "batch" with running averages. Two practise on fewer tasks, so as to take about as
-long: Reptile on an eighth, each of ten examples a class and five inner steps, and CrossTransformer on a fifth.
+let no query see another: "group", and "batch" with running averages. Three practise on fewer tasks,
+so as to take about as long: Reptile on an eighth, each of ten examples a class and five inner steps; Proto-MAML and
+CrossTransformer on a fifth.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _REPTILE = (
     *("train.optimizer=sgd", "train.learning_rate=0.1", "train.warmup_steps=0"),
 )
 # Of the asked number; what is more than the recipe's own 32 are tasks left out.
-_TASKS_A_STEP = {"Reptile": 8 * 5, "CrossTransformer": 5 * 32}
+_TASKS_A_STEP = {"Reptile": 8 * 5, "Proto-MAML": 5 * 32, "CrossTransformer": 5 * 32}
 LEARNERS: dict[str, tuple[str, ...]] = {
     "MAML": (f"learner={{name: MAML, {_MAML}, {model('transductive')}}}",),
     "FOMAML": (f"learner={{name: MAML, first_order: true, {_MAML}, {model('transductive')}}}",),
