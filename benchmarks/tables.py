@@ -45,6 +45,7 @@ def results_page() -> str:
         ("glyphs_table.json", glyphs_section),
         ("glyphs_recipe.json", recipe_section),
         ("intents.json", recipe_section),
+        ("maml_omniglot_recipe.json", recipe_section),
         ("omniglot_gradient.json", recipe_section),
         ("sinusoid.json", sinusoid_section),
         ("gradient_speed.json", gradient_section),
@@ -103,7 +104,8 @@ def recipe_section(document: dict[str, Any]) -> str:
     results, comparisons = from_json(document)
     timed = any(r.adaptation_seconds is not None for r in results)
     heads = ["learner", "episodes", "number", "accuracy", "precision", "recall", "F1", *["ms to adapt"] * timed]
-    lines = [f"## {results[0].data}\n", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    recipe = f", recipe {told['recipe']}" if "recipe" in (told := document.get("settings", {})) else ""
+    lines = [f"## {results[0].data}{recipe}\n", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for r in results:
         figures = [_pm(r, name) for name in ("accuracy", "precision", "recall", "f1")]
         figures += [f"{1000 * (r.adaptation_seconds or 0):.3g}"] * timed
