@@ -138,7 +138,7 @@ def draw(learners: dict[str, Learner], path: Path, numbers: tuple[int, ...] = (1
         sharey="row",
         squeeze=False,
     )
-    for row, number in zip(axes, numbers, strict=True):
+    for line, (row, number) in enumerate(zip(axes, numbers, strict=True)):
         support = source([number]).support
         exact = source.process([number]).posterior(support, x)
         for axis, (name, learner) in zip(row, learners.items(), strict=True):
@@ -148,7 +148,7 @@ def draw(learners: dict[str, Learner], path: Path, numbers: tuple[int, ...] = (1
             _band(axis, x, exact, "0.6", "exact posterior")
             _band(axis, x, answer, "tab:blue", name)
             axis.plot(first_tensor(support.x)[0, :, 0], support.y[0, :, 0], "o", color="crimson", markersize=4)
-            if row is axes[0]:
+            if line == 0:
                 axis.legend(fontsize=8, loc="upper right", framealpha=0.8)
     figure.suptitle("Mean and two deviations beside the exact posterior; the dots are all a learner saw", fontsize=11)
     figure.tight_layout()

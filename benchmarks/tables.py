@@ -48,6 +48,7 @@ def results_page() -> str:
         ("maml_omniglot_recipe.json", recipe_section),
         ("omniglot_gradient.json", recipe_section),
         ("sinusoid.json", sinusoid_section),
+        ("gp_regression.json", gp_section),
         ("gradient_speed.json", gradient_section),
         ("tables_auc.json", auc_section),
         ("tables_limits.json", limits_section),
@@ -181,6 +182,28 @@ def tables_speed_section(document: dict[str, Any]) -> str:
         *(f"| {name} | {why} | |" for name, why in document["absent"].items()),
     ]
     return "\n".join([*lines, "", _made(document)])
+
+
+def gp_section(document: dict[str, Any]) -> str:
+    """Nats a target below the exact posterior."""
+    tables = document["results"]
+    lines = [
+        f"## Gaussian processes: nats a target below the exact posterior, {document['episodes']:,} tasks a kernel\n",
+        "Learners practised on rbf alone. Exact is the log-likelihood of the posterior that knows the lengthscale and the",
+        "scale; guessing is told neither and has the prior over both, by a grid.\n",
+        f"| who | {' | '.join(tables)} |",
+        "|---" * (1 + len(tables)) + "|",
+        f"| exact, log-likelihood | {' | '.join(_nats(t['exact']['log_likelihood']) for t in tables.values())} |",
+    ]
+    for name in (name for name in tables["rbf"] if name != "exact"):
+        cells = [_nats(t[name]["gap"]) if name in t else "" for t in tables.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines.append("\n![Answers beside the exact posterior](gp_regression.png)")
+    return "\n".join([*lines, "", _made(document)])
+
+
+def _nats(interval: dict[str, float]) -> str:
+    return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
 def training_section(document: dict[str, Any]) -> str:
