@@ -23,7 +23,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before PyTorch is loaded
 
-from regard.evaluation import Result, write_results
+from regard.evaluation import Result, read_results, write_results
 from regard.recipes.config import Recipe
 from regard.recipes.data import Tasks, load_data
 from regard.recipes.run import Asked, compare_by_setting, evaluate_learner, load, train_recipe
@@ -78,7 +78,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "omniglot_gradient.json")
     arguments = parser.parse_args()
     data = load_data(recipe_of("MAML", arguments).data)
-    results: list[Result] = []
+    # Those not asked for now stay as they were measured.
+    results = (
+        [r for r in read_results(arguments.out)[0] if r.learner not in arguments.only] if arguments.out.exists() else []
+    )
     for name in arguments.only:
         results += one(name, arguments, data)
         settings = {key: str(value) for key, value in vars(arguments).items() if key in ("tasks", "episodes")}
