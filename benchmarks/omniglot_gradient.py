@@ -82,10 +82,11 @@ def main() -> None:
     results = (
         [r for r in read_results(arguments.out)[0] if r.learner not in arguments.only] if arguments.out.exists() else []
     )
+    command = f"python benchmarks/omniglot_gradient.py --data FOLDER --tasks {arguments.tasks}"
     for name in arguments.only:
         results += one(name, arguments, data)
         settings = {key: str(value) for key, value in vars(arguments).items() if key in ("tasks", "episodes")}
-        write_results(arguments.out, results, compare_by_setting(results), raw=True, settings=settings)
+        write_results(arguments.out, results, compare_by_setting(results), raw=True, settings=settings, command=command)
     show_results(results, compare_by_setting(results))
 
 

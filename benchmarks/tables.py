@@ -53,6 +53,7 @@ def results_page() -> str:
         ("tables_auc.json", auc_section),
         ("tables_limits.json", limits_section),
         ("tables_speed.json", tables_speed_section),
+        ("context_speed.json", context_section),
         ("training_speed.json", training_section),
         ("bf16_cost.json", precision_section),
         ("sampling_speed.json", sampling_section),
@@ -204,6 +205,19 @@ def gp_section(document: dict[str, Any]) -> str:
 
 def _nats(interval: dict[str, float]) -> str:
     return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+
+
+def context_section(document: dict[str, Any]) -> str:
+    """Two calls against one masked square."""
+    lines = [
+        "## Context to itself, queries to the context: against `nn.TransformerEncoder` with a mask\n",
+        f"{document['task']}; the same weights, the same answers. `again`: more queries of a context that was kept.\n",
+        "| what | who | median ms | times the peer |",
+        "|---|---|---|---|",
+    ]
+    for what, found in document["results"].items():
+        lines += [f"| {what} | {who} | {r['ms']:.0f} | {r['times']:.2f} |" for who, r in found.items()]
+    return "\n".join([*lines, "", _made(document)])
 
 
 def training_section(document: dict[str, Any]) -> str:
