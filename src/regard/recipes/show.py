@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from regard.evaluation import Comparison, Interval, Result
 
@@ -40,7 +40,11 @@ def _metrics(results: Sequence[Result]) -> Table:
     way = f"{first.n_way}-way " if first.n_way else ""
     title = f"{way}{first.n_shot}-shot, {first.episodes} episodes of {first.data}"
     headings, write = _headings(first), _percent if first.n_way else _number
-    table = Table("learner", *headings.values(), "s", "ms to adapt", title=title, title_justify="left", box=None)
+    # Eighty columns hold it all; long names go on in the next line, and none is cut off.
+    name = Column("learner", overflow="fold", min_width=16)
+    table = Table(
+        name, *headings.values(), "s", "adapt", padding=(0, 1, 0, 0), title=title, title_justify="left", box=None
+    )
     for result in results:
         marked = f"{result.learner}{' (transductive)' if result.transductive else ''}"
         table.add_row(
@@ -50,7 +54,10 @@ def _metrics(results: Sequence[Result]) -> Table:
 
 
 def _adaptation(result: Result) -> str:
-    return "" if result.adaptation_seconds is None else f"{1000 * result.adaptation_seconds:.3g}"
+    if result.adaptation_seconds is None:
+        return ""
+    ms = 1000 * result.adaptation_seconds
+    return f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms"
 
 
 def _percent(interval: Interval, form: str = ".1f") -> str:
