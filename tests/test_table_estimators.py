@@ -12,7 +12,7 @@ import torch
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_diabetes, load_iris
-from sklearn.exceptions import DataConversionWarning
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -149,6 +149,8 @@ def test_what_calibrate_set_is_in_the_answers_and_in_the_file(paths: dict[str, P
     plain = FewShotClassifier(paths["classes"]).fit(x, y)
     logits = torch.from_numpy(plain.predict_proba(x)).log()
     assert plain.answers(x).all()
+    with pytest.raises(NotFittedError):
+        FewShotClassifier(paths["classes"]).answers(x)
     trusts = Confidence(2.0, (0.0, 3.0, 0.0)).trusts(logits).numpy()
     sure = Confidence(2.0, (0.0, 3.0, 0.0), float(np.median(trusts)), 0.05)
     checkpoint = load_checkpoint(paths["classes"])

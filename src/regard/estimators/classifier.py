@@ -89,6 +89,7 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         By the threshold that `regard calibrate` wrote into the learner's checkpoint; all are, where it never ran.
         Arguments and errors as `predict_proba`.
         """
+        check_is_fitted(self)
         confidence = self._found.confidence
         trust = confidence.trusts(self._ask(X, self._logits)).mean(0)
         return np.asarray((trust >= confidence.threshold).numpy())

@@ -86,9 +86,8 @@ def load_estimator(path: Path | str) -> FewShotEstimator:
     header, tensors = _read(Path(path))
     learner = build_learner(header["learner"])
     learner.load_state_dict({k.removeprefix("learner/"): v for k, v in tensors.items() if k.startswith("learner/")})
-    confidence = Confidence.from_dict(header["confidence"]) if "confidence" in header else Confidence()
     spec = {"learner": header["learner"], "items": header["items"]}
-    found = Found(learner.eval(), header["items"], spec, confidence)
+    found = Found(learner.eval(), header["items"], spec, Confidence.kept_in(header))
     estimator = _CLASSES[header["estimator"]](found.learner, **header["settings"])  # type: ignore[call-arg]
     support = {k.removeprefix("support/"): v for k, v in tensors.items() if k.startswith("support/")}
     items: Items = support[""] if set(support) == {""} else support

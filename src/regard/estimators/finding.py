@@ -104,7 +104,7 @@ def _from_file(path: Path, changed: int) -> Found:
         spec = checkpoint.spec
         learner = build_learner(spec["learner"])
         items = dict(spec["items"])
-        confidence = Confidence.from_dict(spec["confidence"]) if "confidence" in spec else Confidence()
+        confidence = Confidence.kept_in(spec)
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{path} holds no learner ({error}): expected a checkpoint of `regard train`.") from error
     checkpoint.load_into(learner)

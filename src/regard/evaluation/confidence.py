@@ -20,6 +20,7 @@ Left out: a guarantee. The target holds on average over episodes like those of v
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -75,6 +76,11 @@ class Confidence:
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """Undo `to_dict`."""
         return cls(**{**content, "trust": tuple(content["trust"])})
+
+    @classmethod
+    def kept_in(cls, header: Mapping[str, Any]) -> Self:
+        """What stands under "confidence"; where nothing does, all is answered as it is."""
+        return cls.from_dict(header["confidence"]) if "confidence" in header else cls()
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def load(path: Path | str, settings: Sequence[str] = ()) -> Loaded:
         recipe = Recipe.of(spec["recipe"], settings)
         changed = {key: value for key, value in recipe.learner.options().items() if f"learner.{key}=" == _LATER}
         learner = build_learner({**spec["learner"], **changed})
-        confidence = Confidence.from_dict(spec["confidence"]) if "confidence" in spec else Confidence()
+        confidence = Confidence.kept_in(spec)
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{file} holds no recipe ({error}): expected a checkpoint of `regard train`.") from error
     checkpoint.load_into(learner)
