@@ -20,7 +20,7 @@ from regard.episode import Items, Support, first_tensor, map_items
 from regard.errors import ConfigError, EpisodeError, RegardError
 from regard.estimators.finding import Found, find
 from regard.estimators.inputs import named, other_shape, shapes, to_items
-from regard.estimators.members import Member, as_members, make_members
+from regard.estimators.ways import AsItIs, TableViews, Views, Ways
 from regard.learners.base import AttendingLearner, Learner
 from regard.recipes.data import prepare as prepare_kind
 from regard.recipes.tables.reader import TableReader
@@ -38,7 +38,7 @@ class FewShotEstimator(BaseEstimator):
 
     learner: Learner | str | Path
     prepare: Prepare | None
-    n_estimators: int
+    n_estimators: int | None
     chunk_size: int
     _numbers: bool
 
@@ -69,15 +69,15 @@ class FewShotEstimator(BaseEstimator):
 
     def _begin(self, X: Any) -> Items:
         """Find the learner, learn to read such rows, and read them."""
-        if self.chunk_size < 1 or self.n_estimators < 1:
+        if self.chunk_size < 1 or (self.n_estimators is not None and self.n_estimators < 1):
             raise ConfigError(
                 f"chunk_size is {self.chunk_size} and n_estimators {self.n_estimators}: expected at least 1."
             )
         found = find(self.learner, numbers=self._numbers)
-        if self.n_estimators > 1 and not found.reads_tables:
+        if (self.n_estimators or 1) > 1 and not (found.reads_tables or found.reads_drawings):
             raise ConfigError(
-                f"n_estimators is {self.n_estimators}: expected 1; columns to permute are had by learners of tables "
-                f"only, and {type(found.learner).__name__} is none."
+                f"n_estimators is {self.n_estimators}: expected 1; there are other ways to ask for learners of tables "
+                f"and of grey drawings only, and {type(found.learner).__name__} is of neither."
             )
         self._use(found, TableReader.learn(X) if found.reads_tables and self.prepare is None else None)
         items = self.reader_(X)
@@ -106,13 +106,20 @@ class FewShotEstimator(BaseEstimator):
         like = self._like()
         mass = torch.from_numpy(weight).to(like.device, like.dtype)
         y = torch.from_numpy(target).to(like.device, None if target.dtype == np.int64 else like.dtype)
-        self._members: tuple[Member, ...] = ()
-        if self.n_estimators > 1:
-            self._members = make_members(self.n_estimators, first_tensor(items).shape[1], n_classes)
-        targets = [m.names[y] if n_classes else y for m in self._members] or [y]
-        support = Support(self._tasks(items), torch.stack(targets), mass.expand(len(targets), -1), n_classes).check()
+        self._ways = self._make_ways(items, weight, n_classes)
+        targets = self._ways.names(n_classes).to(y.device)[:, y] if n_classes else y.expand(self._ways.n, *y.shape)
+        x = self._placed(self._ways.support(self._scaled(items)))
+        support = Support(x, targets, mass.expand(len(targets), -1), n_classes).check()
         with answering(self._learner):
             self.state_ = self._learner.adapt(support)
+
+    def _make_ways(self, items: Items, weight: NDArray[np.float64], n_classes: int) -> Ways:
+        n = self.n_estimators or self._found.n_estimators
+        if n == 1:
+            return AsItIs()
+        if self._found.reads_tables:
+            return TableViews(n, self._scaled(items), torch.from_numpy(weight), n_classes)  # type: ignore[arg-type]
+        return Views(n)
 
     def _scale_columns(self, items: Any, weight: NDArray[np.float64]) -> None:
         """A unit for each column in double precision: what is left of 1e9 + 0.1 in single precision is 1e9."""
@@ -149,11 +156,12 @@ class FewShotEstimator(BaseEstimator):
             self._check_columns(X)
         items = self.reader_(X)
         self._check_queries(items)
+        items = self._scaled(items)
         n_rows = len(first_tensor(items))
         step = n_rows if self._learner.transductive else self.chunk_size
         with answering(self._learner):
             parts = [
-                answer(self._tasks(map_items(lambda t, at=at: t[at : at + step], items))).cpu()  # type: ignore[misc]
+                answer(self._placed(self._ways.queries(map_items(lambda t, at=at: t[at : at + step], items)))).cpu()  # type: ignore[misc]
                 for at in range(0, n_rows, step)
             ]
         return torch.cat(parts, 1)
@@ -165,21 +173,16 @@ class FewShotEstimator(BaseEstimator):
         except ValueError as error:
             raise EpisodeError(f"{error} Give the columns of fit.") from error
 
-    def _tasks(self, items: Items) -> Items:
-        """(N, *item) to (E, N, *item), on the device and of the dtype in which the learner computes."""
+    def _placed(self, items: Items) -> Items:
+        """On the device and of the dtype in which the learner computes."""
         like = self._like()
-        if self._found.reads_tables and isinstance(items, dict):
-            if self._members:
-                known, weight = self._scaled(self._given[0]), torch.from_numpy(self._given[2])  # type: ignore[arg-type]
-                items = as_members(self._members, self._scaled(items), known, weight)
-            else:
-                items = map_items(lambda t: t[None], self._scaled(items))
-        else:
-            items = map_items(lambda t: t[None], items)
         return map_items(lambda t: t.to(like.device, like.dtype if t.is_floating_point() else None), items)
 
-    def _scaled(self, cells: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {**cells, "x": (cells["x"] - self._centre) / self._spread}
+    def _scaled(self, items: Items) -> Items:
+        """Cells of tables in units of their columns; other items as they are."""
+        if not self._found.reads_tables or not isinstance(items, dict):
+            return items
+        return {**items, "x": (items["x"] - self._centre) / self._spread}
 
     def _like(self) -> Tensor:
         """A tensor on the device and of the dtype in which the learner computes."""

@@ -27,8 +27,9 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
             Without it, X is what the learner was trained on: a table (array, data frame, rows of words and numbers,
             with missing cells), images, texts; or, where a learner is in hand, an array, a tensor or a dict of tensors
             whose rows are items.
-        n_estimators: ways to ask a learner of tables (columns in another order, classes under other names, ranks
-            instead of numbers) whose probabilities are averaged. Each costs as much as the first.
+        n_estimators: ways to ask whose probabilities are averaged: of tables, columns in another order, classes under
+            other names, ranks instead of numbers; of grey drawings, each a little distorted. Each costs as much as the
+            first. None takes as many as the model says: "characters" 8, all others 1.
         chunk_size: queries answered at once; it bounds the memory and, unless the learner is transductive (which is
             asked everything at once), changes nothing else.
 
@@ -51,7 +52,7 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         learner: Learner | str | Path = "tables",
         prepare: Prepare | None = None,
         *,
-        n_estimators: int = 1,
+        n_estimators: int | None = None,
         chunk_size: int = 256,
     ) -> None:
         self.learner = learner
@@ -103,8 +104,8 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         """
         check_is_fitted(self)
         probability = self._found.confidence.probabilities(self._ask(X, self._logits))
-        for i, member in enumerate(self._members):
-            probability[i] = probability[i][:, member.names]
+        names = self._ways.names(len(self.classes_))
+        probability = probability.gather(2, names[:, None].expand_as(probability))
         return np.asarray(probability.mean(0).numpy())
 
     def _fitted(self) -> dict[str, Any]:

@@ -37,6 +37,16 @@ class Found:
         """Whether its items are rows of cells, some of which may be missing."""
         return self.items.get("kind") == "table"
 
+    @property
+    def reads_drawings(self) -> bool:
+        """Whether its items are grey pictures."""
+        return self.items.get("kind") == "images" and self.items.get("n_channels") == 1
+
+    @property
+    def n_estimators(self) -> int:
+        """In how many ways it is asked, where nobody says."""
+        return int(self.items.get("views", 1))
+
     @cached_property
     def in_double(self) -> Learner:
         """The learner in double precision; made once."""

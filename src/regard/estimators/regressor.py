@@ -43,7 +43,7 @@ class FewShotRegressor(RegressorMixin, FewShotEstimator):
         learner: Learner | str | Path = "tables",
         prepare: Prepare | None = None,
         *,
-        n_estimators: int = 1,
+        n_estimators: int | None = None,
         chunk_size: int = 256,
     ) -> None:
         self.learner = learner

@@ -235,7 +235,7 @@ def prepare(items: Mapping[str, Any]) -> Callable[[Sequence[Any]], Items]:
     if items.get("kind") == "images":
         from regard.recipes.images.folder import read_images
 
-        return lambda things: read_images(things, **{k: v for k, v in items.items() if k != "kind"})
+        return lambda things: read_images(things, **{k: v for k, v in items.items() if k not in ("kind", "views")})
     if items.get("kind") == "texts":
         from regard.recipes.text.data import Tokenizer
 

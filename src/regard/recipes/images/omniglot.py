@@ -18,8 +18,9 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 from urllib.error import HTTPError, URLError
@@ -30,6 +31,7 @@ import torch
 from numpy.typing import NDArray
 
 from regard.errors import DataError, StorageError, did_you_mean
+from regard.recipes.images.folder import ImageReader
 from regard.sampling.dataset import Dataset
 from regard.sampling.splits import split_by_group, split_by_name
 
@@ -74,28 +76,39 @@ BACKGROUND = (
 )
 """The thirty alphabets that Lake et al. train on; all others are for evaluation."""
 
+SMALL_BACKGROUNDS = {
+    "small1": ("Balinese", "Early_Aramaic", "Greek", "Korean", "Latin"),
+    "small2": ("Greek", "Japanese_(katakana)", "Latin", "Sanskrit", "Tagalog"),
+}
+"""The two sets of five alphabets of Lake et al.'s minimal setting: about as much as a person has seen."""
+
 _SIDE = 105
 _SETS = ("images_background", "images_evaluation")
 _CHUNK = 1 << 16
 _logger = logging.getLogger(__name__)
 
 Split = Literal["vinyals", "background"]
+Reduce = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""A drawing as it came, ink 255, to one of the size that is wanted."""
 
 
-def omniglot(folder: Path | str, *, size: int = 28) -> Dataset:
+def omniglot(folder: Path | str, *, size: int = 28, box: float | None = None) -> Dataset:
     """All characters found in the folder: uint8 (N, size, size), ink 255 on 0, named "Alphabet/characterNN".
 
-    The class group is the alphabet. Another size than 105 is made by LANCZOS from the original drawings.
+    The class group is the alphabet. A class's drawings stand in the order of their drawers. Another size than 105 is
+    made by LANCZOS from the original drawings; with `box`, the longer side of the ink is that share of the picture, as
+    `ImageReader` has it.
 
     Raises:
         DataError: nothing of Omniglot in the folder, or files that cannot be read.
     """
     root = Path(folder).expanduser()
-    for side in (size, _SIDE):
+    reduce: Reduce = ImageReader(size, 1, "light", box).read if box else partial(_reduced, size=size)
+    for side in (_SIDE,) if box else (size, _SIDE):
         packed = root / f"omniglot{side}_shared.npz"
         if packed.is_file():
-            return _from_packed(packed, size)
-    drawings = sorted((name, file, picture) for name, file, picture in _official(root, size))
+            return _from_packed(packed, reduce)
+    drawings = sorted((name, file, picture) for name, file, picture in _official(root, reduce))
     if not drawings:
         raise DataError(_what_to_put(root))
     names = sorted({name for name, _, _ in drawings})
@@ -141,14 +154,14 @@ def omniglot_split(dataset: Dataset, split: Split, folder: Path | str) -> dict[s
     return split_by_name(dataset, names)
 
 
-def _from_packed(path: Path, size: int) -> Dataset:
+def _from_packed(path: Path, reduce: Reduce) -> Dataset:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             names, groups = file["class_names"].tolist(), file["class_alphabet"].tolist()
             y = torch.from_numpy(file["labels"].astype(np.int64))
             if "images_packed" in file:
                 bits = np.unpackbits(file["images_packed"], axis=1)[:, : _SIDE**2].reshape(-1, _SIDE, _SIDE)
-                images = np.stack([_reduced(ink * np.uint8(255), size) for ink in bits])
+                images = np.stack([reduce(ink * np.uint8(255)) for ink in bits])
             else:
                 images = file["images"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -164,28 +177,28 @@ def _reduced(ink: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.array(Image.fromarray(ink).resize((size, size), Image.Resampling.LANCZOS))
 
 
-def _official(root: Path, size: int) -> Iterator[tuple[str, str, bytes]]:
+def _official(root: Path, reduce: Reduce) -> Iterator[tuple[str, str, bytes]]:
     """Class name, file name and pixels of every drawing of the official files."""
     for part in _SETS:
         if (root / part).is_dir():
             for path in (root / part).rglob("*.png"):
                 if not path.name.startswith("."):
-                    yield _drawing(path.as_posix(), path.read_bytes(), str(path), size)
+                    yield _drawing(path.as_posix(), path.read_bytes(), str(path), reduce)
         elif (root / f"{part}.zip").is_file():
-            yield from _zipped(root / f"{part}.zip", size)
+            yield from _zipped(root / f"{part}.zip", reduce)
 
 
-def _zipped(path: Path, size: int) -> Iterator[tuple[str, str, bytes]]:
+def _zipped(path: Path, reduce: Reduce) -> Iterator[tuple[str, str, bytes]]:
     try:
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
                 if name.endswith(".png") and "__MACOSX" not in name:
-                    yield _drawing(name, archive.read(name), f"{path}:{name}", size)
+                    yield _drawing(name, archive.read(name), f"{path}:{name}", reduce)
     except (zipfile.BadZipFile, EOFError) as error:
         raise DataError(f"{path} is damaged ({error}): remove it and run `download` of this module again.") from error
 
 
-def _drawing(name: str, content: bytes, where: str, size: int) -> tuple[str, str, bytes]:
+def _drawing(name: str, content: bytes, where: str, reduce: Reduce) -> tuple[str, str, bytes]:
     from PIL import Image
 
     parts = name.split("/")
@@ -197,7 +210,7 @@ def _drawing(name: str, content: bytes, where: str, size: int) -> tuple[str, str
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError ... on a damaged file.
         raise DataError(f"{where} is not a picture ({error}): unpack or download it again.") from error
-    return f"{parts[-3]}/{parts[-2]}", parts[-1], _reduced(255 - grey, size).tobytes()
+    return f"{parts[-3]}/{parts[-2]}", parts[-1], reduce(255 - grey).tobytes()
 
 
 def _what_to_put(folder: Path, url: str = URL) -> str:
