@@ -61,7 +61,9 @@ class Episodes(_Strict):
 class TrainEpisodes(Episodes):
     """Episodes to practise on."""
 
-    distortion: bool = Field(False, description="distort every image anew, at the strength of the data set's tests")
+    distortion: bool | dict[str, float] = Field(
+        default=False, description="distort every image anew; a mapping changes strengths of `Distortion`"
+    )
 
 
 class Recipe(_Strict):

@@ -75,7 +75,8 @@ class Data(Tasks):
         return episode_sampler(episodes, self._classes(part, episodes), seed)
 
     def practice(self, episodes: TrainEpisodes, seed: int) -> EpisodeSampler:
-        distortion = Distortion() if episodes.distortion else None
+        strengths = {} if episodes.distortion is True else episodes.distortion
+        distortion = None if strengths is False else call_checked(Distortion, strengths, "episodes.distortion")
         return episode_sampler(episodes, self._classes("train", episodes), seed, distortion)
 
     def _classes(self, part: str, episodes: Episodes) -> Dataset:
@@ -273,6 +274,19 @@ def _omniglot(folder: str, split: Literal["vinyals", "background"] = "vinyals") 
     return Data("omniglot", parts, _CHARACTERS, _SMALL_GREY)
 
 
+def _characters(
+    folder: str | None = None,
+    fonts: bool = True,
+    handwriting: Literal["none", "small1", "small2", "background"] = "none",
+    cache: str | None = None,
+) -> Data:
+    from regard.recipes.images.characters import BOX, SIZE, characters
+
+    items = {"kind": "images", "size": SIZE, "n_channels": 1, "ink": "auto", "box": BOX, "views": 8}
+    parts = characters(folder, fonts=fonts, handwriting=handwriting, cache=cache)
+    return Data("characters", parts, items, {"n_channels": 1, "image_size": SIZE})
+
+
 def _folder(
     folder: str,
     size: int = 84,
@@ -309,6 +323,7 @@ def _clinc150(folder: str) -> Data:
 DATA: dict[str, Callable[..., Data]] = {
     "glyphs": _glyphs,
     "omniglot": _omniglot,
+    "characters": _characters,
     "folder": _folder,
     "clinc150": _clinc150,
 }

@@ -11,11 +11,7 @@ character, not necessarily of different faces.
 
 from __future__ import annotations
 
-import logging
-import zipfile
-import zlib
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regard.errors import ConfigError, StorageError
-from regard.files import cache_folder, write_whole
+from regard.errors import ConfigError
+from regard.recipes.images.cache import cached
 from regard.recipes.images.distort import Distortion
 from regard.recipes.images.fonts import SPLIT, SYMBOLS, Glyphs, render_glyphs
 from regard.sampling.dataset import Dataset
@@ -35,7 +31,6 @@ DRAWINGS = 20
 
 _FORMAT = 1  # raise it when the content of the cached file changes
 _DRAWINGS_STREAM = 0
-_logger = logging.getLogger(__name__)
 
 
 def glyphs(
@@ -63,28 +58,15 @@ def glyphs(
     """
     if drawings < 1:
         raise ConfigError(f"drawings is {drawings}: expected at least 1, and n_shot + n_query for episodes.")
-    settings = {
+    settings: dict[str, Any] = {
         "size": size,
         "drawings": drawings,
         "seed": seed,
         "symbols": symbols,
         "distortion": distortion or Distortion(),
     }
-    path = Path(cache or cache_folder()) / f"glyphs-{_key(settings)}.npz"
-    arrays = _read(path)
-    if arrays is None:
-        arrays = _make(**settings)
-        _store(path, arrays)
+    arrays = cached("glyphs", {"format": _FORMAT, **settings}, lambda: _make(**settings), cache)
     return {part: _dataset(arrays, part) for part in SPLIT}
-
-
-def _key(settings: Mapping[str, object]) -> str:
-    """A digest of all that the pictures depend on: settings, the fonts' carrier, and who reduces and distorts them."""
-    import matplotlib
-    import PIL
-
-    versions = (_FORMAT, matplotlib.__version__, PIL.__version__, torch.__version__)
-    return sha256(repr((versions, sorted(settings.items()))).encode()).hexdigest()[:16]
 
 
 def _make(size: int, drawings: int, seed: int, symbols: bool, distortion: Distortion) -> dict[str, NDArray[Any]]:
@@ -128,32 +110,3 @@ def _dataset(arrays: Mapping[str, NDArray[Any]], part: str) -> Dataset:
     y = torch.arange(len(names)).repeat_interleave(len(images) // len(names))
     groups = tuple(name.split("/")[0] for name in names)
     return Dataset(torch.from_numpy(images), y, tuple(names), groups)
-
-
-def _read(path: Path) -> dict[str, NDArray[Any]] | None:
-    """The cached arrays, or None where there are none that can be read."""
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {f"{part}_{what}": file[f"{part}_{what}"] for part in SPLIT for what in ("images", "names")}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        _logger.warning("Could not read the cached glyphs %s (%s): rendering them again.", path, error)
-        return None
-
-
-def _store(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Cache the arrays where possible: a full disk or a read-only folder must not stop anybody's work."""
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
-
-    try:
-        write_whole(path, write)
-    except StorageError as error:
-        _logger.warning(
-            "Could not cache the glyphs (%s): they will be rendered again next time; set REGARD_CACHE to a folder "
-            "that can be written.",
-            error,
-        )

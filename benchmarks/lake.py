@@ -1,0 +1,127 @@
+"""Lake's one-shot classification: twenty letters of an alphabet never seen, one drawing each by one hand; people err on 4.5%.
+
+    python benchmarks/lake.py --data FOLDER [--runs runs/lake] [--only fonts small1 small2 full] [--lake all_runs.zip]
+
+FOLDER holds Omniglot's official zip files or the packed ones. Four models are trained by the recipe `characters`, each
+about 25 minutes of one core (the two small ones less), resumable: `fonts` has seen no handwriting, `small1` and `small2`
+the five alphabets of each of Lake's minimal sets and no fonts, `full` the fonts and all thirty background alphabets.
+
+They are asked through `FewShotClassifier`, the drawings as they came, in runs of Lake's protocol from the evaluation
+alphabets: 40 of each alphabet that has twenty letters, 800 questions an alphabet. Intervals are over alphabets. With
+--lake they are also asked Lake's own twenty runs. Writes benchmarks/results/lake.json with every run's error.
+
+    --learner NAME=PATH    also ask a learner that is there already, such as shipped=characters
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before PyTorch is loaded
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from regard.estimators import FewShotClassifier
+from regard.evaluation import mean_interval
+from regard.evaluation.schema import machine, versions
+from regard.files import write_whole
+from regard.recipes.config import Recipe
+from regard.recipes.images.lake import Run, drawn_runs, lake_runs
+from regard.recipes.images.omniglot import BACKGROUND, omniglot
+from regard.recipes.run import train_recipe
+
+MODELS: dict[str, tuple[str, ...]] = {
+    "fonts": (),
+    # One of the second set's alphabets has 17 letters.
+    "small1": ("data.fonts=false", "data.handwriting=small1", "episodes.n_way=17", "train.steps=8000"),
+    "small2": ("data.fonts=false", "data.handwriting=small2", "episodes.n_way=17", "train.steps=8000"),
+    "full": ("data.handwriting=background",),
+}
+WAYS = (1, 8)
+"""As the drawings are, and in so many slightly distorted views."""
+
+
+def main() -> None:
+    """Train what is missing, ask everything, write every run's error."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs/lake"))
+    parser.add_argument("--only", nargs="*", default=tuple(MODELS), choices=tuple(MODELS))
+    parser.add_argument("--learner", nargs="*", default=(), metavar="NAME=PATH")
+    parser.add_argument("--lake", type=Path)
+    parser.add_argument("--per-alphabet", type=int, default=40)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "lake.json")
+    arguments = parser.parse_args()
+    drawings = omniglot(arguments.data, size=105)
+    asked = {"evaluation alphabets": drawn_runs(_evaluation(drawings), arguments.per_alphabet)}
+    if arguments.lake:
+        asked["Lake's runs"] = lake_runs(arguments.lake)
+    # Those not asked for now stay as they were measured.
+    errors: dict[str, Any] = json.loads(arguments.out.read_text())["errors"] if arguments.out.exists() else {}
+    named = dict(pair.split("=", 1) for pair in arguments.learner)
+    for name in [*arguments.only, *named]:
+        learner = named[name] if name in named else trained(name, arguments)
+        errors[name] = {part: ask(learner, runs, f"{name}, {part}") for part, runs in asked.items()}
+        write(arguments.out, errors, arguments)
+    show(errors)
+
+
+def trained(name: str, arguments: argparse.Namespace) -> Path:
+    """The model of this name."""
+    folder = () if name == "fonts" else (f"data.folder={arguments.data}",)
+    return train_recipe(Recipe.read("characters", (*MODELS[name], *folder)), arguments.runs / name)
+
+
+def ask(learner: Path | str, runs: list[Run], title: str) -> dict[str, Any]:
+    """Wrong answers of every run, as one and as several views."""
+    found: dict[str, Any] = {"run": [run.name for run in runs], "group": [run.group for run in runs]}
+    for ways in WAYS:
+        model = FewShotClassifier(learner, n_estimators=ways)
+        found[str(ways)] = [
+            float((model.fit(run.support, run.labels).predict(run.query) != np.array(run.answers)).mean())
+            for run in track(runs, f"{title}, {ways} view(s)", transient=True)
+        ]
+    return found
+
+
+def summary(found: dict[str, Any], ways: int) -> dict[str, Any]:
+    """Mean error of the alphabets in percent, with its interval over them, and each alphabet's."""
+    groups = np.array(found["group"])
+    each = {str(g): 100 * float(np.mean(np.array(found[str(ways)])[groups == g])) for g in dict.fromkeys(groups)}
+    interval = mean_interval(np.array(list(each.values())))
+    return {"mean": interval.mean, "low": interval.low, "high": interval.high, "groups": each}
+
+
+def write(path: Path, errors: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """The raw errors, and how they were made."""
+    document = {
+        "command": f"python benchmarks/lake.py --data FOLDER --per-alphabet {arguments.per_alphabet}",
+        "errors": errors,
+        "machine": machine(),
+        "versions": versions(),
+    }
+    write_whole(path, json.dumps(document).encode())
+
+
+def show(errors: dict[str, Any]) -> None:
+    """A line each."""
+    for name, parts in errors.items():
+        for part, found in parts.items():
+            for ways in WAYS:
+                s = summary(found, ways)
+                told = f"{name}, {part}, {ways} view(s): {s['mean']:.2f}% [{s['low']:.2f}, {s['high']:.2f}]"
+                Console().print(told, highlight=False)
+
+
+def _evaluation(drawings: Any) -> Any:
+    return drawings.select_groups([g for g in dict.fromkeys(drawings.class_groups) if g not in BACKGROUND])
+
+
+if __name__ == "__main__":
+    main()
