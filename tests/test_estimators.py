@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,12 +14,14 @@ from torch import Tensor, nn
 
 from regard.episode import Support
 from regard.errors import ConfigError, EpisodeError
-from regard.estimators import FewShotClassifier
+from regard.estimators import FewShotClassifier, load_estimator, save_estimator
 from regard.learners.base import EncodingAttendingLearner
 from regard.learners.cross_transformer import CrossTransformer
 from regard.learners.prototypical import Prototypical
 from regard.nn.encoder import Encoder
 from regard.recipes.images.folder import ImageReader
+from regard.recipes.parts import build_learner
+from regard.training import save_checkpoint
 
 
 class Flat(Encoder):
@@ -263,3 +267,41 @@ def test_settings_that_cannot_be_are_refused_at_fit(settings: dict[str, object])
     classifier = model().set_params(**settings)
     with pytest.raises(ConfigError, match=r"expected a trained|at least 1"):
         classifier.fit(X, Y)
+
+
+def drawings_checkpoint(folder: Path, n_channels: int = 1, views: int = 1) -> Path:
+    """A learner of grey drawings, untrained."""
+    torch.manual_seed(0)
+    spec = {"name": "Prototypical", "encoder": {"name": "Conv4", "n_filters": 8, "n_channels": n_channels}}
+    items = {"kind": "images", "size": 28, "n_channels": n_channels}
+    items |= {"ink": "auto", "box": 0.8, "views": views} if n_channels == 1 else {}
+    path = folder / f"{n_channels}{views}.safetensors"
+    save_checkpoint(path, build_learner(spec), spec={"learner": spec, "items": items})
+    return path
+
+
+def test_drawings_are_asked_in_several_views(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = list((rng.random((12, 40, 40)) > 0.9).astype(np.uint8) * 255), list("abc") * 4
+    path = drawings_checkpoint(tmp_path, views=3)
+    three = FewShotClassifier(path).fit(x[:6], y[:6])
+    one = FewShotClassifier(path, n_estimators=1).fit(x[:6], y[:6])
+    assert three.state_.centre.shape[0] == 3
+    # The first view is the drawing itself.
+    assert torch.equal(three.state_.centre[:1], one.state_.centre)
+    assert np.abs(three.predict_proba(x) - one.predict_proba(x)).max() > 1e-4
+    whole = three.predict_proba(x)
+    np.testing.assert_allclose(np.concatenate([three.predict_proba(x[i : i + 1]) for i in range(12)]), whole, atol=1e-6)
+    same = FewShotClassifier(path, n_estimators=3, chunk_size=5).fit(x[:6], y[:6])
+    np.testing.assert_allclose(same.predict_proba(x), whole, atol=1e-6)
+    # Upside down, on white, larger: what a user has.
+    white = [np.kron(255 - picture, np.ones((3, 3), np.uint8)) for picture in x]
+    np.testing.assert_allclose(FewShotClassifier(path).fit(white[:6], y[:6]).predict_proba(white), whole, atol=0.2)
+    save_estimator(three, tmp_path / "e.safetensors")
+    np.testing.assert_allclose(load_estimator(tmp_path / "e.safetensors").predict_proba(x), whole, atol=1e-6)  # type: ignore[attr-defined]
+
+
+def test_colour_pictures_have_one_view(tmp_path: Path) -> None:
+    pictures = list(np.random.default_rng(0).integers(0, 255, (4, 28, 28, 3), np.uint8))
+    with pytest.raises(ConfigError, match="grey drawings only"):
+        FewShotClassifier(drawings_checkpoint(tmp_path, 3), n_estimators=2).fit(pictures, list("aabb"))

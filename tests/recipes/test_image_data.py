@@ -96,7 +96,7 @@ def test_a_damaged_cache_is_made_anew(
     damaged.write_bytes(good.read_bytes()[:-5000] if isinstance(content, str) else content)
     with caplog.at_level(logging.WARNING):
         assert equal(glyphs(tmp_path), parts)
-    assert "rendering them again" in caplog.text
+    assert "making them again" in caplog.text
     assert damaged.stat().st_size == good.stat().st_size
 
 

@@ -277,7 +277,7 @@ def _omniglot(folder: str, split: Literal["vinyals", "background"] = "vinyals") 
 def _characters(
     folder: str | None = None,
     fonts: bool = True,
-    handwriting: Literal["none", "small1", "small2", "background"] = "none",
+    handwriting: str = "none",
     cache: str | None = None,
 ) -> Data:
     from regard.recipes.images.characters import BOX, SIZE, characters

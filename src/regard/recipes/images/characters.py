@@ -16,10 +16,10 @@ Lake, Salakhutdinov, Tenenbaum 2015, "Human-level concept learning through proba
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +35,8 @@ from regard.recipes.images.pen import thin
 from regard.sampling.dataset import Dataset
 from regard.sampling.random import uniform
 
-Handwriting = Literal["none", "small1", "small2", "background"]
+HANDWRITING: Mapping[str, tuple[str, ...]] = {"none": (), **SMALL_BACKGROUNDS, "background": BACKGROUND}
+"""Alphabets of Omniglot to practise on, by name."""
 
 SIZE = 28
 BOX = 24 / 28
@@ -54,7 +55,7 @@ def characters(
     folder: Path | str | None = None,
     *,
     fonts: bool = True,
-    handwriting: Handwriting = "none",
+    handwriting: str = "none",
     cache: Path | str | None = None,
 ) -> dict[str, Dataset]:
     """The parts "train", "validation" and, where there is a folder, "test": uint8 (N, 28, 28), ink 255 on 0.
@@ -73,9 +74,8 @@ def characters(
         ConfigError: nothing to practise on, an unknown set, or handwriting without a folder.
         DataError: a folder without Omniglot.
     """
-    sets = {"none": (), **SMALL_BACKGROUNDS, "background": BACKGROUND}
-    if handwriting not in sets:
-        raise ConfigError(f"handwriting is {handwriting!r}: {did_you_mean(handwriting, sets)}")
+    if handwriting not in HANDWRITING:
+        raise ConfigError(f"handwriting is {handwriting!r}: {did_you_mean(handwriting, HANDWRITING)}")
     if folder is None and handwriting != "none":
         raise ConfigError(f"handwriting is {handwriting!r} and folder is not set: say where Omniglot lies.")
     if not fonts and handwriting == "none":
@@ -84,7 +84,7 @@ def characters(
     drawn = omniglot(folder, size=SIZE, box=BOX) if folder is not None else None
     parts = [_font_alphabets(rendered, set(SPLIT["validation"]), held_out=True)] if fonts else []
     if drawn is not None and handwriting != "none":
-        parts.append(drawn.select_groups([name for name in sets[handwriting] if name in drawn.class_groups]))
+        parts.append(drawn.select_groups([name for name in HANDWRITING[handwriting] if name in drawn.class_groups]))
     found = {"train": in_eight_ways(_joined(parts)), "validation": _validation(rendered)}
     if drawn is not None:
         found["test"] = drawn.select_groups([g for g in dict.fromkeys(drawn.class_groups) if g not in BACKGROUND])
