@@ -174,7 +174,9 @@ def doctor(
 
 @app.command()
 def predict(
-    checkpoint: Checkpoint,
+    checkpoint: Annotated[
+        str, typer.Argument(help="A model that ships, such as characters; a checkpoint, or the folder of a run.")
+    ],
     support: Annotated[
         Path, typer.Option(help="Labelled examples: a sub-folder of images a class; or CSV text,label.")
     ],

@@ -12,12 +12,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from regard.errors import DataError
+from regard.errors import ConfigError, DataError
 from regard.estimators import FewShotClassifier
+from regard.estimators.finding import find
 from regard.files import write_whole
 from regard.learners.base import AttendingLearner
-from regard.recipes.data import prepare
-from regard.recipes.run import load
 
 
 @dataclass(frozen=True)
@@ -45,26 +44,31 @@ def predict_files(checkpoint: Path | str, support: Path | str, query: Path | str
     """Adapt a trained learner to `support` and name `query`.
 
     Args:
-        checkpoint: file, or folder of a run.
+        checkpoint: the name of a model that ships, such as characters; a file, or the folder of a run.
         support: images: a folder with a sub-folder a class. Texts: a CSV file with the columns text and label.
         query: images: a folder, or one file. Texts: a file with one text a line.
 
     Raises:
         DataError: files that are missing, damaged or not as above.
-        CheckpointError: as `load`.
+        ConfigError: no such model, or one of other things than files.
+        CheckpointError: a file that holds no learner.
     """
-    loaded = load(checkpoint)
-    read = _texts if loaded.items["kind"] == "texts" else _images
-    things, labels, asked, names = read(Path(support), Path(query))
-    # By its path, since a learner in hand does not know what `regard calibrate` set.
-    model = FewShotClassifier(loaded.path, prepare=prepare(loaded.items)).fit(things, labels)
+    found = find(checkpoint, numbers=False)
+    kind = found.items.get("kind")
+    if kind not in _READERS:
+        raise ConfigError(
+            f"{checkpoint} is a learner of items of kind {kind!r}: expected one of {', '.join(_READERS)}; use "
+            "regard.FewShotClassifier for the others."
+        )
+    things, labels, asked, names = _READERS[kind](Path(support), Path(query))
+    model = FewShotClassifier(checkpoint).fit(things, labels)
     probability = model.predict_proba(asked)
     best = probability.argmax(1)
     predictions = [
         Prediction(name, str(model.classes_[k]), float(p[k]), answered=bool(answered))
         for name, k, p, answered in zip(names, best, probability, model.answers(asked), strict=True)
     ]
-    if not isinstance(loaded.learner, AttendingLearner):
+    if not isinstance(found.learner, AttendingLearner):
         return predictions
     attention = model.attention(asked)
     top = attention.argmax(1)
@@ -114,3 +118,6 @@ def _texts(support: Path, query: Path) -> Read:
         raise DataError(f"{support} has the columns {list(rows[0]) if rows else []}: expected a first line text,label.")
     asked = [line for line in query.read_text(encoding="utf-8").splitlines() if line.strip()]
     return [row["text"] for row in rows], [row["label"] for row in rows], asked, asked
+
+
+_READERS = {"images": _images, "texts": _texts}
