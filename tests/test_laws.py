@@ -42,6 +42,7 @@ from regard.learners.relation import Relation
 from regard.learners.reptile import Reptile
 from regard.learners.row_attention import RowAttentionLearner
 from regard.learners.siamese import Siamese
+from regard.learners.simple_shot import SimpleShot
 from regard.learners.snail import SNAIL
 from regard.learners.table_transformer import TableTransformer, Targets
 from regard.learners.tnp import TNPD
@@ -145,6 +146,8 @@ FAST: dict[str, Any] = {"n_heads": 2, "d_key": 4, "d_value": 4, "d_model": 8}
 CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("Prototypical", lambda: Prototypical(Vectors()), VECTORS, 1e-10),
     ("Prototypical-cosine", lambda: Prototypical(Vectors(), compare="cosine", scale=10.0), VECTORS, 1e-10),
+    ("SimpleShot", lambda: SimpleShot(Vectors(), 3), VECTORS, 1e-10),
+    ("SimpleShot-plain", lambda: SimpleShot(Vectors(), 3, normalise=False), VECTORS, 1e-10),
     ("Siamese", lambda: Siamese(Vectors()), VECTORS, 1e-10),
     ("Triplet", lambda: Triplet(Vectors()), VECTORS, 1e-10),
     ("Triplet-all", lambda: Triplet(Vectors(), mining="all"), VECTORS, 1e-10),

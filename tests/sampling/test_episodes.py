@@ -65,6 +65,16 @@ def test_batches_are_the_same_whatever_their_size() -> None:
         assert torch.equal(torch.cat([q for _, q in parts]), whole.query_x)
 
 
+def test_labels_of_the_data_name_the_same_rows_by_their_class_in_it() -> None:
+    anew, kept = (EpisodeSampler(SMALL, (2, 5), (1, 3), 2, labels=labels) for labels in ("episode", "data"))
+    rows, named = anew.rows(range(50)), kept.rows(range(50))
+    assert torch.equal(rows.support, named.support) and torch.equal(rows.query, named.query)
+    for index, y in ((named.support, named.support_y), (named.query, named.query_y)):
+        assert torch.equal(SMALL.y[index[index >= 0]], y[index >= 0])
+    assert named.n_classes == 8 and rows.n_classes == 5
+    kept(range(50)).check()
+
+
 def test_seeds_differ_and_any_integer_is_one() -> None:
     seen = {EpisodeSampler(SMALL, seed=s, n_query=3).rows([0]).query.numpy().tobytes() for s in (0, 1, -1, 2**70 + 5)}
     assert len(seen) == 4

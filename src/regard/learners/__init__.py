@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from regard.learners.relation import Relation
     from regard.learners.reptile import Reptile
     from regard.learners.siamese import Siamese
+    from regard.learners.simple_shot import SimpleShot
     from regard.learners.snail import SNAIL
     from regard.learners.table_transformer import TableTransformer
     from regard.learners.tnp import TNPD
@@ -83,6 +84,7 @@ __all__ = [
     "Relation",
     "Reptile",
     "Siamese",
+    "SimpleShot",
     "TableTransformer",
     "Triplet",
     "WeightGenerator",
@@ -125,6 +127,7 @@ LEARNERS: tuple[LearnerRow, ...] = (
         "NearestNeighbour", "nearest_neighbour", ("baseline",), 1967, ("cover1967",), regresses=True, attends=True
     ),
     LearnerRow("LinearProbe", "linear_probe", ("baseline", "closed-form"), 2020, ("tian2020",), regresses=True),
+    LearnerRow("SimpleShot", "simple_shot", ("baseline", "metric"), 2019, ("wang2019",)),
     LearnerRow("Siamese", "siamese", ("metric",), 2015, ("koch2015",), regresses=True, attends=True),
     LearnerRow("Triplet", "triplet", ("metric",), 2015, ("schroff2015",), regresses=True, attends=True),
     LearnerRow("Matching", "matching", ("metric", "attention"), 2016, ("vinyals2016",), regresses=True, attends=True),

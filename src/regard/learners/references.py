@@ -170,6 +170,15 @@ REFERENCES: tuple[Reference, ...] = (
         "2007.11498",
     ),
     Reference(
+        "wang2019",
+        "article",
+        "Wang, Yan and Chao, Wei-Lun and Weinberger, Kilian Q. and van der Maaten, Laurens",
+        "SimpleShot: Revisiting Nearest-Neighbor Classification for Few-Shot Learning",
+        "arXiv preprint",
+        2019,
+        "1911.04623",
+    ),
+    Reference(
         "tian2020",
         "inproceedings",
         "Tian, Yonglong and Wang, Yue and Krishnan, Dilip and Tenenbaum, Joshua B. and Isola, Phillip",

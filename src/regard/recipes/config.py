@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -63,6 +63,10 @@ class TrainEpisodes(Episodes):
 
     distortion: bool | dict[str, float] = Field(
         default=False, description="distort every image anew; a mapping changes strengths of `Distortion`"
+    )
+    labels: Literal["episode", "data"] = Field(
+        default="episode",
+        description='"data" keeps the number of each class in the training set, for a classifier over all of them',
     )
 
 

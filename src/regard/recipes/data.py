@@ -77,7 +77,7 @@ class Data(Tasks):
     def practice(self, episodes: TrainEpisodes, seed: int) -> EpisodeSampler:
         strengths = {} if episodes.distortion is True else episodes.distortion
         distortion = None if strengths is False else call_checked(Distortion, strengths, "episodes.distortion")
-        return episode_sampler(episodes, self._classes("train", episodes), seed, distortion)
+        return episode_sampler(episodes, self._classes("train", episodes), seed, distortion, episodes.labels)
 
     def _classes(self, part: str, episodes: Episodes) -> Dataset:
         return self.part(part).with_rotations() if episodes.rotations else self.part(part)
@@ -94,7 +94,11 @@ class Data(Tasks):
 
 
 def episode_sampler(
-    episodes: Episodes, dataset: Dataset, seed: int, transform: Transform | None = None
+    episodes: Episodes,
+    dataset: Dataset,
+    seed: int,
+    transform: Transform | None = None,
+    labels: Literal["episode", "data"] = "episode",
 ) -> EpisodeSampler:
     """Episodes of this kind from `dataset`.
 
@@ -113,6 +117,7 @@ def episode_sampler(
         episodes.n_query,
         seed=seed,
         within_groups=episodes.within_groups,
+        labels=labels,
         transform=transform,
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -81,6 +81,8 @@ class EpisodeSampler(EpisodeSource):
         n_query: query rows a class.
         seed: the run's seed.
         within_groups: draw all classes of an episode from one group, chosen in proportion to its number of classes.
+        labels: "episode" numbers the classes of each episode anew; "data" keeps their number in the data set, and all
+            its classes are then the episode's, most of them without a row: for learners that train a classifier.
         transform: a random change of items, applied after the gather, such as distortion.
         dtype: floating-point type in which uint8 items come out, divided by 255. Left out, they stay uint8: the
             encoders take them so, and a quarter of the memory moves. Items of another type stay as they are.
@@ -98,13 +100,14 @@ class EpisodeSampler(EpisodeSource):
         *,
         seed: int = 0,
         within_groups: bool = False,
+        labels: Literal["episode", "data"] = "episode",
         transform: Transform | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         self.dataset, self.seed, self.transform, self.dtype = dataset, seed, transform, dtype
         self.n_way, self.n_shot = count_range(n_way, "n_way"), count_range(n_shot, "n_shot")
         self.n_query: int = count_range(n_query, "n_query")[1]  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.within_groups = within_groups
+        self.within_groups, self.labels = within_groups, labels
         y = dataset.y.numpy()
         self._sizes = np.bincount(y, minlength=dataset.n_classes).astype(np.int64)
         self._by_class = np.argsort(y, kind="stable").astype(np.int64)
@@ -151,7 +154,7 @@ class EpisodeSampler(EpisodeSource):
     def rows(self, episodes: Numbers) -> EpisodeRows:
         """The data set rows of these episodes, all indices at once."""
         number = np.asarray(episodes, dtype=np.int64)
-        ways, shots = self.n_way[1], self.n_shot[1]
+        shots = self.n_shot[1]
         per_class = shots + self.n_query
         classes = self._classes(number)
         largest = int(self._sizes.max())
@@ -159,14 +162,19 @@ class EpisodeSampler(EpisodeSource):
         absent = ~self._present(number) if self._varies else None
         support, support_y = self._labelled(classes, picked, absent, slice(shots))
         query, query_y = self._labelled(classes, picked, absent, slice(shots, None))
-        return EpisodeRows(torch.from_numpy(number), support, support_y, query, query_y, ways)
+        return EpisodeRows(torch.from_numpy(number), support, support_y, query, query_y, self._n_labels)
+
+    @property
+    def _n_labels(self) -> int:
+        return self.n_way[1] if self.labels == "episode" else self.dataset.n_classes
 
     def _labelled(
         self, classes: NDArray[np.int64], picked: NDArray[np.int64], absent: NDArray[np.bool_] | None, part: slice
     ) -> tuple[Tensor, Tensor]:
         """(B, ways * rows) data set rows and their class index within the episode, of a part of each class's."""
         row = self._by_class.take(self._starts[classes][..., None] + picked[..., part])
-        label = np.broadcast_to(np.arange(row.shape[1])[:, None], row.shape)
+        number = np.arange(row.shape[1]) if self.labels == "episode" else classes
+        label = np.broadcast_to(number[..., None], row.shape)
         if absent is not None:
             row[absent[..., part]], label = -1, np.where(absent[..., part], 0, label)
         flat = (len(row), row.shape[1] * row.shape[2])
