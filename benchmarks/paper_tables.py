@@ -55,9 +55,12 @@ def asked(*settings: tuple[int, int], more: str = "") -> str:
 
 
 _TURNED = ", rotations: true"
-_VECTOR = "{name: Conv4, n_filters: [32, 64, 64, 64], norm: batch}"
-_MAP_7 = f"{_VECTOR[:-1]}, n_halvings: 2, parts: true}}"
-_MAP_3 = f"{_VECTOR[:-1]}, n_halvings: 3, parts: true}}"
+# Half the cost of the paper's Conv4, whose first layer works on the largest map; and three halvings, so that 3x3 places
+# are left where the paper has one: by trials on the validation classes 89.5 against 84.1 after as many steps.
+_CONV4 = "name: Conv4, n_filters: [16, 64, 64, 64], norm: batch"
+_VECTOR = f"{{{_CONV4}, n_halvings: 3}}"
+_MAP_7 = f"{{{_CONV4}, n_halvings: 2, parts: true}}"
+_MAP_3 = f"{{{_CONV4}, n_halvings: 3, parts: true}}"
 # As the recipe maml_omniglot, but for the norm, which lets no query see another.
 _HEADED = "model: {n_outputs: 5, encoder: {name: Conv4, n_filters: 32, norm: group, halve_by: stride}}"
 
@@ -67,7 +70,8 @@ OMNIGLOT = Paper(
         asked((5, 1), (5, 5), (20, 1), (20, 5), more=_TURNED),
         f"validation={{n_way: 20, n_shot: 1, n_query: 5{_TURNED}}}",
         "train.precision=auto",
-        "train.learning_rate=0.003",
+        "episodes={n_way: 60, n_shot: 1, n_query: 1, rotations: true}",
+        "train.learning_rate=0.006",
         "train.validate_every=1000",
         "train.validation_episodes=100",
     ),
@@ -78,12 +82,12 @@ OMNIGLOT = Paper(
         ),
         "Siamese": (f"learner={{name: Siamese, encoder: {_VECTOR}}}",),
         "Matching": (f"learner={{name: Matching, encoder: {_VECTOR}}}",),
-        "Prototypical": (f"learner={{name: Prototypical, encoder: {_VECTOR}}}",),
+        "Prototypical": (f"learner={{name: Prototypical, scale: 0.1, encoder: {_VECTOR}}}",),
         "Relation": (
             f"learner={{name: Relation, norm: batch, encoder: {_MAP_3}}}",
             "episodes={n_way: 20, n_shot: 1, n_query: 5, rotations: true}",
         ),
-        "FEAT": (f"learner={{name: FEAT, encoder: {_VECTOR}}}",),
+        "FEAT": (f"learner={{name: FEAT, temperature: 10, encoder: {_VECTOR}}}",),
         "CrossTransformer": (
             f"learner={{name: CrossTransformer, d_head: 32, encoder: {_MAP_7}}}",
             "episodes={n_way: 30, n_shot: 1, n_query: 1, rotations: true}",
