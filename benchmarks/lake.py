@@ -43,6 +43,11 @@ MODELS: dict[str, tuple[str, ...]] = {
     "small2": ("data.fonts=false", "data.handwriting=small2", "episodes.n_way=17", "train.steps=8000"),
     "full": ("data.handwriting=background",),
 }
+TOLD = (
+    "Intervals are over alphabets, 800 questions each. On Lake's own twenty runs, of other alphabets, people err on 4.5%, "
+    "Bayesian program learning on 3.3, a Siamese network on 8.0, Prototypical networks on 13.7, and on 30.1 after the "
+    "minimal sets (Lake et al. 2015 and 2019)."
+)
 WAYS = (1, 8)
 """As the drawings are, and in so many slightly distorted views."""
 

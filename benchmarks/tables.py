@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+import lake
 from regard.evaluation import Comparison, Interval, Result, mean_interval, read_results
 from regard.evaluation.schema import from_json
 from regard.learners import find_learner, find_reference
@@ -47,6 +48,7 @@ def results_page() -> str:
         ("intents.json", recipe_section),
         ("maml_omniglot_recipe.json", recipe_section),
         ("omniglot_gradient.json", recipe_section),
+        ("lake.json", lake_section),
         ("sinusoid.json", sinusoid_section),
         ("gp_regression.json", gp_section),
         ("gradient_speed.json", gradient_section),
@@ -119,6 +121,29 @@ def recipe_section(document: dict[str, Any]) -> str:
             lines.append(f"\n{c.a} - {c.b}, {c.n_way}-way {c.n_shot}-shot: {told}.")
     if settings := document.get("settings"):
         lines.append(f"\n{'; '.join(f'{key}: {value}' for key, value in settings.items())}.")
+    return "\n".join([*lines, "", _made(document)])
+
+
+def lake_section(document: dict[str, Any]) -> str:
+    """One-shot classification within alphabets: per cent of errors."""
+    errors = document["errors"]
+    parts = list(next(iter(errors.values())))
+    columns = [(part, ways) for part in parts for ways in lake.WAYS]
+    titles = [f"{part}, {ways} view{'s' * (ways > 1)}" for part, ways in columns]
+    lines = [
+        "## One drawing of each of twenty letters of an alphabet never seen: per cent of errors\n",
+        f"| practised on | {' | '.join(titles)} |",
+        "|---" * (1 + len(columns)) + "|",
+    ]
+    for name, found in errors.items():
+        cells = [lake.summary(found[part], ways) for part, ways in columns]
+        told = (f"{s['mean']:.2f} [{s['low']:.2f}, {s['high']:.2f}]" for s in cells)
+        lines.append(f"| {name} | {' | '.join(told)} |")
+    lines += ["", lake.TOLD, "", "Each alphabet, in eight views:\n"]
+    found = {name: lake.summary(e["evaluation alphabets"], max(lake.WAYS))["groups"] for name, e in errors.items()}
+    lines += [f"| alphabet | {' | '.join(found)} |", "|---" * (1 + len(found)) + "|"]
+    for alphabet in next(iter(found.values())):
+        lines.append(f"| {alphabet} | {' | '.join(f'{each[alphabet]:.1f}' for each in found.values())} |")
     return "\n".join([*lines, "", _made(document)])
 
 
