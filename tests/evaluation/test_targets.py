@@ -212,7 +212,9 @@ def test_classes_and_numbers_are_told_apart() -> None:
 
 def test_validation_needs_no_special_case() -> None:
     source, learner = Sinusoids(10, 20), learners()["probe"]
-    assert metric_of(source) == "nll"
+    assert metric_of(source, TrainConfig()) == "nll"
+    with pytest.raises(ConfigError, match="targets are numbers"):
+        metric_of(source, TrainConfig(validation_metric="accuracy"))
     value = validate(learner, source, TrainConfig(validation_episodes=20))
     assert value == pytest.approx(evaluate(learner, source, 20).metrics["nll"].mean)
     assert is_better("nll", 1.0, 2.0) and not is_better("nll", 2.0, 1.0)

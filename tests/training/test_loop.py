@@ -462,3 +462,12 @@ def test_weight_decay_leaves_norms_and_biases_alone(make_learner: Make) -> None:
     assert matrices["weight_decay"] == 0.1
     assert vectors["weight_decay"] == 0
     assert all(p.ndim == 4 for p in matrices["params"])
+
+
+def test_what_is_best_is_decided_by_the_metric_that_was_asked_for(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    config = tiny.model_copy(update={"validation_metric": "nll", "validate_every": 1})
+    result = train(make_learner(), sampler, config, validation_sampler=sampler, folder=tmp_path, progress=Silent())
+    rows = [row["validation_nll"] for row in read_metrics(tmp_path / "metrics.csv")]
+    assert result.metric == "nll" and result.best == pytest.approx(min(v for v in rows if v is not None))

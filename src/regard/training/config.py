@@ -46,6 +46,11 @@ class TrainConfig(BaseModel):
     )
     validate_every: int = Field(default=200, ge=1, description="steps from one validation to the next")
     validation_episodes: int = Field(default=200, ge=2, description="episodes a validation asks; always the same ones")
+    validation_metric: Literal["auto", "accuracy", "nll"] = Field(
+        default="auto",
+        description='what decides which checkpoint is best; "auto" is accuracy of classes and nll of numbers, and nll '
+        "tells apart what accuracy is too coarse for",
+    )
     patience: int = Field(
         default=0, ge=0, description="stop after this many validations without a new best; 0 never stops early"
     )

@@ -145,7 +145,7 @@ class _Run:
     ) -> None:
         self.fabric, self.learner, self.optimizer, self.config = fabric, learner, optimizer, config
         self.validation, self.folder, self.spec = validation, folder, _plain(spec)
-        self.metric = metric_of(validation)
+        self.metric = metric_of(validation, config)
         self.last, self.best = folder / "last.safetensors", folder / "best.safetensors"
         self.writes = fabric.is_global_zero
         self.interrupted = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from regard.errors import ConfigError
 from regard.evaluation import LOWER_IS_BETTER
 from regard.evaluation.evaluate import device_of, evaluate, evaluating
 from regard.learners.base import Learner
@@ -13,19 +14,27 @@ from regard.training.batches import Source
 from regard.training.config import TrainConfig
 
 
-def metric_of(source: Source | None) -> str:
-    """What `validate` measures: "accuracy" of classes, "nll" of targets, "loss" on a function that is no source."""
-    if source is None:
-        return "accuracy"
-    if isinstance(source, EpisodeSource):
-        return "accuracy" if source.n_way[1] else "nll"
-    return "loss"
+def metric_of(source: Source | None, config: TrainConfig) -> str:
+    """What `validate` measures: what the settings say, or "accuracy" of classes and "nll" of targets; "loss" on a
+    function that is no source.
+
+    Raises:
+        ConfigError: accuracy of numbers.
+    """
+    if source is not None and not isinstance(source, EpisodeSource):
+        return "loss"
+    numbers = source is not None and not source.n_way[1]
+    if numbers and config.validation_metric == "accuracy":
+        raise ConfigError("validation_metric is 'accuracy' and targets are numbers: expected auto or nll.")
+    if config.validation_metric != "auto":
+        return config.validation_metric
+    return "nll" if numbers else "accuracy"
 
 
 def validate(learner: Learner, source: Source, config: TrainConfig) -> float:
     """The mean over episodes 0 .. validation_episodes - 1, in float32, as the learner will be used."""
     if isinstance(source, EpisodeSource):
-        return evaluate(learner, source, config.validation_episodes).metrics[metric_of(source)].mean
+        return evaluate(learner, source, config.validation_episodes).metrics[metric_of(source, config)].mean
     return _mean_loss(learner, source, config.validation_episodes)
 
 
