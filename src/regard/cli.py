@@ -106,7 +106,9 @@ def evaluate(
 
 @app.command()
 def compare(
-    checkpoints: Annotated[list[Path], typer.Argument(help="Two or more checkpoints or folders of runs.")],
+    checkpoints: Annotated[
+        list[Path], typer.Argument(help="Two or more checkpoints or folders of runs; with --suite, a recipe.")
+    ],
     settings: Settings = None,
     n_way: Way = None,
     n_shot: Shot = None,
@@ -115,13 +117,43 @@ def compare(
     seed: Seed = 0,
     part: DataPart = "test",
     json: JsonFile = None,
+    suite: Annotated[
+        bool, typer.Option("--suite", help="Train the main learners on the recipe's data, and say which is best.")
+    ] = False,
+    minutes: Annotated[float, typer.Option(help="Of a suite: practice for each learner.")] = 5.0,
+    learners: Annotated[str, typer.Option(help="Of a suite: only these, such as FEAT,MAML, and the baselines.")] = "",
+    classes: Annotated[
+        str, typer.Option(help="Of a suite: practise on fewer classes too, such as 16,64: the data-hunger curve.")
+    ] = "",
+    out: Annotated[Path | None, typer.Option(help="Of a suite: its folder; runs/suite-RECIPE if left out.")] = None,
 ) -> None:
-    """Ask several learners the very same tasks: paired differences with intervals, and ties told as ties."""
+    """Ask several learners the very same tasks: paired differences with intervals, and ties told as ties.
+
+    With --suite they are trained first: regard compare folder --suite --set data.folder=pets --minutes 3
+    """
     from regard.recipes.run import Asked, compare_checkpoints
 
     asked = Asked(n_way, n_shot, n_query, episodes, seed, part)
-    results, comparisons = compare_checkpoints(checkpoints, settings or (), asked)
-    _report(results, comparisons, json)
+    if not suite:
+        results, comparisons = compare_checkpoints(checkpoints, settings or (), asked)
+        _report(results, comparisons, json)
+        return
+    from regard.recipes.suite import run_recipe
+
+    if len(checkpoints) != 1:
+        raise typer.BadParameter(f"--suite takes one recipe, such as folder or glyphs; got {len(checkpoints)}.")
+    recipe = str(checkpoints[0])
+    page = run_recipe(
+        recipe,
+        settings or (),
+        out=out or Path("runs") / f"suite-{Path(recipe).stem}",
+        minutes=minutes,
+        learners=_listed(learners),
+        classes=_numbers(classes),
+        asked=asked,
+        json=json,
+    )
+    _say(f"\nAll of it, with a page to open in a browser, is in {page}.")
 
 
 @app.command()
@@ -245,6 +277,17 @@ def _report(results: list[Result], comparisons: list[Comparison], json: Path | N
 
         write_results(json, results, comparisons)
         _say(f"Results are in {json}.")
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in _listed(text)]
+    except ValueError:
+        raise typer.BadParameter(f"--classes {text!r}: expected numbers with commas, such as 16,64,256.") from None
 
 
 def _say(text: str) -> None:

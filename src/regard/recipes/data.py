@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ from regard.sampling.episodes import EpisodeSampler, Transform
 from regard.sampling.functions import FunctionSampler, Oscillations, Sinusoids
 from regard.sampling.gaussian_processes import GaussianProcesses
 from regard.sampling.source import EpisodeSource
-from regard.sampling.splits import split_by_group, split_classes
+from regard.sampling.splits import shuffled_classes, split_by_group, split_classes
 
 
 class Tasks(ABC):
@@ -78,6 +78,22 @@ class Data(Tasks):
         strengths = {} if episodes.distortion is True else episodes.distortion
         distortion = None if strengths is False else call_checked(Distortion, strengths, "episodes.distortion")
         return episode_sampler(episodes, self._classes("train", episodes), seed, distortion, episodes.labels)
+
+    def practising_on(self, n_classes: int, seed: int = 0) -> Data:
+        """With only so many of the training classes: those of a smaller number are among those of a larger one.
+
+        Args:
+            n_classes: how many to keep.
+            seed: another seed, other classes.
+
+        Raises:
+            ConfigError: more than there are, or fewer than two.
+        """
+        train = self.part("train")
+        if not 2 <= n_classes <= train.n_classes:
+            raise ConfigError(f"practice_classes is {n_classes}: expected 2 to {train.n_classes}, those there are.")
+        kept = shuffled_classes(train, seed)[:n_classes]
+        return replace(self, parts={**self.parts, "train": train.select_classes(sorted(kept))})
 
     def _classes(self, part: str, episodes: Episodes) -> Dataset:
         return self.part(part).with_rotations() if episodes.rotations else self.part(part)
@@ -217,6 +233,8 @@ _STREAMS = {"test": 0, "train": 1, "validation": 2}
 def load_data(part: Part) -> Tasks:
     """The data set, or the family of functions, that a recipe names.
 
+    Any data set takes `practice_classes`, how many of its training classes to practise on, and `practice_seed`, which.
+
     Raises:
         ConfigError: an unknown name or option.
         DataError: it cannot be read.
@@ -229,7 +247,10 @@ def load_data(part: Part) -> Tasks:
         raise ConfigError(
             f"no data set is called {part.name!r}: {did_you_mean(part.name, [*DATA, *FUNCTIONS, 'tables'])}"
         )
-    return call_checked(DATA[part.name], part.options(), f"data {part.name}")  # type: ignore[no-any-return]
+    options = part.options()
+    n_classes, seed = options.pop("practice_classes", None), options.pop("practice_seed", 0)
+    data: Data = call_checked(DATA[part.name], options, f"data {part.name}")
+    return data if n_classes is None else data.practising_on(n_classes, seed)
 
 
 def prepare(items: Mapping[str, Any]) -> Callable[[Sequence[Any]], Items]:

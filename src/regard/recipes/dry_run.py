@@ -101,9 +101,18 @@ def dry_run(recipe: Recipe) -> DryRun:
 
 
 def peak_bytes() -> int:
-    """The most memory this process has held."""
+    """The most memory this process has held, since it began or since `forget_peak`."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def forget_peak() -> bool:
+    """Begin `peak_bytes` anew at what is held now; False where the system cannot."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
 
 
 def _execution(learner: Learner, recipe: Recipe, data: Tasks) -> str | None:

@@ -87,10 +87,12 @@ def call_checked(function: Callable[..., Any], options: Mapping[str, Any], what:
         ConfigError: an option that it does not have, or one that it needs and did not get.
     """
     parameters = inspect.signature(function).parameters
+    # A module without an __init__ of its own shows that of nn.Module: *args and **kwargs, which nobody has to give.
+    named = {n: p for n, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     for option in options:
-        if option not in parameters:
-            raise ConfigError(f"{what} has no option {option!r}: {did_you_mean(option, parameters)}")
-    required = [n for n, p in parameters.items() if p.default is p.empty and n not in options]
+        if option not in named:
+            raise ConfigError(f"{what} has no option {option!r}: {did_you_mean(option, named)}")
+    required = [n for n, p in named.items() if p.default is p.empty and n not in options]
     if required:
         raise ConfigError(f"{what} needs {', '.join(map(repr, required))}: add it to the recipe or by --set.")
     # YAML has lists where Python's signatures say tuples.

@@ -24,17 +24,19 @@ def split_classes(dataset: Dataset, fractions: Mapping[str, float], seed: int = 
     """
     if abs(sum(fractions.values()) - 1) > 1e-6 or min(fractions.values()) <= 0:
         raise DataError(f"fractions {dict(fractions)} sum to {sum(fractions.values()):g}: expected positive, sum 1.")
-    by_name = np.argsort(np.array(dataset.class_names))
-    order = by_name[np.argsort(bits(seed, 0, np.zeros(1, dtype=np.int64), dataset.n_classes)[0])]
+    order = shuffled_classes(dataset, seed)
     ends = np.round(np.cumsum(list(fractions.values())) * dataset.n_classes).astype(int)
-    parts = {
-        name: sorted(order[start:end].tolist())
-        for name, start, end in zip(fractions, [0, *ends[:-1]], ends, strict=True)
-    }
+    parts = {name: sorted(order[start:end]) for name, start, end in zip(fractions, [0, *ends[:-1]], ends, strict=True)}
     for name, classes in parts.items():
         if not classes:
             raise DataError(f"part {name!r} would have no class: {dataset.n_classes} classes are too few to split so.")
     return _checked({name: dataset.select_classes(classes) for name, classes in parts.items()})
+
+
+def shuffled_classes(dataset: Dataset, seed: int = 0) -> list[int]:
+    """The numbers of the classes, in an order that depends on the seed and the class names alone."""
+    by_name = np.argsort(np.array(dataset.class_names))
+    return by_name[np.argsort(bits(seed, 0, np.zeros(1, dtype=np.int64), dataset.n_classes)[0])].tolist()
 
 
 def split_by_group(dataset: Dataset, groups: Mapping[str, Sequence[str]]) -> dict[str, Dataset]:

@@ -80,9 +80,13 @@ class LogLines:
 
 
 class Bar:
-    """A bar with loss, validation and time left, drawn by rich on standard error."""
+    """A bar with loss, validation and time left, drawn by rich on standard error.
 
-    def __init__(self) -> None:
+    Args:
+        title: what stands before it.
+    """
+
+    def __init__(self, title: str = "training") -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
@@ -95,11 +99,12 @@ class Bar:
             # Drawing costs time that training would have: twice a second is enough to see it move.
             refresh_per_second=2,
         )
+        self._title = title
         self._task: Any = None
         self._loss: float | None = None
 
     def start(self, step: int, steps: int | None) -> None:
-        self._task = self._rich.add_task("training", total=steps, completed=step, report="")
+        self._task = self._rich.add_task(self._title, total=steps, completed=step, report="")
         self._rich.start()
 
     def advance(self, report: Report) -> None:
@@ -112,9 +117,9 @@ class Bar:
         self._rich.stop()
 
 
-def automatic() -> Progress:
+def automatic(title: str = "training") -> Progress:
     """A bar where standard error is a terminal, log lines elsewhere."""
-    return Bar() if sys.stderr.isatty() else LogLines()
+    return Bar(title) if sys.stderr.isatty() else LogLines()
 
 
 def as_line(report: Report, loss: float | None = None) -> str:

@@ -9,7 +9,16 @@ Left out: choosing what to show. Recipes do that, and hand over arrays.
 
 from __future__ import annotations
 
-from regard.recipes.report.content import ConfusionPicture, Curve, Look, ReportContent
+from regard.recipes.report.content import ConfusionPicture, Curve, Figure, Look, ReportContent, TextTable
 from regard.recipes.report.page import render_report, write_report
 
-__all__ = ["ConfusionPicture", "Curve", "Look", "ReportContent", "render_report", "write_report"]
+__all__ = [
+    "ConfusionPicture",
+    "Curve",
+    "Figure",
+    "Look",
+    "ReportContent",
+    "TextTable",
+    "render_report",
+    "write_report",
+]

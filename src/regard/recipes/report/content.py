@@ -119,6 +119,42 @@ class Look:
             )
 
 
+@dataclass(frozen=True)
+class TextTable:
+    """A plain table.
+
+    Args:
+        title, intro: above it.
+        headings: one a column, that of the rows' names first.
+        rows: texts, as many as headings.
+
+    Raises:
+        DataError: a row of another length.
+    """
+
+    title: str
+    intro: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.headings):
+                raise DataError(
+                    f"table {self.title!r}: row {row[0]!r} has {len(row)} cells: expected {len(self.headings)}, one a "
+                    "heading."
+                )
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture drawn elsewhere: its title, what it shows, and the bytes of a PNG."""
+
+    title: str
+    caption: str
+    png: bytes
+
+
 @dataclass(frozen=True, eq=False)
 class ReportContent:
     """Everything on the page, top to bottom.
@@ -133,6 +169,8 @@ class ReportContent:
         faithfulness: what deleting attended rows does, in one sentence.
         confusions: usually one.
         curves: of each trained learner.
+        tables: plain ones, such as what each learner costs.
+        figures: drawn elsewhere.
         facts: machine, versions, command, seeds, date: name to text.
         stages: name to seconds.
         caveats: what a reader must not conclude, a sentence each.
@@ -148,6 +186,8 @@ class ReportContent:
     faithfulness: str | None = None
     confusions: Sequence[ConfusionPicture] = ()
     curves: Sequence[Curve] = ()
+    tables: Sequence[TextTable] = ()
+    figures: Sequence[Figure] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     stages: Mapping[str, float] = field(default_factory=dict)
     caveats: Sequence[str] = ()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from regard.files import write_whole
 from regard.recipes.report import view
 from regard.recipes.report.content import ReportContent
+from regard.recipes.report.pictures import png
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -51,6 +52,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        seconds=view.seconds_text, number=view.number, emphasis=view.emphasis, practice=view.curve_text
+        seconds=view.seconds_text, number=view.number, emphasis=view.emphasis, practice=view.curve_text, png=png
     )
     return environment

@@ -30,6 +30,11 @@ def heat(strength: NDArray[Any]) -> str:
     return _stencil(np.clip(np.asarray(strength, dtype=np.float64), 0, 1), HEAT)
 
 
+def png(content: bytes) -> str:
+    """The bytes of a PNG as they are."""
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
 def _stencil(opacity: NDArray[Any], colour: tuple[int, int, int]) -> str:
     from PIL import Image
 

@@ -1,0 +1,56 @@
+"""`regard compare RECIPE --suite`: the main learners practise on the user's own data, and the best is named.
+
+    entrants    who takes part, all on one encoder that is fitted to the data
+    contest     equal time of practice for each, then the very same test episodes; what each costs
+    verdict     ranks with ties told as ties, and the recommendation in a sentence
+    hunger      the same on fewer of the classes: accuracy against how many there were to practise on
+    show        the table in the terminal, the page, the JSON
+
+Validation episodes choose each learner's best checkpoint, and nothing is chosen by test episodes but the winner that is
+told: of ten learners the first is a little lucky, so its own accuracy is, and the differences less so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from regard.recipes.run import Asked
+from regard.recipes.suite.contest import Cost, Entry, Suite, run_suite
+from regard.recipes.suite.entrants import Entrant, entrants_for
+from regard.recipes.suite.show import show_suite, write_json, write_suite
+from regard.recipes.suite.verdict import Placed, Verdict, judge
+
+__all__ = [
+    "Cost",
+    "Entrant",
+    "Entry",
+    "Placed",
+    "Suite",
+    "Verdict",
+    "entrants_for",
+    "judge",
+    "run_recipe",
+    "run_suite",
+    "show_suite",
+    "write_suite",
+]
+
+
+def run_recipe(
+    name: str,
+    settings: Sequence[str] = (),
+    *,
+    out: Path,
+    minutes: float = 5.0,
+    learners: Sequence[str] = (),
+    classes: Sequence[int] = (),
+    asked: Asked | None = None,
+    json: Path | None = None,
+) -> Path:
+    """`run_suite`, shown in the terminal and written to `out`, the results also to `json`; returns the page's path."""
+    suite = run_suite(name, settings, out=out, minutes=minutes, learners=learners, classes=classes, asked=asked)
+    show_suite(suite)
+    if json is not None:
+        write_json(json, suite)
+    return write_suite(suite)

@@ -1,0 +1,83 @@
+"""The data-hunger curve: accuracy on the test classes against how many classes there were to practise on.
+
+The classes of a smaller number are among those of a larger one, and the practice is the same everywhere: as wide as the
+fewest classes allow, whatever their group. Texts are cut into words by what all training classes use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+from regard.evaluation import Result
+
+_MARKS = "osD^vP*X<>hd"
+Curve = Mapping[int, Sequence[Result]]
+"""Results by number of classes."""
+
+
+def curve_lines(curve: Curve) -> Iterator[str]:
+    """A line a learner and setting, for the terminal; nothing where there is one number only."""
+    if len(curve) < 2:
+        return
+    yield f"classes to practise on: {', '.join(map(str, curve))}"
+    for setting in _settings(curve):
+        for name in _names(curve, setting):
+            found = [_of(curve, n, setting, name) for n in curve]
+            told = ", ".join("-" if r is None else f"{100 * r.metrics['accuracy'].mean:.1f}" for r in found)
+            yield f"  {setting[0]}-way {setting[1]}-shot, {name}: {told}"
+    yield ""
+
+
+def curve_picture(curve: Curve, baselines: Sequence[str]) -> bytes:
+    """A PNG: a panel a setting, a line a learner; baselines are dashed and level."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    settings = _settings(curve)
+    figure = Figure(figsize=(5.2 * len(settings), 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(settings), squeeze=False)[0]
+    for panel, setting in zip(panels, settings, strict=True):
+        _panel(panel, curve, setting, baselines)
+    panels[0].set_ylabel("accuracy on classes never seen, %")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3), frameon=False)
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=110)
+    return file.getvalue()
+
+
+def _panel(panel: Any, curve: Curve, setting: tuple[Any, Any], baselines: Sequence[str]) -> None:
+    numbers = list(curve)
+    for i, name in enumerate(_names(curve, setting)):
+        found = {n: r.metrics["accuracy"] for n in numbers if (r := _of(curve, n, setting, name)) is not None}
+        level = name in baselines
+        if level:  # the same however few classes there are
+            found = {n: next(iter(found.values())) for n in numbers}
+        x = list(found)
+        low, mean, high = ([100 * getattr(a, end) for a in found.values()] for end in ("low", "mean", "high"))
+        style, mark = ("--", "") if level else ("-", _MARKS[i % len(_MARKS)])
+        (line,) = panel.plot(x, mean, style, marker=mark, ms=5, label=name)
+        panel.fill_between(x, low, high, color=line.get_color(), alpha=0.18, lw=0)
+    panel.set_xscale("log", base=2)
+    panel.set_xticks(numbers, [f"{n:,}" for n in numbers])
+    panel.minorticks_off()
+    panel.set_xlabel("classes to practise on")
+    panel.set_title(f"{setting[0]}-way {setting[1]}-shot", fontsize=11)
+    panel.grid(alpha=0.25)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _settings(curve: Curve) -> list[tuple[Any, Any]]:
+    return list(dict.fromkeys((r.n_way, r.n_shot) for results in curve.values() for r in results))
+
+
+def _names(curve: Curve, setting: tuple[Any, Any]) -> list[str]:
+    found = (r.learner for results in curve.values() for r in results if (r.n_way, r.n_shot) == setting)
+    return list(dict.fromkeys(found))
+
+
+def _of(curve: Curve, n: int, setting: tuple[Any, Any], name: str) -> Result | None:
+    return next((r for r in curve[n] if (r.n_way, r.n_shot) == setting and r.learner == name), None)
