@@ -54,7 +54,7 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-SOME = ("Prototypical", "ANIL", "LinearProbe")
+SOME = ("SimpleShot", "ANIL", "LinearProbe")
 
 
 def run(pets: Path, out: Path, learners: Sequence[str] = SOME, **more: object) -> Suite:
@@ -97,6 +97,8 @@ def test_all_take_the_recipes_encoder_and_the_recipes_own_learner_is_as_it_says(
         assert found[name].learner.options()["encoder"] == vector
     assert found["Relation"].learner.options()["encoder"] == whole
     assert found["MAML"].learner.options()["model"] == {"n_outputs": 30, "encoder": {**vector, "norm": "group"}}
+    shot = found["SimpleShot"]
+    assert shot.learner.options()["n_train_classes"] == 12 and shot.episodes.labels == "data"
     # As many images a step, more or less: 4 tasks of 30 x (1 + 1), and 2 of 30 x (1 + 5).
     assert (found["FEAT"].episodes.n_query, found["FEAT"].train.tasks_per_step) == (5, 2)
     assert found[PIXELS].learner.options() == {"encoder": {"name": "Flat"}}
@@ -140,21 +142,21 @@ def test_episodes_are_fitted_to_small_data_and_what_cannot_be_is_refused() -> No
 
 def test_all_are_asked_the_same_and_can_be_used(suite: Suite) -> None:
     assert {r.digest for r in suite.results if r.n_shot == 1} == {suite.results[0].digest}
-    assert set(suite.entries) == {"Prototypical", "ANIL", PROBE, UNPRACTISED, PIXELS}
+    assert set(suite.entries) == {"SimpleShot", "ANIL", PROBE, UNPRACTISED, PIXELS}
     assert set(suite.baselines) == {UNPRACTISED, PIXELS}
     for name, entry in suite.entries.items():
         assert load(entry.loaded.path.parent).items == {"kind": "images", "size": 28, "n_channels": 1, "ink": "keep"}
         assert entry.cost.steps == (3 if name not in suite.baselines else 0)
         assert entry.cost.file_bytes == entry.loaded.path.stat().st_size
         assert (entry.cost.practice_seconds > 0) == (name not in suite.baselines)
-    probe, host = (suite.entries[name].loaded.learner.encoder.state_dict() for name in (PROBE, "Prototypical"))  # type: ignore[union-attr]
+    probe, host = (suite.entries[name].loaded.learner.encoder.state_dict() for name in (PROBE, "SimpleShot"))  # type: ignore[union-attr]
     assert all(torch.equal(probe[key], host[key]) for key in host)
 
 
 def test_nothing_is_trained_twice_and_what_was_stopped_goes_on(
     suite: Suite, pets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = suite.folder / "Prototypical" / "best.safetensors"
+    first = suite.folder / "SimpleShot" / "best.safetensors"
     before = first.stat().st_mtime_ns
 
     class Steps(Silent):
@@ -177,13 +179,13 @@ def test_a_learner_that_diverges_is_told_and_the_others_go_on(
     trains = contest.train_recipe
 
     def diverges(recipe: Recipe, *arguments: object, **more: object) -> Path:
-        if recipe.learner.name == "Prototypical":
+        if recipe.learner.name == "SimpleShot":
             raise DivergenceError("the loss is nan")
         return trains(recipe, *arguments, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(contest, "train_recipe", diverges)
-    found = run(pets, tmp_path, ("Prototypical", "R2D2", "LinearProbe"))
-    assert found.failed == {"Prototypical": "the loss is nan"}
+    found = run(pets, tmp_path, ("SimpleShot", "R2D2", "LinearProbe"))
+    assert found.failed == {"SimpleShot": "the loss is nan"}
     assert set(found.entries) == {"R2D2", UNPRACTISED, PIXELS}  # and no probe without its encoder
 
 
@@ -217,8 +219,8 @@ def test_fewer_classes_are_among_more_whatever_their_order(pets: Path) -> None:
 
 def test_the_curve_holds_its_numbers_and_practises_alike(suite: Suite) -> None:
     assert list(suite.curve) == [6, 12]
-    assert {r.learner for r in suite.curve[6]} == {"Prototypical", "ANIL", PROBE}
-    few, many = (load(suite.folder / where / "Prototypical") for where in ("6-classes", ""))
+    assert {r.learner for r in suite.curve[6]} == {"SimpleShot", "ANIL", PROBE}
+    few, many = (load(suite.folder / where / "SimpleShot") for where in ("6-classes", ""))
     assert few.recipe.data.options()["practice_classes"] == 6
     assert few.recipe.episodes == many.recipe.episodes
     picture = Image.open(BytesIO(curve_picture(suite.curve, suite.baselines)))
@@ -283,7 +285,7 @@ def test_table_page_and_json_say_the_same(suite: Suite) -> None:
     assert "What each costs" in text and "More classes to practise on" in text and suite.verdict.learner in text
     results, comparisons = read_results(page.parent / "results.json")
     assert [r.learner for r in results if r.learner.endswith("6 classes") and r.n_shot == 1] == [
-        f"{name}, 6 classes" for name in ("Prototypical", "ANIL", PROBE)
+        f"{name}, 6 classes" for name in ("SimpleShot", "ANIL", PROBE)
     ]
     assert len(comparisons) == 2 * 10 and {c.metric for c in comparisons} == {"accuracy"}
 

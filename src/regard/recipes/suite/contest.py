@@ -130,9 +130,11 @@ def run_suite(
     recipe = Recipe.read(name, (f"train.max_minutes={minutes}", *settings))
     recipe = recipe.model_copy(update={"evaluation": asked.settings(recipe)})
     data = load_data(recipe.data)
-    if not isinstance(data, Data):
-        entrants_for(recipe, data)  # says what is wrong with it
-        raise ConfigError(f"{data.title} has no classes of items: expected a data set.")
+    if not isinstance(data, Data) or data.items["kind"] not in ("images", "texts"):
+        raise ConfigError(
+            f"{data.title} has no classes of labelled items: expected images or texts, such as the recipes folder, "
+            "glyphs, omniglot, intents; train two learners with `regard train` and compare their runs instead."
+        )
     check_disjoint(data.parts)
     recipe, told = fitted_to(recipe, data, asked.part)
     points = _points(classes, data)

@@ -18,13 +18,13 @@ import numpy as np
 
 from regard.errors import ConfigError, DataError, did_you_mean
 from regard.recipes.config import Episodes, Part, Recipe
-from regard.recipes.data import Data, Tasks
+from regard.recipes.data import Data
 from regard.sampling.counts import Count
 from regard.sampling.dataset import Dataset
 
 PIXELS, UNPRACTISED, PROBE = "NearestNeighbour (pixels)", "Prototypical (untrained)", "LinearProbe"
-HOST = "Prototypical"
-"""Whose encoder the linear probe stands on."""
+HOST = "SimpleShot"
+"""Whose encoder the linear probe stands on: a classifier over all training classes, as in Tian et al. 2020."""
 
 _FEW_QUERIES = 5
 _SMALL = 40
@@ -55,7 +55,7 @@ class Entrant:
         return self.name.replace(" (", "-").replace(", ", "-").replace(")", "").replace(" ", "-")
 
 
-def entrants_for(recipe: Recipe, data: Tasks, names: Sequence[str] = ()) -> list[Entrant]:
+def entrants_for(recipe: Recipe, data: Data, names: Sequence[str] = ()) -> list[Entrant]:
     """The methods for this data, baselines last.
 
     Args:
@@ -64,12 +64,9 @@ def entrants_for(recipe: Recipe, data: Tasks, names: Sequence[str] = ()) -> list
         names: only these, and the baselines; all where left out.
 
     Raises:
-        ConfigError: data without classes, a recipe without an encoder, or a name that is not among them.
+        ConfigError: a recipe without an encoder, or a name that is not among them.
     """
     specs = _specs(recipe, data)
-    own = recipe.learner.name
-    if own not in (*specs, PROBE):
-        specs[own] = recipe.learner.spec()
     known = {name.lower(): name for name in (*specs, PROBE)}
     for name in names:
         if name.lower() not in known:
@@ -79,51 +76,57 @@ def entrants_for(recipe: Recipe, data: Tasks, names: Sequence[str] = ()) -> list
     return [*practising, *_others(recipe, specs, data, probe=PROBE in chosen and HOST in chosen)]
 
 
-def _others(recipe: Recipe, specs: dict[str, Spec], data: Tasks, *, probe: bool) -> list[Entrant]:
-    host = specs[HOST]
-    found = [Entrant(PROBE, _with(recipe, {**host, "name": PROBE}), HOST)] if probe else []
-    found.append(Entrant(UNPRACTISED, _with(recipe, host), practises=False))
+def _others(recipe: Recipe, specs: dict[str, Spec], data: Data, *, probe: bool) -> list[Entrant]:
+    vector = {"encoder": specs[HOST]["encoder"]}
+    found = [Entrant(PROBE, _with(recipe, {"name": PROBE, **vector}), HOST)] if probe else []
+    found.append(Entrant(UNPRACTISED, _with(recipe, {"name": "Prototypical", **vector}), practises=False))
     if data.items["kind"] == "images":
         flat = {"name": "NearestNeighbour", "encoder": {"name": "Flat"}}
         found.append(Entrant(PIXELS, _with(recipe, flat), practises=False))
     return found
 
 
-def _specs(recipe: Recipe, data: Tasks) -> dict[str, Spec]:
-    kind = data.items["kind"]
-    if kind not in ("images", "texts"):
-        raise ConfigError(
-            f"{data.title} has no classes of labelled items: expected images or texts, such as the recipes folder, "
-            "glyphs, omniglot, intents; train two learners with `regard train` and compare their runs instead."
-        )
+def _specs(recipe: Recipe, data: Data) -> dict[str, Spec]:
+    """By name; the recipe's own learner is as the recipe says."""
     encoder = _encoder(recipe)
-    vector, parts = _as_vector(encoder), _as_parts(encoder, int(data.encoder.get("image_size", 0)))
-    moving = {**vector, "norm": "group"} if vector.get("norm") == "batch" else vector
+    vector, parts = _as_vector(encoder), _as_parts(encoder, data.encoder.get("image_size", 0))
     ways = max(_high(e.n_way) for e in (recipe.episodes, recipe.validation, *recipe.evaluation))
+    turned = 4 if recipe.episodes.rotations else 1
     specs: dict[str, Spec] = {
         **{name: {"encoder": vector} for name in ("Prototypical", "Matching", "FEAT", "R2D2")},
         "MetaOptNet": {"scale": 10, "encoder": vector},  # learned, and begun where short practice does not wait for it
+        HOST: {"n_train_classes": turned * data.part("train").n_classes, "encoder": vector},
     }
-    if kind == "images":
-        specs["Relation"] = {"encoder": parts}
-        specs["CrossTransformer"] = {"d_head": 64, "encoder": parts}
-        inner = _inner_loop(int(data.encoder["image_size"]))
-        specs["MAML"] = {**inner, "model": {"n_outputs": ways, "encoder": moving}}
-        specs["ANIL"] = {**inner, "n_outputs": ways, "encoder": moving}
-        specs["ProtoMAML"] = {"inner_steps": 1, "encoder": moving}
-    else:
-        specs["AttentionMetaLearner"] = {"encoder": parts}
-        specs["ANIL"] = {**_inner_loop(0), "n_outputs": ways, "encoder": vector}
-    named = {name: {"name": name, **spec} for name, spec in specs.items()}
-    own = recipe.learner.name
-    return {**named, own: recipe.learner.spec()} if own in named else named
+    fitting = _of_images if data.items["kind"] == "images" else _of_texts
+    specs |= fitting(vector, parts, ways, data)
+    own = recipe.learner
+    return {**{name: {"name": name, **spec} for name, spec in specs.items()}, own.name: own.spec()}
+
+
+def _of_images(vector: Spec, parts: Spec, ways: int, data: Data) -> dict[str, Spec]:
+    moving = {**vector, "norm": "group"} if vector.get("norm") == "batch" else vector
+    inner = _inner_loop(data.encoder["image_size"])
+    return {
+        "Relation": {"encoder": parts},
+        "CrossTransformer": {"d_head": 64, "encoder": parts},
+        "MAML": {**inner, "model": {"n_outputs": ways, "encoder": moving}},
+        "ANIL": {**inner, "n_outputs": ways, "encoder": moving},
+        "ProtoMAML": {"inner_steps": 1, "encoder": moving},
+    }
+
+
+def _of_texts(vector: Spec, parts: Spec, ways: int, data: Data) -> dict[str, Spec]:
+    return {
+        "AttentionMetaLearner": {"encoder": parts},
+        "ANIL": {**_inner_loop(0), "n_outputs": ways, "encoder": vector},
+    }
 
 
 def _inner_loop(side: int) -> Spec:
     """Finn et al. 2017: of their Omniglot for small images and texts, of their mini-ImageNet for larger ones."""
-    return (
-        {"inner_lr": 0.4, "inner_steps": 1, "test_steps": 3} if side < _SMALL else {"inner_lr": 0.01, "inner_steps": 5}
-    )
+    if side < _SMALL:
+        return {"inner_lr": 0.4, "inner_steps": 1, "test_steps": 3}
+    return {"inner_lr": 0.01, "inner_steps": 5}
 
 
 def _encoder(recipe: Recipe) -> Spec:
@@ -157,6 +160,8 @@ def _recipe_of(name: str, spec: Spec, recipe: Recipe) -> Recipe:
     changed = _with(recipe, spec)
     if name in ("MAML", "ANIL", "ProtoMAML"):
         return changed.model_copy(update={"train": recipe.train.model_copy(update={"precision": "32-true"})})
+    if name == HOST:
+        return changed.model_copy(update={"episodes": recipe.episodes.model_copy(update={"labels": "data"})})
     if "encoder" in spec and not spec["encoder"].get("parts"):
         return _with_more_queries(changed)
     return changed
