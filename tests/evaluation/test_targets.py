@@ -25,7 +25,7 @@ from torch.distributions import (
 )
 
 from regard.episode import Items, Support
-from regard.errors import EpisodeError
+from regard.errors import ConfigError, EpisodeError
 from regard.evaluation import (
     TARGET_METRICS,
     compare,
