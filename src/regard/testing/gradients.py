@@ -1,0 +1,142 @@
+"""The laws of what can be differentiated, and of what may be done in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, stack_module_state, vmap
+
+from regard.episode import Episode
+from regard.learners.base import Learner
+from regard.learners.inner_loop import GradientLearner
+from regard.testing.case import (
+    ABSENT,
+    Case,
+    answer_after,
+    far,
+    numbers,
+)
+
+
+def a_gradient_reaches_every_parameter(case: Case) -> Iterator[str]:
+    """The loss of a few episodes moves every parameter that wants to be moved, by finite amounts."""
+    learner = case.new_learner(0).train()
+    wanted = {name: p for name, p in learner.named_parameters() if p.requires_grad}
+    if not wanted:
+        return
+    for seed in range(4):
+        learner.loss(case.new_episode(seed)).sum().backward()
+    idle = [n for n, p in wanted.items() if p.grad is None or not bool(p.grad.any())]
+    wild = [n for n, p in wanted.items() if p.grad is not None and not bool(p.grad.isfinite().all())]
+    if idle:
+        yield f"no gradient in four episodes: {', '.join(idle)}"
+    if wild:
+        yield f"a gradient that is not finite: {', '.join(wild)}"
+
+
+def the_weight_gradient_is_finite(case: Case) -> Iterator[str]:
+    """The derivative of the answer by the support weights is finite, also at weight 0, and not all zero."""
+    support = case.episode.support
+    weight = support.weight.clone().requires_grad_()
+    answer = numbers(answer_after(case, replace(support, weight=weight)))
+    answer = torch.where(answer > ABSENT / 2, answer, 0.0)
+    signs = torch.randn(answer.shape, generator=torch.Generator().manual_seed(3), dtype=answer.dtype)
+    (gradient,) = (
+        torch.autograd.grad((answer * signs).sum(), weight, allow_unused=True) if answer.requires_grad else (None,)
+    )
+    if gradient is None or not bool(gradient.any()):
+        yield "the answer has no derivative by the support weights"
+    elif not bool(gradient.isfinite().all()):
+        yield f"{int((~gradient.isfinite()).sum())} of {gradient.numel()} derivatives by support weights are not finite"
+
+
+def second_derivatives_are_right(case: Case) -> Iterator[str]:
+    """A double backward agrees with the difference of two gradients, where `differentiates_twice`."""
+    learner = case.new_learner(0)
+    parameters = [p for p in learner.parameters() if p.requires_grad]
+    if not parameters or not learner.differentiates_twice:
+        return
+    # Three episodes, as the difference may step over a kink, such as that of ReLU; a wrong formula is wrong in all.
+    gaps = [_curvature_gap(learner, parameters, case.new_episode(seed)) for seed in range(3)]
+    if any(gap != gap for gap in gaps):
+        yield "a double backward gives NaN"
+    elif not min(gaps) < 1e-4:
+        yield f"double backward and the difference of gradients differ by {min(gaps):.3g} of their size"
+
+
+def vmap_is_a_loop(case: Case) -> Iterator[str]:
+    """`torch.func.vmap` over parameters, and over support weights, gives what a loop gives, where `vmaps`."""
+    learner, episode = case.learner, case.episode
+    if not learner.vmaps:
+        return
+    others = [case.new_learner(seed) for seed in (0, 1)]
+    if next(learner.parameters(), None) is not None:
+        parameters, buffers = stack_module_state(others)  # type: ignore[arg-type]
+        both = vmap(lambda p, b: numbers(functional_call(learner, (p, b), (episode,))))(parameters, buffers)
+        each = torch.stack([numbers(other(episode)) for other in others])
+        yield from far(both, each, case.tolerance, "vmap over parameters")
+    weights = torch.stack([episode.support.weight, episode.support.weight * 2])
+    both = vmap(lambda w: numbers(answer_after(case, replace(episode.support, weight=w))))(weights)
+    each = torch.stack([numbers(answer_after(case, replace(episode.support, weight=w))) for w in weights])
+    yield from far(both, each, case.tolerance, "vmap over support weights")
+
+
+def executions_agree(case: Case) -> Iterator[str]:
+    """A loop over tasks and vmap in chunks give one loss and one meta-gradient, for a `GradientLearner`."""
+    if not isinstance(case.learner, GradientLearner):
+        return
+    looped, vmapped = _loss_and_gradient(case, "loop", None), _loss_and_gradient(case, "vmap", 2)
+    for (name, by_loop), by_vmap in zip(looped.items(), vmapped.values(), strict=True):
+        yield from far(by_vmap, by_loop, case.tolerance, f"{name} by vmap and by a loop")
+
+
+def _loss_and_gradient(case: Case, execution: Literal["loop", "vmap"], chunk: int | None) -> dict[str, Tensor]:
+    learner = case.new_learner(0)
+    assert isinstance(learner, GradientLearner)
+    learner.execution, learner.task_chunk = execution, chunk
+    wanted = {name: p for name, p in learner.named_parameters() if p.requires_grad}
+    loss = learner.loss(case.episode)
+    gradients = torch.autograd.grad(loss.mean(), list(wanted.values()), allow_unused=True)
+    found = {
+        f"the meta-gradient of {n}": p if g is None else g for (n, p), g in zip(wanted.items(), gradients, strict=True)
+    }
+    return {"the loss": loss.detach(), **found}
+
+
+def _curvature_gap(learner: Learner, parameters: Sequence[Tensor], episode: Episode) -> float:
+    """How far the Hessian times a random direction, by double backward, is from a difference of gradients."""
+    generator = torch.Generator().manual_seed(4)
+    direction = [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in parameters]
+
+    def gradient(of: Tensor, create_graph: bool = False) -> Tensor:
+        if not of.requires_grad:  # the gradient of a loss that is linear in its parameters
+            return torch.zeros(sum(p.numel() for p in parameters))
+        found = torch.autograd.grad(of, parameters, create_graph=create_graph, allow_unused=True)
+        full = [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
+        return torch.cat([g.flatten() for g in full])
+
+    along = torch.cat([d.flatten() for d in direction])
+    found = gradient(gradient(learner.loss(episode).sum(), create_graph=True) @ along)
+    step, sides = 1e-6, []
+    for sign in (1, -1):
+        with _moved(parameters, direction, sign * step):
+            sides.append(gradient(learner.loss(episode).sum()))
+    expected = (sides[0] - sides[1]) / (2 * step)
+    return (found - expected).norm().item() / max(expected.norm().item(), 1e-3)
+
+
+@contextmanager
+def _moved(parameters: Sequence[Tensor], direction: Sequence[Tensor], step: float) -> Iterator[None]:
+    before = [p.detach().clone() for p in parameters]
+    with torch.no_grad():
+        for p, d in zip(parameters, direction, strict=True):
+            p.add_(d, alpha=step)
+    yield
+    with torch.no_grad():
+        for p, b in zip(parameters, before, strict=True):
+            p.copy_(b)
