@@ -331,6 +331,28 @@ def _folder(
     return Data(Path(folder).name, split_classes(dataset, fractions, seed), items, encoder)
 
 
+def _packed(
+    file: str,
+    split: str | None = None,
+    prefix: str = "",
+    one_a_track: bool = False,
+    validation: float = 1 / 7,
+    seed: int = 0,
+) -> Data:
+    from regard.recipes.images.packed import packed_images, packed_parts
+
+    dataset = packed_images(file, prefix=prefix, one_a_track=one_a_track)
+    # Without a split nothing is for training: a far domain, to be asked about only.
+    parts = packed_parts(dataset, split) if split else {"test": dataset}
+    if "test" not in parts and "validation" in parts:
+        # Its validation is the test then, and a share of the training classes is kept for validation.
+        kept = split_classes(parts["train"], {"train": 1 - validation, "validation": validation}, seed)
+        parts = {**kept, "test": parts["validation"]}
+    side, n_channels = dataset.x.shape[1], 1 if dataset.x.ndim == 3 else dataset.x.shape[-1]  # type: ignore[union-attr]
+    items = {"kind": "images", "size": side, "n_channels": n_channels, "ink": "keep"}
+    return Data(Path(file).parent.name, parts, items, {"n_channels": n_channels, "image_size": side})
+
+
 def _clinc150(folder: str) -> Data:
     from regard.recipes.text.data import Tokenizer, datasets, read_clinc, split_domains
 
@@ -351,5 +373,6 @@ DATA: dict[str, Callable[..., Data]] = {
     "omniglot": _omniglot,
     "characters": _characters,
     "folder": _folder,
+    "packed": _packed,
     "clinc150": _clinc150,
 }

@@ -1,0 +1,138 @@
+"""Images packed into one .npz file, with the classes of each part in a JSON beside it.
+
+    images (N, H, W) or (N, H, W, 3) uint8     or jpeg and offsets: file i is jpeg[offsets[i]:offsets[i + 1]]
+    labels (N,)                                a place in class_names, or one of class_ids where these are given
+    class_names (C,), perhaps class_ids (C,)
+    track (N,), perhaps                        images of one class and track show the very same thing
+
+The JSON names the classes of each part: {"train": [...], "val": [...], "test": [...]}.
+
+Of a track only its last image is kept where that is asked for, so that support and query never share one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from regard.errors import DataError
+from regard.sampling.dataset import Dataset
+from regard.sampling.splits import split_by_name
+
+Arrays = Mapping[str, NDArray[np.generic]]
+_SHORT = {"val": "validation", "valid": "validation"}
+
+
+def packed_images(path: Path | str, *, prefix: str = "", one_a_track: bool = False) -> Dataset:
+    """All images of the file: uint8 (N, H, W) or (N, H, W, 3).
+
+    Args:
+        path: of the .npz file.
+        prefix: of the names of the arrays, such as "train_"; class_names and class_ids have none.
+        one_a_track: keep the last image of each track only.
+
+    Raises:
+        DataError: no such file, or one that holds something else.
+    """
+    file = Path(path).expanduser()
+    arrays = _read(file, prefix)
+    names = [str(name) for name in arrays["class_names"]]
+    y = _numbers(file, arrays, len(names))
+    kept = _last_of_tracks(file, arrays, y) if one_a_track else np.arange(len(y))
+    images = _decoded(file, arrays, kept) if "jpeg" in arrays else _as_they_are(file, arrays["images"], len(y))[kept]
+    return Dataset(torch.from_numpy(images), torch.from_numpy(y[kept]), tuple(names))
+
+
+def packed_parts(dataset: Dataset, path: Path | str) -> dict[str, Dataset]:
+    """The parts that a JSON file names: "train", "validation" and "test", as far as it does.
+
+    Raises:
+        DataError: no such file, another kind of content, or classes that the data does not have.
+    """
+    file = Path(path).expanduser()
+    try:
+        listed = {_SHORT.get(part, part): [str(name) for name in names] for part, names in _json(file).items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise DataError(
+            f"could not read the split from {file} ({type(error).__name__}: {error}): expected JSON such as "
+            '{"train": ["cat", ...], "val": [...], "test": [...]}, lists of class names.'
+        ) from error
+    return split_by_name(dataset, listed)
+
+
+def _json(file: Path) -> dict[str, list[str]]:
+    content = json.loads(file.read_text())
+    if not all(isinstance(names, list) for names in content.values()):
+        raise TypeError("a part that is no list")
+    return content  # type: ignore[no-any-return]
+
+
+def _read(file: Path, prefix: str) -> dict[str, NDArray[np.generic]]:
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as packed:
+            arrays = {name.removeprefix(prefix): packed[name] for name in packed.files if name.startswith(prefix)}
+            arrays |= {name: packed[name] for name in ("class_names", "class_ids") if name in packed.files}
+            held = list(packed.files)
+    except FileNotFoundError as error:
+        raise DataError(f"no file {file}: expected packed images, an .npz with images, labels, class_names.") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file} is damaged or of another kind ({error}): copy it again.") from error
+    missing = [f"{prefix}labels"] if "labels" not in arrays else []
+    missing += [] if "class_names" in arrays else ["class_names"]
+    missing += [] if "images" in arrays or {"jpeg", "offsets"} <= arrays.keys() else [f"{prefix}images"]
+    if missing:
+        raise DataError(
+            f"{file} holds {', '.join(held)}, and {', '.join(missing)} is missing: expected images (or jpeg and "
+            "offsets), labels and class_names; where they have a prefix such as train_, say prefix."
+        )
+    return arrays
+
+
+def _numbers(file: Path, arrays: Arrays, n_classes: int) -> NDArray[np.int64]:
+    """(N,) labels as places in class_names."""
+    labels = arrays["labels"].astype(np.int64)
+    if "class_ids" in arrays:
+        place = {int(number): i for i, number in enumerate(arrays["class_ids"].tolist())}
+        labels = np.array([place.get(label, -1) for label in labels.tolist()], dtype=np.int64)
+    if labels.size and not 0 <= labels.min() <= labels.max() < n_classes:
+        raise DataError(
+            f"{file} has labels that name none of its {n_classes} classes: expected 0..{n_classes - 1}, or numbers "
+            "listed in class_ids."
+        )
+    return labels
+
+
+def _last_of_tracks(file: Path, arrays: Arrays, y: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows that are the last of their class and track, in order."""
+    if "track" not in arrays:
+        raise DataError(f"{file} has no track, and one image of each track was asked for: leave one_a_track out.")
+    last = {key: row for row, key in enumerate(zip(y.tolist(), arrays["track"].tolist(), strict=True))}
+    return np.array(sorted(last.values()), dtype=np.int64)
+
+
+def _as_they_are(file: Path, images: NDArray[np.generic], n: int) -> NDArray[np.uint8]:
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != n:
+        raise DataError(
+            f"{file}: images are {images.dtype} {images.shape} beside {n} labels: expected uint8 (N, H, W) or "
+            "(N, H, W, 3), and a label for each."
+        )
+    return images.astype(np.uint8, copy=False)
+
+
+def _decoded(file: Path, arrays: Arrays, kept: NDArray[np.int64]) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    content, offsets = arrays["jpeg"].tobytes(), arrays["offsets"].tolist()
+    try:
+        pictures = [Image.open(io.BytesIO(content[offsets[i] : offsets[i + 1]])).convert("RGB") for i in kept.tolist()]
+        return np.stack([np.asarray(picture) for picture in pictures])
+    except Exception as error:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError ... on a damaged file; sizes may differ, too.
+        raise DataError(f"{file} holds a picture that cannot be read ({error}): copy it again.") from error
