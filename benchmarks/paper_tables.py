@@ -9,9 +9,9 @@ under --runs is complete) is not trained again, and one that was interrupted goe
 script trained.
 
 Steps, not minutes, are what a learner is given, so that a run is the same on any machine; what they took is kept with
-the results. They were chosen to take one idle core about ten minutes for Prototypical, for what is to be above it,
-CrossTransformer, and for the baseline, fifteen for MAML and six for the others; in the tables of Caltech-101 three to
-five with Conv4 and eight with ResNet-12. --steps gives all the same.
+the results. They were chosen to take one idle core about seven minutes for Prototypical, for what is to be above it,
+CrossTransformer, and for the baseline, fifteen for MAML and three for the others; in the tables of Caltech-101 two to
+five with Conv4 and five with ResNet-12. --steps gives all the same.
 
 omniglot: 28x28, turned characters as classes of their own in training and in testing, split of Vinyals et al. as far as
 the folder has it. Everything is inductive. SimpleShot is the baseline: a plain classifier over all training classes,
@@ -85,7 +85,7 @@ OMNIGLOT = Paper(
         f"validation={{n_way: 20, n_shot: 1, n_query: 5{_TURNED}}}",
         "train.precision=auto",
         f"episodes={{n_way: 60, n_shot: 1, n_query: 1{_TURNED}{_DISTORTED}}}",
-        "train.steps=10000",
+        "train.steps=5000",
         "train.learning_rate=0.006",
         "train.validate_every=1000",
         "train.validation_episodes=100",
@@ -94,23 +94,23 @@ OMNIGLOT = Paper(
         "SimpleShot": (
             f"learner={{name: SimpleShot, n_train_classes: 3560, encoder: {_VECTOR}}}",
             f"episodes={{n_way: 64, n_shot: 1, n_query: 1{_TURNED}{_DISTORTED}, labels: data}}",
-            "train.steps=12000",
+            "train.steps=8000",
         ),
         "Siamese": (f"learner={{name: Siamese, encoder: {_VECTOR}}}",),
         "Matching": (f"learner={{name: Matching, encoder: {_VECTOR}}}",),
-        "Prototypical": (f"learner={{name: Prototypical, scale: 0.1, encoder: {_VECTOR}}}", "train.steps=16000"),
+        "Prototypical": (f"learner={{name: Prototypical, scale: 0.1, encoder: {_VECTOR}}}", "train.steps=10000"),
         "Relation": (
             f"learner={{name: Relation, norm: batch, encoder: {_MAP_3}}}",
             f"episodes={{n_way: 5, n_shot: 1, n_query: 3{_TURNED}{_DISTORTED}}}",
             "train.tasks_per_step=5",
-            "train.steps=8000",
+            "train.steps=5000",
         ),
         "FEAT": (f"learner={{name: FEAT, encoder: {_POINT}}}",),
         "CrossTransformer": (
             f"learner={{name: CrossTransformer, d_head: 32, encoder: {_MAP_7}}}",
             f"episodes={{n_way: 20, n_shot: 1, n_query: 1{_TURNED}{_DISTORTED}}}",
             "train.tasks_per_step=3",
-            "train.steps=9000",
+            "train.steps=6000",
         ),
         "MAML": (
             f"learner={{name: MAML, inner_lr: 0.4, inner_steps: 1, test_steps: 3, execution: vmap, {_HEADED}}}",
@@ -205,7 +205,7 @@ PAPERS = {
         f"{{{_RESNET}}}",
         f"{{{_RESNET}, parts: true}}",
         f"model: {{n_outputs: 5, encoder: {{{_RESNET.replace('batch', 'group')}}}}}",
-        steps={"SimpleShot": 1500, "Prototypical": 1200, "CrossTransformer": 1200},
+        steps={"SimpleShot": 1000, "Prototypical": 800, "CrossTransformer": 800},
     ),
 }
 
