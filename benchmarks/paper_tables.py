@@ -33,6 +33,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before PyTorch is loaded
 
+from published import BESIDE
 from regard.evaluation import Result, read_results, write_results
 from regard.recipes.config import Recipe
 from regard.recipes.data import Tasks, load_data
@@ -40,8 +41,6 @@ from regard.recipes.run import Asked, compare_by_setting, evaluate_learner, load
 from regard.recipes.show import show_results
 
 HERE = Path(__file__).parent
-BESIDE = "Prototypical"
-"""Every other learner is compared with it."""
 
 
 @dataclass(frozen=True)
@@ -236,14 +235,16 @@ def main() -> None:
 def make(arguments: argparse.Namespace, names: Sequence[str]) -> None:
     """One table, written after every learner; those not asked for now stay as they were measured."""
     out = out_of(arguments)
-    results, training = kept(out)
     data, far = data_of(arguments)
     for name in names:
-        found, training[name] = one(name, arguments, data, far)
+        found, spent = one(name, arguments, data, far)
+        # Read only now: another process may have filled in other learners meanwhile.
+        results, training = kept(out)
+        training[name] = spent
         order = {name: i for i, name in enumerate(PAPERS[arguments.table].learners)}
         results = sorted([*(r for r in results if r.learner != name), *found], key=lambda r: order[r.learner])
         pairs = [c for c in compare_by_setting(results) if BESIDE in (c.a, c.b) and c.metric == "accuracy"]
-        command = f"python benchmarks/paper_tables.py {arguments.table} --data FOLDER{length(arguments)}"
+        command = f"python benchmarks/paper_tables.py {arguments.table} --data FOLDER"
         settings = {"training": training}
         write_results(out, results, pairs, raw=True, settings=settings, command=command)
         show_results(found, [c for c in pairs if name in (c.a, c.b)])
@@ -317,7 +318,7 @@ def one(
     spent = {
         "steps": int(last["step"]),
         "seconds": round(float(last["seconds"])),
-        "episodes": f"{tasks} of {episodes.title()}, {episodes.n_query} queries a class",
+        "episodes": f"{tasks} of {episodes.title()}, {episodes.n_query} a class asked",
         "command": f"--only {name}{' --trained RUN' if arguments.trained else length(arguments)}",
     }
     return results, spent

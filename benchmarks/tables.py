@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import lake
+import published
 from regard.evaluation import Comparison, Interval, Result, mean_interval, read_results
 from regard.evaluation.schema import from_json
 from regard.learners import find_learner, find_reference
@@ -46,6 +47,9 @@ def results_page() -> str:
         ("glyphs_table.json", glyphs_section),
         ("glyphs_recipe.json", recipe_section),
         ("intents.json", recipe_section),
+        ("paper_omniglot.json", papers_section("Conv4")),
+        ("paper_caltech_conv4.json", papers_section("Conv4")),
+        ("paper_caltech_resnet12.json", papers_section("ResNet-12 of half the widths")),
         ("maml_omniglot_recipe.json", recipe_section),
         ("omniglot_gradient.json", recipe_section),
         ("lake.json", lake_section),
@@ -145,6 +149,11 @@ def lake_section(document: dict[str, Any]) -> str:
     for alphabet in next(iter(found.values())):
         lines.append(f"| {alphabet} | {' | '.join(f'{each[alphabet]:.1f}' for each in found.values())} |")
     return "\n".join([*lines, "", _made(document)])
+
+
+def papers_section(encoder: str) -> Callable[[Any], str]:
+    """The papers' tables made again, with this encoder."""
+    return lambda document: f"{published.report(document, encoder)}\n\n{_made(document)}"
 
 
 def sinusoid_section(document: dict[str, Any]) -> str:
