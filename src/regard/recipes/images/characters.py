@@ -3,8 +3,8 @@
     fonts         letters and signs of the DejaVu faces, as type and as two pens would draw them
     handwriting   alphabets of Omniglot, boxed like everything a user will show
 
-Every alphabet comes in eight ways, turned by quarters and mirrored, each an alphabet of its own: in an episode all
-letters are turned alike, since an alphabet that holds a letter and the same letter turned exists (the Canadian
+Every alphabet comes in eight ways, turned by quarters and mirrored, each an alphabet of its own; only type beside
+handwriting comes upright, or it would be three quarters of the practice. In an episode all letters are turned alike, since an alphabet that holds a letter and the same letter turned exists (the Canadian
 syllabics), and one that holds it by accident would be wrong.
 
 Letters that only Old Church Slavonic has are left out of the fonts' Cyrillic: it is one of the alphabets that Lake et
@@ -67,7 +67,7 @@ def characters(
         cache: folder of the rendered fonts; `regard.files.cache_folder()` where left out.
 
     Returns:
-        "train": the alphabets in eight ways. "validation": drawings of two scripts of the fonts, distorted. "test":
+        "train": the alphabets, in eight ways. "validation": drawings of two scripts of the fonts, distorted. "test":
         Omniglot's other alphabets.
 
     Raises:
@@ -83,9 +83,12 @@ def characters(
     rendered = cached("characters", {"format": _FORMAT, "size": SIZE, "box": BOX}, _render, cache)
     drawn = omniglot(folder, size=SIZE, box=BOX) if folder is not None else None
     parts = [_font_alphabets(rendered, set(SPLIT["validation"]), held_out=True)] if fonts else []
-    if drawn is not None and handwriting != "none":
-        parts.append(drawn.select_groups([name for name in HANDWRITING[handwriting] if name in drawn.class_groups]))
-    found = {"train": in_eight_ways(_joined(parts)), "validation": _validation(rendered)}
+    if drawn is None or handwriting == "none":
+        parts = [in_eight_ways(type_) for type_ in parts]
+    else:
+        hands = drawn.select_groups([name for name in HANDWRITING[handwriting] if name in drawn.class_groups])
+        parts.append(in_eight_ways(hands))
+    found = {"train": _joined(parts), "validation": _validation(rendered)}
     if drawn is not None:
         found["test"] = drawn.select_groups([g for g in dict.fromkeys(drawn.class_groups) if g not in BACKGROUND])
     return found
