@@ -3,8 +3,9 @@
     python benchmarks/lake.py --data FOLDER [--runs runs/lake] [--only fonts small1 small2 full] [--lake all_runs.zip]
 
 FOLDER holds Omniglot's official zip files or the packed ones. Four models are trained by the recipe `characters`, each
-about 25 minutes of one core (the two small ones less), resumable: `fonts` has seen no handwriting, `small1` and `small2`
+half an hour of one core, resumable: `fonts` has seen no handwriting, `small1` and `small2`
 the five alphabets of each of Lake's minimal sets and no fonts, `full` the fonts and all thirty background alphabets.
+--steps trains those that are missing for less; the results say how long each was trained.
 
 They are asked through `FewShotClassifier`, the drawings as they came, in runs of Lake's protocol from the evaluation
 alphabets: 40 of each alphabet that has twenty letters, 800 questions an alphabet. Intervals are over alphabets. With
@@ -34,13 +35,13 @@ from regard.files import write_whole
 from regard.recipes.config import Recipe
 from regard.recipes.images.lake import Run, drawn_runs, lake_runs
 from regard.recipes.images.omniglot import BACKGROUND, omniglot
-from regard.recipes.run import train_recipe
+from regard.recipes.run import load, train_recipe
 
 MODELS: dict[str, tuple[str, ...]] = {
     "fonts": (),
     # One of the second set's alphabets has 17 letters.
-    "small1": ("data.fonts=false", "data.handwriting=small1", "episodes.n_way=17", "train.steps=6000"),
-    "small2": ("data.fonts=false", "data.handwriting=small2", "episodes.n_way=17", "train.steps=6000"),
+    "small1": ("data.fonts=false", "data.handwriting=small1", "episodes.n_way=17"),
+    "small2": ("data.fonts=false", "data.handwriting=small2", "episodes.n_way=17"),
     "full": ("data.handwriting=background",),
 }
 TOLD = (
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=tuple(MODELS), choices=tuple(MODELS))
     parser.add_argument("--learner", nargs="*", default=(), metavar="NAME=PATH")
     parser.add_argument("--lake", type=Path)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--per-alphabet", type=int, default=40)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "lake.json")
     arguments = parser.parse_args()
@@ -68,19 +70,22 @@ def main() -> None:
     if arguments.lake:
         asked["Lake's runs"] = lake_runs(arguments.lake)
     # Those not asked for now stay as they were measured.
-    errors: dict[str, Any] = json.loads(arguments.out.read_text())["errors"] if arguments.out.exists() else {}
+    before = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"errors": {}, "steps": {}}
+    errors, steps = before["errors"], before["steps"]
     named = dict(pair.split("=", 1) for pair in arguments.learner)
     for name in [*arguments.only, *named]:
         learner = named[name] if name in named else trained(name, arguments)
         errors[name] = {part: ask(learner, runs, f"{name}, {part}") for part, runs in asked.items()}
-        write(arguments.out, errors, arguments)
+        steps[name] = load(learner).recipe.train.steps if isinstance(learner, Path) else None
+        write(arguments.out, errors, steps, arguments)
     show(errors)
 
 
 def trained(name: str, arguments: argparse.Namespace) -> Path:
     """The model of this name."""
     folder = () if name == "fonts" else (f"data.folder={arguments.data}",)
-    return train_recipe(Recipe.read("characters", (*MODELS[name], *folder)), arguments.runs / name)
+    steps = (f"train.steps={arguments.steps}",) if arguments.steps else ()
+    return train_recipe(Recipe.read("characters", (*MODELS[name], *folder, *steps)), arguments.runs / name)
 
 
 def ask(learner: Path | str, runs: list[Run], title: str) -> dict[str, Any]:
@@ -103,11 +108,12 @@ def summary(found: dict[str, Any], ways: int) -> dict[str, Any]:
     return {"mean": interval.mean, "low": interval.low, "high": interval.high, "groups": each}
 
 
-def write(path: Path, errors: dict[str, Any], arguments: argparse.Namespace) -> None:
+def write(path: Path, errors: dict[str, Any], steps: dict[str, int | None], arguments: argparse.Namespace) -> None:
     """The raw errors, and how they were made."""
     document = {
         "command": f"python benchmarks/lake.py --data FOLDER --per-alphabet {arguments.per_alphabet}",
         "errors": errors,
+        "steps": steps,
         "machine": machine(),
         "versions": versions(),
     }

@@ -136,13 +136,13 @@ def lake_section(document: dict[str, Any]) -> str:
     titles = [f"{part}, {ways} view{'s' * (ways > 1)}" for part, ways in columns]
     lines = [
         "## One drawing of each of twenty letters of an alphabet never seen: per cent of errors\n",
-        f"| practised on | {' | '.join(titles)} |",
-        "|---" * (1 + len(columns)) + "|",
+        f"| practised on | steps | {' | '.join(titles)} |",
+        "|---" * (2 + len(columns)) + "|",
     ]
     for name, found in errors.items():
         cells = [lake.summary(found[part], ways) for part, ways in columns]
         told = (f"{s['mean']:.2f} [{s['low']:.2f}, {s['high']:.2f}]" for s in cells)
-        lines.append(f"| {name} | {' | '.join(told)} |")
+        lines.append(f"| {name} | {document['steps'][name]:,} | {' | '.join(told)} |")
     lines += ["", lake.TOLD, "", "Each alphabet, in eight views:\n"]
     found = {name: lake.summary(e["evaluation alphabets"], max(lake.WAYS))["groups"] for name, e in errors.items()}
     lines += [f"| alphabet | {' | '.join(found)} |", "|---" * (1 + len(found)) + "|"]

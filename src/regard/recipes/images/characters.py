@@ -4,8 +4,9 @@
     handwriting   alphabets of Omniglot, boxed like everything a user will show
 
 Every alphabet comes in eight ways, turned by quarters and mirrored, each an alphabet of its own; only type beside
-handwriting comes upright, or it would be three quarters of the practice. In an episode all letters are turned alike, since an alphabet that holds a letter and the same letter turned exists (the Canadian
-syllabics), and one that holds it by accident would be wrong.
+handwriting comes upright, or it would be three quarters of the practice. In an episode all letters are turned alike,
+since an alphabet that holds a letter and the same letter turned exists (the Canadian syllabics), and one that holds it
+by accident would be wrong.
 
 Letters that only Old Church Slavonic has are left out of the fonts' Cyrillic: it is one of the alphabets that Lake et
 al. test on.
