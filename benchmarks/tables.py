@@ -45,6 +45,7 @@ def results_page() -> str:
     """All of docs/results.md."""
     sections: list[tuple[str, Callable[[Any], str]]] = [
         ("glyphs_table.json", glyphs_section),
+        ("data_hunger.json", hunger_section),
         ("glyphs_recipe.json", recipe_section),
         ("intents.json", recipe_section),
         ("paper_omniglot.json", papers_section("Conv4")),
@@ -104,6 +105,30 @@ def glyphs_section(document: dict[str, Any]) -> str:
     for r in results:
         figures = [_pm(r, name) for name in ("accuracy", "precision", "recall", "f1", "ece")]
         lines.append(f"| {r.learner} | {r.n_way}-way {r.n_shot}-shot | {' | '.join(figures)} | {r.seconds:.1f} |")
+    return "\n".join([*lines, "", _made(document)])
+
+
+def hunger_section(document: dict[str, Any]) -> str:
+    """Accuracy against the number of classes to practise on."""
+    results, _ = from_json(document)
+    settings = document["settings"]
+    numbers = sorted(set(settings["classes"]))
+    found = {(r.learner, r.n_way, r.n_shot, n): _accuracy(r) for r, n in zip(results, settings["classes"], strict=True)}
+    lines = [
+        f"## Letters never seen, against how many letters there were to practise on: {settings['steps']} steps each\n",
+        "![accuracy against the number of classes](data_hunger.png)\n",
+        f"| learner | episodes | {' | '.join(f'{n:,} letters' for n in numbers)} |",
+        "|---" * (2 + len(numbers)) + "|",
+    ]
+    for name, way, shot in dict.fromkeys(key[:3] for key in found):
+        # What has not practised is the same at every number.
+        level = found.get((name, way, shot, numbers[-1]), "") if name in settings["baselines"] else ""
+        cells = [found.get((name, way, shot, n), level) for n in numbers]
+        lines.append(f"| {name} | {way}-way {shot}-shot | {' | '.join(cells)} |")
+    lines.append(
+        f"\nPractice is {settings['practice']} at every point, on nested letters of all training scripts; one training "
+        "run each. Accuracy in per cent, ± half of the interval."
+    )
     return "\n".join([*lines, "", _made(document)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -29,3 +30,11 @@ def test_a_stale_page_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(sys, "argv", [str(TABLES), "--check"])
     with pytest.raises(SystemExit, match=r"out of date: results\.md"):
         tables["main"]()
+
+
+def test_the_page_on_choosing_has_no_figure_of_its_own() -> None:
+    docs = TABLES.parents[1] / "docs"
+    told = (docs / "choosing.md").read_text()
+    known = (docs / "results.md").read_text() + (TABLES.parents[1] / "README.md").read_text()
+    figures = set(re.findall(r"\d+(?:\.\d+)? ± \d+(?:\.\d+)?|\d+\.\d+", told)) - {"1.2"}  # a difference of two of them
+    assert len(figures) > 40 and [figure for figure in figures if figure not in known] == []
