@@ -18,10 +18,21 @@ from PIL import Image
 
 from regard.errors import DataError
 from regard.evaluation.compare import compare
-from regard.evaluation.intervals import mean_interval
+from regard.evaluation.confidence import Confidence, ConfidenceReport
+from regard.evaluation.intervals import Interval, mean_interval
 from regard.evaluation.metrics import METRICS, Calibration
 from regard.evaluation.result import Result
-from regard.recipes.report import ConfusionPicture, Curve, Look, ReportContent, render_report, write_report
+from regard.recipes.report import (
+    Certainty,
+    ConfusionPicture,
+    Curve,
+    Figure,
+    Look,
+    ReportContent,
+    TextTable,
+    render_report,
+    write_report,
+)
 from regard.recipes.report.charts import Axis, points, smooth, thin
 from regard.recipes.report.pictures import HEAT, INK, heat, picture
 from regard.recipes.report.view import blocks, matrix
@@ -330,3 +341,53 @@ def test_impossible_curves_and_confusions_are_refused() -> None:
         ConfusionPicture("x", np.eye(4), drawings(3), ["a", "b", "c"])
     with pytest.raises(DataError, match="images is"):
         ConfusionPicture("x", np.eye(3), drawings(4), ["a", "b", "c"])
+
+
+def around(mean: float) -> Interval:
+    return Interval(mean, mean - 0.02, mean + 0.02)
+
+
+def certainty() -> Certainty:
+    before, after = ({"ece": around(e), "brier": around(0.3), "nll": around(0.9)} for e in (0.15, 0.04))
+    report = ConfidenceReport(before, after, around(0.62), around(0.85), around(0.07), 0.913)
+    return Certainty(Confidence(1.7, (0.0, 1.0, 0.0), 0.6, 0.05), report, 20, 5)
+
+
+def test_how_sure_it_may_be_is_told_with_intervals_and_left_out_where_unknown() -> None:
+    words = Reader(render_report(replace(content(), certainty=certainty()))).words
+    assert (
+        "temperature 1.7: on validation episodes it was too sure" in words
+        and "at most 5% of the answers shall be wrong" in words
+    )
+    assert "0.150 [0.130, 0.170] 0.040 [0.020, 0.060]" in words
+    assert "questions it can know answered 62.0% [60.0, 64.0]" in words
+    assert "questions it cannot know answered 15.0% [13.0, 17.0]" in words
+    assert "7.0% are wrong [5.0, 9.0]" in words and "0.913" in words
+    assert "How sure it may be" not in Reader(page()).words
+
+
+def test_what_was_refused_is_marked_and_a_stranger_has_a_name() -> None:
+    stranger = replace(look(), true=None, stranger="letter X")
+    looks = {
+        "none of these not sure enough to answer (letter 1, 70%); it was letter 1": replace(look(), answered=False),
+        "none of these not sure enough to answer (letter 2, 70%); it was letter 1": replace(
+            look(predicted=2), answered=False
+        ),
+        "right: none of these it was letter X , of which it had no example": replace(stranger, answered=False),
+        "wrong letter 1 70% sure; it was letter X , none of these": stranger,
+    }
+    for told, one in looks.items():
+        assert told in Reader(render_report(replace(content(), looks=[one]))).words
+    html = render_report(replace(content(), looks=[replace(stranger, answered=False)]))
+    assert 'class="drawing large predicted"' not in html and ", rightly refused" in html
+
+
+def test_tables_and_drawn_figures_have_sections_of_their_own() -> None:
+    table = TextTable("What each costs", "Seconds.", ("learner", "practice"), [["A", "3 s"], [NASTY, "4 s"]])
+    png = BytesIO()
+    Image.new("L", (3, 3)).save(png, "PNG")
+    html = render_report(replace(content(), tables=[table], figures=[Figure("Hunger", "A curve.", png.getvalue())]))
+    assert NASTY in Reader(html).words and NASTY not in html
+    assert decode(re.findall(r'class="drawn" src="([^"]+)"', html)[0]).size == (3, 3)
+    with pytest.raises(DataError, match="has 1 cells: expected 2"):
+        TextTable("t", "", ("a", "b"), [["x"]])

@@ -20,7 +20,7 @@ Left out: a guarantee. The target holds on average over episodes like those of v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -30,10 +30,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.errors import ConfigError
+from regard.evaluation.encoded import encode_items
 from regard.evaluation.evaluate import device_of, evaluating
 from regard.evaluation.intervals import Interval, mean_interval
 from regard.evaluation.metrics import ece_by_episode, episode_metrics
-from regard.learners.base import Learner
+from regard.learners.base import EncodingLearner, Learner
 from regard.sampling.episodes import EpisodeRows, EpisodeSampler
 
 _AT_ONCE = 4  # episodes
@@ -196,15 +197,26 @@ def _ask(learner: Learner, sampler: EpisodeSampler, n_unknown: int, n_episodes: 
     if n_unknown < 1:
         raise ConfigError(f"n_unknown is {n_unknown}: expected at least 1 class that the support lacks.")
     wide = _wider(sampler, n_unknown)
+    rows, known = _opened(wide.rows(range(n_episodes)), n_unknown)
     step = 1 if learner.transductive else _AT_ONCE
-    parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     with evaluating(learner), torch.no_grad():
-        for first in range(0, n_episodes, step):
-            rows, known = _opened(wide.rows(range(first, min(first + step, n_episodes))), n_unknown)
-            episode = wide.gather(rows).to(device_of(learner))
-            logits: Tensor = learner(episode).cpu()  # type: ignore[union-attr]
-            parts.append((logits, episode.query_y.cpu(), known, episode.query_weight.double().cpu()))
-    return _Asked(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        answer = _answering(learner, wide, rows)
+        logits = torch.cat([answer(rows[first : first + step]).cpu() for first in range(0, n_episodes, step)])
+    return _Asked(logits, rows.query_y, known, (rows.query >= 0).double())
+
+
+def _answering(learner: Learner, sampler: EpisodeSampler, rows: EpisodeRows) -> Callable[[EpisodeRows], Tensor]:
+    """Some of these rows to logits; each item is encoded once where it can be, as in `regard.evaluation.questions`."""
+    device = device_of(learner)
+    if not isinstance(learner, EncodingLearner) or sampler.transform is not None or learner.transductive:
+        return lambda part: learner(sampler.gather(part).to(device))  # type: ignore[return-value]
+    items = encode_items(learner, sampler.dataset, rows, device)
+
+    def gathered(part: EpisodeRows) -> Tensor:
+        support, query_z = items.episode(part)
+        return learner.predict_encoded(learner.adapt_encoded(support), query_z)  # type: ignore[return-value]
+
+    return gathered
 
 
 def _wider(sampler: EpisodeSampler, n_unknown: int) -> EpisodeSampler:

@@ -13,7 +13,7 @@ from regard.errors import ConfigError
 from regard.evaluation.confidence import Confidence, ConfidenceReport, fit_confidence, measure_confidence
 from regard.evaluation.intervals import Interval
 from regard.files import write_whole
-from regard.recipes.data import Data
+from regard.recipes.data import Data, Tasks
 from regard.recipes.run import load
 from regard.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -25,12 +25,14 @@ class Calibrated:
     Args:
         confidence: now in the checkpoint.
         report: of test episodes.
-        n_unknown: classes an episode that the support lacked.
+        n_known: classes an episode with examples.
+        n_unknown: further classes an episode, which the support lacked.
         path: the checkpoint.
     """
 
     confidence: Confidence
     report: ConfidenceReport
+    n_known: int
     n_unknown: int
     path: Path
 
@@ -47,6 +49,7 @@ def calibrate(
     n_unknown: int | None = None,
     n_episodes: int = 200,
     seed: int = 0,
+    data: Tasks | None = None,
 ) -> Calibrated:
     """Set temperature and threshold on validation episodes, and write them into the checkpoint.
 
@@ -57,12 +60,13 @@ def calibrate(
         n_unknown: classes an episode that the support lacks; a quarter of the ways where left out.
         n_episodes: of validation, and twice as many of test.
         seed: of the episodes.
+        data: of the recipe, where it is at hand; read anew where left out.
 
     Raises:
         ConfigError: a checkpoint to go on training from, or a learner of numbers.
     """
     loaded = load(path, settings)
-    data, checkpoint = loaded.data(), load_checkpoint(loaded.path)
+    data, checkpoint = data or loaded.data(), load_checkpoint(loaded.path)
     if checkpoint.training is not None:
         raise ConfigError(f"{loaded.path} is for going on training: expected the best one; calibrate that.")
     if not isinstance(data, Data):
@@ -86,7 +90,7 @@ def calibrate(
         step=checkpoint.step,
         metrics=checkpoint.metrics,
     )
-    return Calibrated(confidence, report, unknown, loaded.path)
+    return Calibrated(confidence, report, samplers["test"].n_way[1], unknown, loaded.path)
 
 
 def show_calibrated(calibrated: Calibrated, console: Console | None = None) -> None:

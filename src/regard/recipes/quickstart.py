@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from regard.episode import Episode
+from regard.episode import Episode, Support
 from regard.evaluation import Comparison, Result, write_results
+from regard.evaluation.confidence import Confidence
 from regard.evaluation.schema import command_line, machine, versions
 from regard.explain.faithfulness import Faithfulness, faithfulness
 from regard.explain.places import places
@@ -23,9 +24,10 @@ from regard.files import write_whole
 from regard.learners import NearestNeighbour
 from regard.learners.base import Learner, PartAttendingLearner
 from regard.nn.flat import Flat
+from regard.recipes.calibrate import Calibrated, calibrate, show_calibrated
 from regard.recipes.config import Episodes, Recipe
 from regard.recipes.data import Data, episode_sampler, load_data
-from regard.recipes.report import ConfusionPicture, Curve, Look, ReportContent, write_report
+from regard.recipes.report import Certainty, ConfusionPicture, Curve, Look, ReportContent, write_report
 from regard.recipes.run import Asked, Loaded, compare_by_setting, evaluate_learner, load, train_recipe
 from regard.recipes.show import show_results
 from regard.sampling.dataset import Dataset
@@ -40,6 +42,8 @@ _BASELINE = (
     "train.tasks_per_step=2",
 )
 _N_LOOKS = 12
+_TARGET_ERROR = 0.2
+"""Of the answers given. After a minute's practice a lower one would leave hardly any answer."""
 
 
 @dataclass
@@ -94,14 +98,20 @@ def quickstart(
     console.print(f"Now tasks of {_scripts(data, 'test')}, which neither has ever seen.")
     with stages.stage("tested"):
         results = _test(loaded, data, seed)
+    with stages.stage("made sure"):
+        few = max(4, n_episodes // 16)
+        best = loaded[ATTENTION].path
+        sure = calibrate(best, target_error=_TARGET_ERROR, n_episodes=few, seed=seed + 5, data=data)
     write_whole(out / "checkpoint.safetensors", loaded[ATTENTION].path.read_bytes())
     comparisons = compare_by_setting(results)
     show_results(results, comparisons, console)
+    show_calibrated(sure, console)
     write_results(out / "results.json", results, comparisons)
     with stages.stage("explained"):
-        looks, trust = _explain(loaded[ATTENTION].learner, data.part("test"), recipes[ATTENTION].evaluation[0], seed)
+        gallery = _Gallery(loaded[ATTENTION].learner, data.part("test"), sure.confidence)
+        looks, trust = _explain(gallery, recipes[ATTENTION].evaluation[0], seed)
     page = out / "report.html"
-    content = _content(results, comparisons, looks, trust, _curves(out, list(recipes)), data, stages)
+    content = _content(results, comparisons, looks, trust, _curves(out, list(recipes)), data, stages, sure)
     write_report(page, content)
     return page
 
@@ -122,45 +132,66 @@ def _test(loaded: dict[str, Loaded], data: Data, seed: int) -> list[Result]:
     return [result for setting in zip(*by_learner, strict=True) for result in setting]
 
 
-def _explain(learner: Learner, test: Dataset, one_shot: Episodes, seed: int) -> tuple[list[Look], Faithfulness]:
-    assert isinstance(learner, PartAttendingLearner) and isinstance(one_shot.n_query, int)
-    # The first queries of the first episodes: not chosen for being right or for looking good.
+@dataclass(frozen=True)
+class _Gallery:
+    """What a look needs to know."""
+
+    learner: Learner
+    test: Dataset
+    confidence: Confidence
+
+
+def _explain(gallery: _Gallery, one_shot: Episodes, seed: int) -> tuple[list[Look], Faithfulness]:
+    assert isinstance(one_shot.n_query, int) and isinstance(one_shot.n_way, int)
+    # The first queries of the first episodes: not chosen for being right or for looking good. One class more than is
+    # known: its example is taken away, and its first query is a stranger.
     numbers = range(4)
-    episode = episode_sampler(one_shot, test, seed + 3)(numbers)
-    rows = episode_sampler(one_shot, test, seed + 3).rows(numbers)
+    sampler = episode_sampler(one_shot.model_copy(update={"n_way": one_shot.n_way + 1}), gallery.test, seed + 3)
+    episode, rows = sampler(numbers), sampler.rows(numbers).support
+    n_known, each = one_shot.n_way * one_shot.n_query, one_shot.n_query
+    asked = [*range(0, each * _N_LOOKS // len(numbers), each), n_known]
     looks = [
-        _look(learner, test, episode.tasks(slice(b, b + 1)), rows.support[b], query)
+        _look(gallery, episode.tasks(slice(b, b + 1)), rows[b], query, one_shot.n_way)
         for b in numbers
-        for query in range(0, one_shot.n_query * _N_LOOKS // len(numbers), one_shot.n_query)
+        for query in asked
     ]
-    few = episode_sampler(Episodes(n_way=5, n_shot=3, n_query=2, within_groups=True), test, seed + 4)
-    return looks, faithfulness(learner, few.batches(40, 10), n_deleted=3)
+    few = episode_sampler(Episodes(n_way=5, n_shot=3, n_query=2, within_groups=True), gallery.test, seed + 4)
+    return looks, faithfulness(gallery.learner, few.batches(40, 10), n_deleted=3)  # type: ignore[arg-type]
 
 
-def _look(learner: PartAttendingLearner, test: Dataset, task: Episode, rows: torch.Tensor, query: int) -> Look:
-    one = Episode(task.support, task.query_x[:, query : query + 1], task.query_y[:, query : query + 1])  # type: ignore[index]
+def _look(gallery: _Gallery, task: Episode, rows: torch.Tensor, query: int, n_known: int) -> Look:
+    learner = gallery.learner
+    assert isinstance(learner, PartAttendingLearner) and isinstance(task.support.x, torch.Tensor)
+    kept = task.support.y[0] < n_known
+    support = Support(task.support.x[:, kept], task.support.y[:, kept], task.support.weight[:, kept], n_known)
+    truth = int(task.query_y[0, query])
+    known = truth < n_known
+    y = task.query_y[:, query : query + 1].clamp_max(n_known - 1)
+    one = Episode(support, task.query_x[:, query : query + 1], y)  # type: ignore[index]
     seen = places(learner, one)
     with torch.inference_mode():
-        weight = learner.attend(learner.adapt(one.support), one.query_x)[0, 0].numpy()
+        state = learner.adapt(one.support)
+        weight = learner.attend(state, one.query_x)[0, 0].numpy()
+        logits = learner.predict(state, one.query_x)[0, 0]  # type: ignore[index]
     # A support picture's own map, as bright as the share of the answer it carried.
     heat = seen.support[0, 0] * weight[:, None, None]
     argued = np.clip(seen.query[0, 0], 0, None)
-    images = [np.asarray(x) for x in (one.query_x[0, 0], one.support.x[0])]  # type: ignore[index]
-    label = one.support.y[0].numpy()
-    names = [""] * int(one.n_classes or 0)
-    for row, k in zip(rows.tolist(), label.tolist(), strict=True):
-        names[k] = _letter(test.class_names[int(test.y[row])])
+    images = [np.asarray(x) for x in (one.query_x[0, 0], support.x[0])]  # type: ignore[index]
+    letters = dict(zip(task.support.y[0].tolist(), gallery.test.y[rows].tolist(), strict=True))
+    names = [_letter(gallery.test.class_names[letters[k]]) for k in range(n_known + 1)]
     return Look(
         query=images[0],
         support=images[1],
-        support_label=label,
-        names=names,
+        support_label=support.y[0].numpy(),
+        names=names[:n_known],
         weight=weight,
         heat=heat / max(float(heat.max()), 1e-12),
         query_heat=argued / max(float(argued.max()), 1e-12),
         predicted=int(seen.predicted[0, 0]),
-        true=int(one.query_y[0, 0]),
-        probability=float(seen.probability[0, 0]),
+        true=truth if known else None,
+        probability=float(gallery.confidence.probabilities(logits).amax()),
+        answered=bool(gallery.confidence.answers(logits)),
+        stranger="" if known else names[truth],
     )
 
 
@@ -205,6 +236,7 @@ def _content(
     curves: Sequence[Curve],
     data: Data,
     stages: _Stages,
+    sure: Calibrated,
 ) -> ReportContent:
     one_shot = next(r for r in results if r.learner == ATTENTION)
     accuracy = one_shot.metrics["accuracy"]
@@ -234,6 +266,7 @@ def _content(
         results=results,
         comparisons=comparisons,
         learner=ATTENTION,
+        certainty=Certainty(sure.confidence, sure.report, sure.n_known, sure.n_unknown),
         looks=looks,
         faithfulness=believed,
         confusions=[_confusion(one_shot, test, script)],

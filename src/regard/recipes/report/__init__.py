@@ -9,10 +9,11 @@ Left out: choosing what to show. Recipes do that, and hand over arrays.
 
 from __future__ import annotations
 
-from regard.recipes.report.content import ConfusionPicture, Curve, Figure, Look, ReportContent, TextTable
+from regard.recipes.report.content import Certainty, ConfusionPicture, Curve, Figure, Look, ReportContent, TextTable
 from regard.recipes.report.page import render_report, write_report
 
 __all__ = [
+    "Certainty",
     "ConfusionPicture",
     "Curve",
     "Figure",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from regard.errors import DataError
 from regard.evaluation.compare import Comparison
+from regard.evaluation.confidence import Confidence, ConfidenceReport
 from regard.evaluation.result import Result
 
 
@@ -81,8 +82,11 @@ class Look:
         weight: (S,) attention to each support row, at least 0.
         heat: (S, H, W) in 0..1, where on each support picture it looked; 1 is the strongest place of this query.
         query_heat: (H, W) in 0..1, or None.
-        predicted, true: index into `names`.
+        predicted: index into `names`.
+        true: likewise; None where the query is of a class without examples.
         probability: of the predicted class.
+        answered: False where the learner said "none of these" instead.
+        stranger: the name of the query's class where it has no examples.
 
     Raises:
         DataError: shapes disagree, an index has no name, or weight or heat lie outside their range.
@@ -96,8 +100,10 @@ class Look:
     heat: NDArray[Any]
     query_heat: NDArray[Any] | None
     predicted: int
-    true: int
+    true: int | None
     probability: float
+    answered: bool = True
+    stranger: str = ""
 
     def __post_init__(self) -> None:
         what, n_rows, labels = "look", len(self.support), np.asarray(self.support_label)
@@ -111,12 +117,29 @@ class Look:
         if self.query_heat is not None:
             _expect(what, "query_heat", self.query_heat, self.query.shape[:2])
             _expect_range(what, "query_heat", self.query_heat, 1.0)
-        asked = [self.predicted, self.true, *labels.tolist()]
+        asked = [self.predicted, *([] if self.true is None else [self.true]), *labels.tolist()]
         if not 0 <= min(asked) <= max(asked) < len(self.names):
             raise DataError(
                 f"look has labels {min(asked)}..{max(asked)} and {len(self.names)} names: expected a name for each "
                 "label; give the names of the episode's classes in order."
             )
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """How sure the learner may be, and when it says "none of these".
+
+    Args:
+        confidence: what validation episodes set.
+        report: what test episodes found.
+        n_known: classes an episode with examples.
+        n_unknown: further ones, without.
+    """
+
+    confidence: Confidence
+    report: ConfidenceReport
+    n_known: int
+    n_unknown: int
 
 
 @dataclass(frozen=True)
@@ -165,6 +188,7 @@ class ReportContent:
         results: one a learner and setting; a setting is a data set, a way and a shot.
         comparisons: paired differences of these results.
         learner: whom the page is about, told first and in colour; the first result's where left out.
+        certainty: of the page's learner.
         looks: about a dozen.
         faithfulness: what deleting attended rows does, in one sentence.
         confusions: usually one.
@@ -182,6 +206,7 @@ class ReportContent:
     results: Sequence[Result] = ()
     comparisons: Sequence[Comparison] = ()
     learner: str | None = None
+    certainty: Certainty | None = None
     looks: Sequence[Look] = ()
     faithfulness: str | None = None
     confusions: Sequence[ConfusionPicture] = ()

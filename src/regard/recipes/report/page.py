@@ -33,6 +33,7 @@ def render_report(content: ReportContent) -> str:
             content=content,
             series=view.all_series(content),
             blocks=view.blocks(content),
+            sure=None if content.certainty is None else view.sureness(content.certainty),
             cards=[view.card(look) for look in content.looks],
             matrices=[view.matrix(confusion) for confusion in content.confusions],
             panels=view.panels(content) if content.curves else [],
