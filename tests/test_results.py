@@ -38,4 +38,4 @@ def test_the_page_on_choosing_has_no_figure_of_its_own() -> None:
     known = (docs / "results.md").read_text() + (TABLES.parents[1] / "README.md").read_text()
     figures = set(re.findall(r"\d+(?:\.\d+)? ± \d+(?:\.\d+)?|\d+\.\d+", told)) - {"1.2"}  # a difference of two of them
     stale = [figure for figure in figures if figure not in known]
-    assert len(figures) > 40 and not stale, f"docs/choosing.md says {stale}, and docs/results.md does not: put its figures"
+    assert len(figures) > 40 and not stale, f"docs/choosing.md says {stale}, docs/results.md does not: take its figures"
