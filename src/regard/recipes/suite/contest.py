@@ -95,7 +95,7 @@ class Suite:
     @property
     def baselines(self) -> list[str]:
         """Those that did not practise."""
-        return [name for name, entry in self.entries.items() if not entry.cost.practice_seconds]
+        return [name for name, entry in self.entries.items() if not entry.cost.steps]
 
 
 def run_suite(

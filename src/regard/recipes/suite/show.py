@@ -71,7 +71,7 @@ def _row(one: Placed, cost: Cost) -> list[str]:
 
 def _costs(result: Result, cost: Cost) -> list[str]:
     memory = "" if cost.peak_bytes is None else f"{cost.peak_bytes / 2**20:,.0f}"
-    practice = f"{cost.practice_seconds:.0f}" if cost.practice_seconds else "none"
+    practice = f"{cost.practice_seconds:.0f}" if cost.steps else "none"
     return [practice, milliseconds(result.adaptation_seconds or 0.0), f"{cost.file_bytes / 2**20:.2g}", memory]
 
 
