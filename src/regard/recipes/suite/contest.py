@@ -304,4 +304,4 @@ def _known_cost(folder: Path) -> Cost | None:
 
 def _cost(loaded: Loaded, seconds: float, steps: int, peak: int | None) -> Cost:
     parameters = sum(p.numel() for p in loaded.learner.parameters())
-    return Cost(round(seconds, 1), steps, parameters, loaded.path.stat().st_size, peak)
+    return Cost(round(seconds, 3), steps, parameters, loaded.path.stat().st_size, peak)
