@@ -26,7 +26,7 @@ import torch
 
 from regard.evaluation import METRICS, Result, evaluate, evaluating
 from regard.evaluation.encoded import encode_items
-from regard.evaluation.schema import command_line, machine, versions
+from regard.evaluation.provenance import command_line, machine, versions
 from regard.files import write_whole
 from regard.learners.base import EncodingLearner
 from regard.learners.cross_transformer import CrossTransformer

@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 from peers import MAML_PEERS, Task, learn2learn_maml
 from regard.episode import Episode, Support
-from regard.evaluation.schema import command_line, machine, versions
+from regard.evaluation.provenance import command_line, machine, versions
 from regard.files import write_whole
 from regard.learners.maml import MAML
 from regard.learners.r2d2 import R2D2

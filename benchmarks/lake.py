@@ -30,7 +30,7 @@ from rich.progress import track
 
 from regard.estimators import FewShotClassifier
 from regard.evaluation import mean_interval
-from regard.evaluation.schema import machine, versions
+from regard.evaluation.provenance import machine, versions
 from regard.files import write_whole
 from regard.recipes.config import Recipe
 from regard.recipes.images.lake import Run, drawn_runs, lake_runs

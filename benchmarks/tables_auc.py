@@ -39,7 +39,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from regard.estimators import FewShotClassifier
 from regard.evaluation import mean_interval
-from regard.evaluation.schema import machine, versions
+from regard.evaluation.provenance import machine, versions
 from regard.files import write_whole
 from regard.recipes.tables.reader import TableReader, numbers_and_words, read_csv
 

@@ -23,7 +23,7 @@ from matplotlib import pyplot as plt
 
 from regard.estimators import FewShotClassifier
 from regard.evaluation import mean_interval
-from regard.evaluation.schema import machine, versions
+from regard.evaluation.provenance import machine, versions
 from regard.files import write_whole
 from tables_auc import N_ASKED, PEERS, Table, load, pipeline, scored
 

@@ -22,7 +22,7 @@ from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
 
 from regard.estimators import FewShotClassifier
-from regard.evaluation.schema import machine, versions
+from regard.evaluation.provenance import machine, versions
 from regard.files import write_whole
 
 N_KNOWN, N_ASKED, N_FEATURES, N_CLASSES = 150, 500, 20, 5

@@ -22,7 +22,7 @@ import torch
 
 from peers import learn2learn_prototypical
 from regard.episode import Episode, Support
-from regard.evaluation.schema import command_line, machine, versions
+from regard.evaluation.provenance import command_line, machine, versions
 from regard.files import write_whole
 from regard.learners import Prototypical
 from regard.nn.conv4 import Conv4

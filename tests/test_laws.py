@@ -23,7 +23,8 @@ from regard.learners.cross_transformer import CrossTransformer
 from regard.learners.deep_kernel import DeepKernel
 from regard.learners.fast_weights import FastWeights
 from regard.learners.feat import FEAT
-from regard.learners.inner_loop import GradientLearner, match_parameters
+from regard.learners.inner_loop import GradientLearner
+from regard.learners.inner_options import match_parameters
 from regard.learners.inner_rule import GradientDescent
 from regard.learners.learned_optimizer import LearnedOptimizer
 from regard.learners.linear_probe import LinearProbe

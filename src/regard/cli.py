@@ -138,12 +138,12 @@ def compare(
         results, comparisons = compare_checkpoints(checkpoints, settings or (), asked)
         _report(results, comparisons, json)
         return
-    from regard.recipes.suite import run_recipe
+    from regard.recipes.suite import publish, run_suite
 
     if len(checkpoints) != 1:
         raise typer.BadParameter(f"--suite takes one recipe, such as folder or glyphs; got {len(checkpoints)}.")
     recipe = str(checkpoints[0])
-    page = run_recipe(
+    found = run_suite(
         recipe,
         settings or (),
         out=out or Path("runs") / f"suite-{Path(recipe).stem}",
@@ -151,8 +151,8 @@ def compare(
         learners=_listed(learners),
         classes=_numbers(classes),
         asked=asked,
-        json=json,
     )
+    page = publish(found, json)
     _say(f"\nAll of it, with a page to open in a browser, is in {page}.")
 
 

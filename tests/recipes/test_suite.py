@@ -20,9 +20,8 @@ from regard.evaluation import Result, mean_interval, read_results
 from regard.evaluation.metrics import METRICS
 from regard.recipes.config import Recipe
 from regard.recipes.data import Data, load_data
-from regard.recipes.run import Asked, load
+from regard.recipes.run import Asked, compare_by_setting, load
 from regard.recipes.suite import Suite, contest, entrants_for, judge, run_suite, show_suite, write_suite
-from regard.recipes.suite.contest import compare_accuracy
 from regard.recipes.suite.entrants import PIXELS, PROBE, UNPRACTISED, fitted_to
 from regard.recipes.suite.hunger import curve_lines, curve_picture
 from regard.sampling.dataset import Dataset
@@ -243,7 +242,7 @@ def result(learner: str, mean: float, *, shot: int = 1, seconds: float = 0.01, n
 
 
 def verdict_of(*results: Result, baselines: Sequence[str] = ("pixels",)) -> tuple[str, str, list[list[int]]]:
-    verdict = judge(results, compare_accuracy(results), baselines)
+    verdict = judge(results, compare_by_setting(results, ("accuracy",)), baselines)
     ranked = [[one.rank for one in here] for here in verdict.placed.values()]
     return verdict.learner, " ".join(verdict.sentences), ranked
 

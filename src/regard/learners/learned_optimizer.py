@@ -30,8 +30,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.errors import ConfigError
-from regard.learners.inner_loop import GradientLearner, check_inner_options, match_parameters
+from regard.learners.inner_loop import GradientLearner
 from regard.learners.inner_loss import InnerLoss
+from regard.learners.inner_options import check_inner_options, match_parameters
 from regard.learners.inner_rule import InnerRule, Weights
 from regard.learners.meta_gradient import Execution
 

@@ -19,8 +19,9 @@ from typing import final
 
 from torch import nn
 
-from regard.learners.inner_loop import GradientLearner, check_inner_options, match_parameters
+from regard.learners.inner_loop import GradientLearner
 from regard.learners.inner_loss import InnerLoss
+from regard.learners.inner_options import check_inner_options, match_parameters
 from regard.learners.inner_rule import GradientDescent, Rates
 from regard.learners.meta_gradient import Execution
 

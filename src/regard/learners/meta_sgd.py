@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from regard.errors import ConfigError
-from regard.learners.inner_loop import GradientLearner, check_inner_options, match_parameters
+from regard.learners.inner_loop import GradientLearner
+from regard.learners.inner_options import check_inner_options, match_parameters
 from regard.learners.inner_rule import GradientDescent
 from regard.learners.meta_gradient import Execution
 

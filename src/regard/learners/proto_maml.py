@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.learners.base import require_vectors
-from regard.learners.inner_loop import GradientLearner, check_inner_options, match_parameters
+from regard.learners.inner_loop import GradientLearner
 from regard.learners.inner_loss import InnerLoss, class_centres, class_mass
+from regard.learners.inner_options import check_inner_options, match_parameters
 from regard.learners.inner_rule import GradientDescent, Weights
 from regard.learners.meta_gradient import Execution, Rows, Tensors
 from regard.nn.transforms import call_with

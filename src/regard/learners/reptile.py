@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from regard.episode import Items
-from regard.learners.inner_loop import GradientLearner, check_inner_options, match_parameters
+from regard.learners.inner_loop import GradientLearner
 from regard.learners.inner_loss import class_mass, row_losses, weighted_mean
+from regard.learners.inner_options import check_inner_options, match_parameters
 from regard.learners.inner_rule import Adam
 from regard.learners.meta_gradient import Execution, Rows, Task, Tensors
 

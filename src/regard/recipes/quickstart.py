@@ -17,7 +17,7 @@ from rich.console import Console
 from regard.episode import Episode, Support
 from regard.evaluation import Comparison, Result, write_results
 from regard.evaluation.confidence import Confidence
-from regard.evaluation.schema import command_line, machine, versions
+from regard.evaluation.provenance import command_line, machine, versions
 from regard.explain.faithfulness import Faithfulness, faithfulness
 from regard.explain.places import places
 from regard.files import write_whole

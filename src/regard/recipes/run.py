@@ -189,12 +189,12 @@ def compare_checkpoints(
     return results, compare_by_setting(results)
 
 
-def compare_by_setting(results: Sequence[Result]) -> list[Comparison]:
-    """Paired differences within each kind of episodes."""
+def compare_by_setting(results: Sequence[Result], metrics: Sequence[str] | None = None) -> list[Comparison]:
+    """Paired differences within each kind of episodes; of all metrics, if left out."""
     groups: dict[object, list[Result]] = {}
     for result in results:
         groups.setdefault((result.data, result.n_way, result.n_shot), []).append(result)
-    return [comparison for group in groups.values() if len(group) > 1 for comparison in compare(group)]
+    return [comparison for group in groups.values() if len(group) > 1 for comparison in compare(group, metrics)]
 
 
 def _distinct_names(paths: Sequence[Path]) -> list[str]:

@@ -26,7 +26,7 @@ from regard.sampling.dataset import Dataset
 from regard.sampling.random import bits, without_replacement
 
 N_WAY = 20
-_LETTERS, _DRAWERS = range(2)
+_LETTERS, _DRAWERS, _ORDER = range(3)
 _LABELS = "class_labels.txt"
 
 
@@ -80,7 +80,7 @@ def _of_alphabet(dataset: Dataset, name: str, k: int, n_runs: int, seed: int) ->
         for stream, of, n in ((_LETTERS, len(letters), N_WAY), (_DRAWERS, drawings.shape[1], 2))
     )
     # Which letter stands where tells nothing, so that a learner that answers by position is at chance.
-    order = bits(seed, 2, number, N_WAY).argsort(1)
+    order = bits(seed, _ORDER, number, N_WAY).argsort(1)
     runs = []
     for i in range(n_runs):
         one, other = (drawings[chosen[i], drawer] for drawer in drawers[i])

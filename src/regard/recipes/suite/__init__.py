@@ -12,13 +12,9 @@ told: of ten learners the first is a little lucky, so its own accuracy is, and t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from regard.recipes.run import Asked
 from regard.recipes.suite.contest import Cost, Entry, Suite, run_suite
 from regard.recipes.suite.entrants import Entrant, entrants_for
-from regard.recipes.suite.show import show_suite, write_json, write_suite
+from regard.recipes.suite.show import publish, show_suite, write_suite
 from regard.recipes.suite.verdict import Placed, Verdict, judge
 
 __all__ = [
@@ -30,27 +26,8 @@ __all__ = [
     "Verdict",
     "entrants_for",
     "judge",
-    "run_recipe",
+    "publish",
     "run_suite",
     "show_suite",
     "write_suite",
 ]
-
-
-def run_recipe(
-    name: str,
-    settings: Sequence[str] = (),
-    *,
-    out: Path,
-    minutes: float = 5.0,
-    learners: Sequence[str] = (),
-    classes: Sequence[int] = (),
-    asked: Asked | None = None,
-    json: Path | None = None,
-) -> Path:
-    """`run_suite`, shown in the terminal and written to `out`, the results also to `json`; returns the page's path."""
-    suite = run_suite(name, settings, out=out, minutes=minutes, learners=learners, classes=classes, asked=asked)
-    show_suite(suite)
-    if json is not None:
-        write_json(json, suite)
-    return write_suite(suite)

@@ -15,13 +15,13 @@ import torch
 from rich.console import Console
 
 from regard.errors import ConfigError, DivergenceError
-from regard.evaluation import Comparison, Result, compare
+from regard.evaluation import Comparison, Result
 from regard.files import write_whole
 from regard.recipes.config import Recipe
 from regard.recipes.data import Data, load_data
 from regard.recipes.dry_run import forget_peak, peak_bytes
 from regard.recipes.parts import build_learner
-from regard.recipes.run import Asked, Loaded, evaluate_learner, learner_spec, load, train_recipe
+from regard.recipes.run import Asked, Loaded, compare_by_setting, evaluate_learner, learner_spec, load, train_recipe
 from regard.recipes.suite.entrants import Entrant, entrants_for, fitted_to
 from regard.recipes.suite.verdict import Verdict, judge
 from regard.sampling.splits import check_disjoint
@@ -149,7 +149,7 @@ def run_suite(
         console.print(f"[dim]{line}[/dim]", highlight=False)
     curve = {n: contest.run(n) for n in points}
     results = curve[points[-1]]
-    comparisons = compare_accuracy(results)
+    comparisons = compare_by_setting(results, ("accuracy",))
     entries = {name: entry for (name, n), entry in contest.entries.items() if n == points[-1]}
     baselines = [one.name for one in contest.entrants if not one.practises]
     return Suite(
@@ -164,14 +164,6 @@ def run_suite(
         recipe.train.max_minutes,
         out,
     )
-
-
-def compare_accuracy(results: Sequence[Result]) -> list[Comparison]:
-    """Paired differences of accuracy within each setting."""
-    groups: dict[object, list[Result]] = {}
-    for result in results:
-        groups.setdefault((result.data, result.n_way, result.n_shot), []).append(result)
-    return [c for group in groups.values() if len(group) > 1 for c in compare(group, ("accuracy",))]
 
 
 def _points(classes: Sequence[int], data: Data) -> list[int]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from regard.evaluation import Interval, Result, write_results
-from regard.evaluation.schema import command_line, machine, versions
+from regard.evaluation.provenance import command_line, machine, versions
 from regard.files import write_whole
 from regard.recipes.report import Curve, Figure, ReportContent, TextTable, write_report
 from regard.recipes.suite.contest import Cost, Entry, Suite
@@ -86,6 +86,18 @@ def _percent(x: Interval) -> str:
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def publish(suite: Suite, json: Path | None = None) -> Path:
+    """Show it in the terminal and write it to its folder, the results also to `json`; returns the page's path.
+
+    Raises:
+        StorageError: as `write_suite`.
+    """
+    show_suite(suite)
+    if json is not None:
+        write_json(json, suite)
+    return write_suite(suite)
 
 
 def write_suite(suite: Suite, *, raw: bool = False) -> Path:
