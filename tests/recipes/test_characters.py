@@ -21,6 +21,7 @@ from regard.recipes.images.characters import characters, in_eight_ways
 from regard.recipes.images.fonts import render_glyphs
 from regard.recipes.images.lake import N_WAY, drawn_runs, lake_runs
 from regard.recipes.images.pen import thin
+from regard.recipes.images.strokes import with_twins
 from regard.sampling.dataset import Dataset
 
 NAMES = (
@@ -80,6 +81,28 @@ def test_eight_ways_are_alphabets_of_their_own() -> None:
     )  # type: ignore[union-attr]
     assert ways.class_names[2 * 5] == "G/a@90 mirrored" and ways.class_groups[2 * 5 + 1] == "H@90 mirrored"
     assert torch.equal(ways.x[ways.y == 10][0], x[0].flip(1).rot90(1, (0, 1)))  # type: ignore[index]
+
+
+def test_a_twin_is_its_letter_and_one_stroke_the_same_in_all_its_drawings() -> None:
+    x = torch.zeros(6, 28, 28, dtype=torch.uint8)
+    x[:, 4:24, 14] = 255
+    letters = Dataset(x, torch.tensor([0, 1, 2]).repeat(2), ("a", "b", "c"), ("G", "H", "H"))
+    every = with_twins(letters, 1.0)
+    assert every.class_names[3:] == ("a + stroke", "b + stroke", "c + stroke")
+    assert every.class_groups == ("G", "H", "H") * 2
+    drawn = torch.stack([every.x[every.y == c] for c in range(3, 6)]).float()  # type: ignore[index]
+    stroke = drawn - x[:1].float()
+    assert (stroke >= 0).all() and (stroke > 128).flatten(2).sum(-1).min() >= 3
+    # Of one twin the strokes lie together, of two apart.
+    unit = stroke.flatten(2) / stroke.flatten(2).norm(dim=-1, keepdim=True)
+    alike = torch.einsum("anp,bmp->abnm", unit, unit)
+    assert (alike[range(3), range(3), 0, 1] > alike[~torch.eye(3, dtype=torch.bool)].max()).all()
+    assert torch.equal(every.x, with_twins(letters, 1.0).x)  # type: ignore[arg-type]
+    some = with_twins(in_eight_ways(letters), 0.5)
+    assert 24 < some.n_classes < 48
+    assert with_twins(letters, 0.0).n_classes == 3
+    with pytest.raises(ConfigError, match="share of the letters"):
+        with_twins(letters, 1.5)
 
 
 def test_what_is_practised_on_and_what_is_kept_out(rendered: None, tmp_path: Path) -> None:

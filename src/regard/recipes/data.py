@@ -304,12 +304,13 @@ def _characters(
     folder: str | None = None,
     fonts: bool = True,
     handwriting: str = "none",
+    twins: float = 0.0,
     cache: str | None = None,
 ) -> Data:
     from regard.recipes.images.characters import BOX, SIZE, characters
 
     items = {"kind": "images", "size": SIZE, "n_channels": 1, "ink": "auto", "box": BOX, "views": 8}
-    parts = characters(folder, fonts=fonts, handwriting=handwriting, cache=cache)
+    parts = characters(folder, fonts=fonts, handwriting=handwriting, twins=twins, cache=cache)
     return Data("characters", parts, items, {"n_channels": 1, "image_size": SIZE})
 
 

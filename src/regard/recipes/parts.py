@@ -21,6 +21,7 @@ from regard.nn.headed import Headed
 _ENCODERS = {
     "Conv4": "regard.nn.conv4",
     "ResNet12": "regard.nn.resnet12",
+    "ResidualMaps": "regard.nn.residual_maps",
     "MLP": "regard.nn.mlp",
     "TokenLSTM": "regard.nn.sequence",
     "TokenTransformer": "regard.nn.sequence",

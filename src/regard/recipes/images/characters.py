@@ -33,6 +33,7 @@ from regard.recipes.images.folder import ImageReader
 from regard.recipes.images.fonts import SPLIT, render_glyphs
 from regard.recipes.images.omniglot import BACKGROUND, SMALL_BACKGROUNDS, omniglot
 from regard.recipes.images.pen import thin
+from regard.recipes.images.strokes import with_twins
 from regard.sampling.dataset import Dataset
 from regard.sampling.random import uniform
 
@@ -57,6 +58,7 @@ def characters(
     *,
     fonts: bool = True,
     handwriting: str = "none",
+    twins: float = 0.0,
     cache: Path | str | None = None,
 ) -> dict[str, Dataset]:
     """The parts "train", "validation" and, where there is a folder, "test": uint8 (N, 28, 28), ink 255 on 0.
@@ -65,6 +67,8 @@ def characters(
         folder: with Omniglot, as `regard.recipes.images.omniglot` describes it.
         fonts: practise on the fonts: all scripts but the two of validation.
         handwriting: practise on Lake's five alphabets "small1" or "small2", on all thirty "background" ones, or "none".
+        twins: to this share of the letters of practice add another with one stroke more, see
+            `regard.recipes.images.strokes`.
         cache: folder of the rendered fonts; `regard.files.cache_folder()` where left out.
 
     Returns:
@@ -89,7 +93,7 @@ def characters(
     else:
         hands = drawn.select_groups([name for name in HANDWRITING[handwriting] if name in drawn.class_groups])
         parts.append(in_eight_ways(hands))
-    found = {"train": _joined(parts), "validation": _validation(rendered)}
+    found = {"train": with_twins(_joined(parts), twins), "validation": _validation(rendered)}
     if drawn is not None:
         found["test"] = drawn.select_groups([g for g in dict.fromkeys(drawn.class_groups) if g not in BACKGROUND])
     return found
