@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shlex
 import sys
 import time
@@ -25,6 +24,7 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
+from regard.evaluation.provenance import machine, versions
 from regard.nn.context import ContextTransformer
 
 N_TASKS, N_CONTEXT, N_QUERY, D, N_HEADS, N_LAYERS, D_FEED = 16, 100, 100, 128, 8, 6, 512
@@ -153,19 +153,6 @@ def report(times: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, dict
     }
 
 
-def machine() -> dict[str, object]:
-    """What ran this."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=21)
@@ -181,7 +168,8 @@ def main() -> None:
         "task": f"{N_TASKS} tasks of {N_CONTEXT} + {N_QUERY} rows, d {D}, {N_HEADS} heads, {N_LAYERS} layers, 1 thread",
         "settings": {key: value for key, value in vars(args).items() if key != "out"},
         "command": shlex.join(["python", *sys.argv]),
-        "machine": machine(),
+        "machine": {**machine(), "load": os.getloadavg()[0]},
+        "versions": versions(),
         "results": summary,
         "milliseconds": {
             kind: {name: [round(v, 3) for v in vs] for name, vs in runs.items()} for kind, runs in times.items()

@@ -3,7 +3,7 @@
     python benchmarks/lake.py --data FOLDER [--runs runs/lake] [--only fonts small1 small2 full] [--lake all_runs.zip]
 
 FOLDER holds Omniglot's official zip files or the packed ones. Four models are trained by the recipe `characters`, each
-half an hour of one core, resumable: `fonts` has seen no handwriting, `small1` and `small2`
+an hour of one core, resumable: `fonts` has seen no handwriting, `small1` and `small2`
 the five alphabets of each of Lake's minimal sets and no fonts, `full` the fonts and all thirty background alphabets.
 --steps trains those that are missing for less; the results say how long each was trained.
 

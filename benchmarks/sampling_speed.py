@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shlex
 import sys
 import time
@@ -35,6 +34,7 @@ import torch
 from torch import Tensor
 
 from peers import easyfsl_episodes, learn2learn_episodes
+from regard.evaluation.provenance import machine, versions
 from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeSampler
 from regard.sampling.memory import keep_freed_memory
@@ -136,20 +136,6 @@ def report(rates: dict[str, list[float]]) -> dict[str, object]:
     }
 
 
-def machine() -> dict[str, object]:
-    """What ran this."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=21)
@@ -172,7 +158,8 @@ def main() -> None:
         "settings": {key: value for key, value in vars(args).items() if key != "out"},
         "command": shlex.join(["python", *sys.argv]),
         "omp_wait_policy": os.environ["OMP_WAIT_POLICY"],
-        "machine": machine(),
+        "machine": {**machine(), "load": os.getloadavg()[0]},
+        "versions": versions(),
         "results": results,
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
