@@ -87,7 +87,7 @@ def main() -> None:
 def trained(name: str, arguments: argparse.Namespace) -> Path:
     """The model of this name."""
     folder = () if name == "fonts" else (f"data.folder={arguments.data}",)
-    steps = (f"train.steps={arguments.steps}",) if arguments.steps else ()
+    steps = tuple(f"train.{key}={arguments.steps}" for key in ("steps", "validate_every")) if arguments.steps else ()
     return train_recipe(Recipe.read("characters", (*MODELS[name], *folder, *steps)), arguments.runs / name)
 
 
@@ -113,8 +113,9 @@ def summary(found: dict[str, Any], ways: int) -> dict[str, Any]:
 
 def write(path: Path, errors: dict[str, Any], steps: dict[str, int | None], arguments: argparse.Namespace) -> None:
     """The raw errors, and how they were made."""
+    parts = [f" [--only {name} --steps {n}]" for name, n in steps.items() if n is not None]
     document = {
-        "command": f"python benchmarks/lake.py --data FOLDER --per-alphabet {arguments.per_alphabet}",
+        "command": f"python benchmarks/lake.py --data FOLDER --per-alphabet {arguments.per_alphabet}{''.join(parts)}",
         "errors": errors,
         "steps": steps,
         "machine": machine(),
