@@ -75,12 +75,14 @@ def train(
 
         _say("\n".join(find_out(chosen).lines()))
         return
-    from regard.recipes.run import evaluate_learner, load, train_recipe
+    from regard.recipes.run import Asked, evaluate_learner, load, train_recipe
 
     folder = out or Path("runs") / Path(recipe).stem
     best = train_recipe(chosen, folder, resume=not fresh)
     loaded = load(best)
-    _report(evaluate_learner(loaded, loaded.data(), name=loaded.name), [], folder / "results.json")
+    data = loaded.data()
+    asked = Asked(part=data.asked_part)
+    _report(evaluate_learner(loaded, data, asked, name=loaded.name), [], folder / "results.json")
     _say(f"The best checkpoint is {best}.")
 
 

@@ -115,6 +115,8 @@ def test_what_is_practised_on_and_what_is_kept_out(rendered: None, tmp_path: Pat
         NAMES[-1]
     }
     assert set(fonts["validation"].class_groups) == {"type/Arabic"} and len(fonts["validation"]) == 3 * 20
+    # Without handwriting there is nothing to be tested on but the scripts of validation.
+    assert load_data(Recipe.read("characters").data).asked_part == "validation"
     small = characters(tmp_path, fonts=False, handwriting="small1")
     assert {n.split("@")[0] for n in small["train"].class_groups} == {"Greek", "Latin"}
     assert set(small["test"].class_groups) == {"Angelic"}

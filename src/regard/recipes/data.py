@@ -43,6 +43,11 @@ class Tasks(ABC):
     items: dict[str, Any]
     encoder: dict[str, Any]
 
+    @property
+    def asked_part(self) -> str:
+        """The part that a finished learner is asked about: "test", or "validation" where data has none."""
+        return "test"
+
     @abstractmethod
     def source(self, part: str, episodes: Episodes, seed: int) -> EpisodeSource:
         """Episodes of one part.
@@ -70,6 +75,10 @@ class Data(Tasks):
     parts: dict[str, Dataset]
     items: dict[str, Any]
     encoder: dict[str, Any]
+
+    @property
+    def asked_part(self) -> str:
+        return "test" if "test" in self.parts else "validation"
 
     def source(self, part: str, episodes: Episodes, seed: int) -> EpisodeSampler:
         return episode_sampler(episodes, self._classes(part, episodes), seed)
