@@ -127,7 +127,7 @@ OMNIGLOT = Paper(
 )
 
 
-def caltech(vector: str, parts: str, headed: str, steps: dict[str, int]) -> Paper:
+def caltech(vector: str, narrow: str, parts: str, headed: str, steps: dict[str, int]) -> Paper:
     """Natural images, and traffic signs from the same learners: one image a track, so that support and query never
     share a sign."""
     practice = "n_shot: 1, n_query: 5"
@@ -155,7 +155,8 @@ def caltech(vector: str, parts: str, headed: str, steps: dict[str, int]) -> Pape
                 f"episodes={{n_way: 5, {practice}}}",
                 "train.tasks_per_step=4",
             ),
-            "FEAT": (f"learner={{name: FEAT, encoder: {vector}}}",),
+            # As its authors' code has it: the transformer stands on the pooled map, and learns nothing on a flat one.
+            "FEAT": (f"learner={{name: FEAT, encoder: {narrow}}}",),
             "CrossTransformer": (
                 f"learner={{name: CrossTransformer, d_head: 64, encoder: {parts}}}",
                 f"episodes={{n_way: 10, {practice}}}",
@@ -186,6 +187,7 @@ PAPERS = {
     "omniglot": OMNIGLOT,
     "caltech-conv4": caltech(
         f"{{{_COLOUR}, n_halvings: 3}}",
+        f"{{{_COLOUR}, n_halvings: 3, pool: mean}}",
         f"{{{_COLOUR}, n_halvings: 2, parts: true}}",
         # Four halvings and 32 filters, as the papers of MAML have it on miniImageNet.
         "model: {n_outputs: 5, encoder: {name: Conv4, n_filters: 32, norm: group}}",
@@ -201,6 +203,7 @@ PAPERS = {
         },
     ),
     "caltech-resnet12": caltech(
+        f"{{{_RESNET}}}",
         f"{{{_RESNET}}}",
         f"{{{_RESNET}, parts: true}}",
         f"model: {{n_outputs: 5, encoder: {{{_RESNET.replace('batch', 'group')}}}}}",
