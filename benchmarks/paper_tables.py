@@ -154,6 +154,7 @@ def caltech(vector: str, narrow: str, parts: str, headed: str, steps: dict[str, 
                 f"learner={{name: Relation, norm: batch, encoder: {parts}}}",
                 f"episodes={{n_way: 5, {practice}}}",
                 "train.tasks_per_step=4",
+                "train.learning_rate=0.001",  # the paper's
             ),
             # As its authors' code has it: the transformer stands on the pooled map, and learns nothing on a flat one.
             "FEAT": (f"learner={{name: FEAT, encoder: {narrow}}}",),
