@@ -22,7 +22,7 @@ from regard.sampling.random import uniform
 _CHOSEN, _CURVE, _TREMOR = range(3)
 _POINTS = 12
 _LONGEST = 0.45  # of the picture's side
-_TREMBLES = 0.02  # of the picture's side, each end and the middle
+_TREMBLES = 0.07  # of the picture's side, the range of each end and of the middle
 _AT_ONCE = 4096
 
 
@@ -40,6 +40,8 @@ def with_twins(dataset: Dataset, share: float, *, seed: int = 0) -> Dataset:
     if not 0 <= share <= 1:
         raise ConfigError(f"twins is {share}: expected a share of the letters, 0 to 1.")
     chosen = np.flatnonzero(uniform(seed, _CHOSEN, np.arange(dataset.n_classes), 1)[:, 0] < share)
+    if not len(chosen):
+        return dataset
     number = np.full(dataset.n_classes, -1)
     number[chosen] = np.arange(len(chosen))
     twin = torch.from_numpy(number)[dataset.y]
@@ -64,7 +66,7 @@ def _drawn(x: Tensor, twin: np.ndarray, row: np.ndarray, seed: int) -> Tensor:
     angle, length = 2 * torch.pi * curve[:, 2:3], side * (0.06 + (_LONGEST - 0.06) * curve[:, 3:4] ** 1.5)
     end = start + length * torch.cat([angle.cos(), angle.sin()], 1)
     bend = (start + end) / 2 + 0.5 * length * (2 * curve[:, 4:] - 1)
-    shaken = torch.stack([start, bend, end], 1) + _TREMBLES * side * 3.5 * (tremor[:, :6].view(-1, 3, 2) - 0.5)
+    shaken = torch.stack([start, bend, end], 1) + _TREMBLES * side * (tremor[:, :6].view(-1, 3, 2) - 0.5)
     shaken = shaken.clamp(2, side - 2)
     t = torch.linspace(0, 1, _POINTS)
     weights = torch.stack([(1 - t) ** 2, 2 * t * (1 - t), t**2], 1)
