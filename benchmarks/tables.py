@@ -156,8 +156,7 @@ def recipe_section(document: dict[str, Any]) -> str:
 def lake_section(document: dict[str, Any]) -> str:
     """One-shot classification within alphabets: per cent of errors."""
     errors = document["errors"]
-    parts = list(next(iter(errors.values())))
-    columns = [(part, ways) for part in parts for ways in lake.WAYS]
+    columns = [(part, ways) for part in lake.PARTS for ways in lake.WAYS]
     titles = [f"{part}, {ways} view{'s' * (ways > 1)}" for part, ways in columns]
     lines = [
         "## One drawing of each of twenty letters of an alphabet never seen: per cent of errors\n",
@@ -165,15 +164,25 @@ def lake_section(document: dict[str, Any]) -> str:
         "|---" * (2 + len(columns)) + "|",
     ]
     for name, found in errors.items():
-        cells = [lake.summary(found[part], ways) for part, ways in columns]
-        told = (f"{s['mean']:.2f} [{s['low']:.2f}, {s['high']:.2f}]" for s in cells)
-        lines.append(f"| {name} | {document['steps'][name]:,} | {' | '.join(told)} |")
-    lines += ["", lake.TOLD, "", "Each alphabet, in eight views:\n"]
-    found = {name: lake.summary(e["evaluation alphabets"], max(lake.WAYS))["groups"] for name, e in errors.items()}
+        steps = document["steps"][name]
+        cells = [_lake_cell(found.get(part, {}), ways) for part, ways in columns]
+        lines.append(f"| {name} | {'-' if steps is None else f'{steps:,}'} | {' | '.join(cells)} |")
+    lines += ["", lake.TOLD, "", "Each alphabet, by any hands and in as many views as there are:\n"]
+    found = {
+        name: lake.summary(e["any hands"], max(w for w in lake.WAYS if str(w) in e["any hands"]))["groups"]
+        for name, e in errors.items()
+    }
     lines += [f"| alphabet | {' | '.join(found)} |", "|---" * (1 + len(found)) + "|"]
     for alphabet in next(iter(found.values())):
         lines.append(f"| {alphabet} | {' | '.join(f'{each[alphabet]:.1f}' for each in found.values())} |")
     return "\n".join([*lines, "", _made(document)])
+
+
+def _lake_cell(found: dict[str, Any], ways: int) -> str:
+    if str(ways) not in found:
+        return "-"
+    s = lake.summary(found, ways)
+    return f"{s['mean']:.2f} [{s['low']:.2f}, {s['high']:.2f}]"
 
 
 def papers_section(encoder: str) -> Callable[[Any], str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from regard.recipes.data import Data, load_data
 from regard.recipes.images import characters as module
 from regard.recipes.images.characters import characters, in_eight_ways
 from regard.recipes.images.fonts import render_glyphs
-from regard.recipes.images.lake import N_WAY, drawn_runs, lake_runs
+from regard.recipes.images.lake import N_WAY, drawn_runs, lake_runs, typical_drawers
 from regard.recipes.images.pen import thin
 from regard.recipes.images.strokes import with_twins
 from regard.sampling.dataset import Dataset
@@ -172,6 +173,40 @@ def test_a_run_is_one_alphabet_and_two_hands() -> None:
     assert [r.answers for r in drawn_runs(dataset, 5, seed=1)] != [r.answers for r in runs]
     with pytest.raises(DataError, match="20 letters"):
         drawn_runs(alphabets(4))
+
+
+def test_a_typical_hand_draws_like_everybody_else() -> None:
+    """Eight hands: a bar a letter, at the letter's own height; hands 2, 5 and 7 draw something else."""
+    drawings = np.zeros((6, 8, 28, 28), np.uint8)
+    for letter in range(6):
+        drawings[letter, :, 2:26, 4 * letter + 3] = 255
+        drawings[letter, :, 3 * letter + 4, 2:26] = 255
+        for k, odd in enumerate((2, 5, 7)):
+            drawings[letter, odd] = 0
+            drawings[letter, odd, 2:26, 2 + k] = drawings[letter, odd, 25 - letter, 2:26] = 255
+    assert not set(typical_drawers(drawings)) & {2, 5, 7}
+    assert len(typical_drawers(drawings)) == 2 and len(typical_drawers(drawings.repeat(2, 1))) == 4
+
+
+def test_typical_hands_are_whose_drawings_are_shown_and_asked() -> None:
+    dataset = alphabets(N_WAY)
+    x = dataset.x.numpy().copy()  # type: ignore[union-attr]
+    x[:, 4], x[2::3, 4], x[2::3, :, 4] = 255, 0, 255  # the third hand draws its line elsewhere
+    dataset = replace(dataset, x=torch.from_numpy(x))
+    runs = {
+        hands: drawn_runs(dataset, 8, hands=hands) for hands in (("any", "any"), ("typical", "any"), ("typical",) * 2)
+    }
+
+    def seen(hands: tuple[str, str]) -> list[set[int]]:
+        return [
+            {int(part[0][0, 1]) for run in runs[hands] for part in (getattr(run, of),)} for of in ("support", "query")
+        ]
+
+    assert seen(("any", "any")) == [{0, 1, 2}] * 2
+    assert seen(("typical", "any")) == [{0, 1}, {0, 1, 2}]
+    assert seen(("typical", "typical")) == [{0, 1}] * 2
+    for run in runs["typical", "typical"]:
+        assert run.support[0][0, 1] != run.query[0][0, 1]
 
 
 def png(grey: NDArray[np.uint8]) -> bytes:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from regard.estimators.classifier import FewShotClassifier
 from regard.estimators.files import load_estimator, save_estimator
-from regard.estimators.finding import shipped_models
 from regard.estimators.regressor import FewShotRegressor
+from regard.recipes.checkpoints import shipped_models
 
 __all__ = ["FewShotClassifier", "FewShotRegressor", "load_estimator", "save_estimator", "shipped_models"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from regard.errors import CheckpointError, ConfigError, did_you_mean
+from regard.errors import CheckpointError, ConfigError
 from regard.evaluation.confidence import Confidence
 from regard.learners.base import Learner
+from regard.recipes.checkpoints import checkpoint_file, shipped_models
 from regard.recipes.parts import build_learner
 from regard.training import load_checkpoint
 
@@ -53,13 +53,6 @@ class Found:
         return deepcopy(self.learner).double()
 
 
-def shipped_models() -> tuple[str, ...]:
-    """Names of the trained learners in the package."""
-    folder = files("regard") / "models"
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return tuple(sorted(name.removesuffix(".safetensors") for name in names if name.endswith(".safetensors")))
-
-
 def find(learner: Any, *, numbers: bool) -> Found:
     """What is meant by `learner`.
 
@@ -90,20 +83,8 @@ def find(learner: Any, *, numbers: bool) -> Found:
 
 
 def _file(name_or_path: str | Path, numbers: bool) -> Path:
-    shipped = shipped_models()
-    for name in (f"{name_or_path}-regression", str(name_or_path)) if numbers else (str(name_or_path),):
-        if name in shipped:
-            return Path(str(files("regard") / "models" / f"{name}.safetensors"))
-    path = Path(name_or_path)
-    if path.is_dir():
-        names = ("checkpoint.safetensors", "best.safetensors", "last.safetensors")
-        return next((path / name for name in names if (path / name).exists()), path / names[1])
-    if not path.exists():
-        raise ConfigError(
-            f"learner is {str(name_or_path)!r}, expected a trained learner: no file, and no model that ships; "
-            f"{did_you_mean(str(name_or_path), shipped)}"
-        )
-    return path
+    pair = f"{name_or_path}-regression"
+    return checkpoint_file(pair if numbers and pair in shipped_models() else name_or_path)
 
 
 @lru_cache(maxsize=8)

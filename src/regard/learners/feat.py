@@ -7,7 +7,8 @@ Ye, Hu, Zhan, Sha 2020, "Few-Shot Learning via Embedding Adaptation with Set-to-
 The auxiliary loss is the paper's: the same attention is applied within all examples of a class (support and query), and
 every example has to be nearest to the mean of its own adapted class. It is used in training only.
 
-Differs from the paper: no dropout, no pretrained encoder, and one temperature for both losses.
+Differs from the paper: no dropout, one temperature for both losses, and an encoder that is pretrained only where the
+recipe says so (`start`, with a run of SimpleShot for the paper's classifier).
 """
 
 from __future__ import annotations

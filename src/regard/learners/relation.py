@@ -6,7 +6,8 @@ Sung, Yang, Zhang, Xiang, Torr, Hospedales 2018, "Learning to Compare: Relation 
 arXiv:1711.06025.
 
 Differs from the paper: class maps are means, not sums, so that shots do not change their size; the head ends in the
-mean over places, so that any map size will do, and its norm is by policy, "group" by default (theirs is batch norm).
+mean over places, so that any map size will do, and its norm is by policy, "group" by default (theirs is batch norm);
+scores start at a fifth.
 With an encoder to vectors the head is a perceptron. Logits are g, before the sigmoid.
 """
 
@@ -24,6 +25,9 @@ from regard.episode import Episode, Support, _Value
 from regard.errors import ConfigError
 from regard.learners.base import EncodingLearner, hide_absent, task_mean
 from regard.nn.norm import Norm, norm_2d
+
+_FIRST_LOGIT = -math.log(4)
+"""Of a score of a fifth: one class in five is the right one in the paper's tasks."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class _Head(nn.Module):
             norm_2d(norm, width), nn.ReLU(), nn.Conv2d(width, width, size, padding=size // 2), norm_2d(norm, width)
         )
         self.verdict = nn.Sequential(nn.Linear(width, 8), nn.ReLU(), nn.Linear(8, 1))
+        # Most pairs do not belong together. From a score of a half the way down is so long that the eight units die on
+        # it, and all answers stay the same: on 8x8 maps that was seen at each rate tried.
+        nn.init.constant_(self.verdict[-1].bias, _FIRST_LOGIT)  # type: ignore[arg-type]
 
     def forward(self, class_map: Tensor, query_map: Tensor) -> Tensor:
         """(B, C, D, h, w) and (B, Q, D, h, w) to (B, Q, C)."""

@@ -64,8 +64,9 @@ class Conv4(FilmEncoder):
             stride = 2 if halves and halve_by == "stride" else 1
             n_in = widths[i - 1] if i else n_channels
             blocks += [Conv2d(n_in, width, 3, stride, padding=1, bias=norm == "none"), norm_2d(norm, width)]
-            if halves and halve_by == "pool":
-                blocks.append(nn.MaxPool2d(2))
+            if halve_by == "pool":
+                # An idle layer keeps the names of the weights, which so fit whatever is halved: see a recipe's `start`.
+                blocks.append(nn.MaxPool2d(2) if halves else nn.Identity())
             side = side if not halves else side // 2 if halve_by == "pool" else (side + 1) // 2
             blocks.append(nn.ReLU(inplace=False))
         self.blocks = nn.Sequential(*blocks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

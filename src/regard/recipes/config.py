@@ -75,6 +75,10 @@ class Recipe(_Strict):
 
     data: Part
     learner: Part
+    start: str | None = Field(
+        None,
+        description="begin with the weights of this trained learner: a file, a run, or a model that ships",
+    )
     episodes: TrainEpisodes
     validation: Episodes
     evaluation: tuple[Episodes, ...] = Field(min_length=1, description="what the finished learner is asked")

@@ -22,8 +22,7 @@ from regard.learners.inner_loop import GradientLearner
 from regard.learners.meta_gradient import expecting
 from regard.recipes.config import Recipe
 from regard.recipes.data import Tasks, load_data
-from regard.recipes.parts import build_learner
-from regard.recipes.run import learner_spec, train_recipe
+from regard.recipes.run import learner_spec, train_recipe, untrained
 from regard.training.progress import Report
 
 _STEPS = 3
@@ -76,7 +75,7 @@ def dry_run(recipe: Recipe) -> DryRun:
         RegardError: as training would, which is worth knowing before.
     """
     data = load_data(recipe.data)
-    learner = build_learner(learner_spec(recipe, data)).train()
+    learner = untrained(recipe, learner_spec(recipe, data)).train()
     steps = recipe.train.steps if recipe.train.max_minutes is None else 0
     short = {
         "steps": _STEPS,

@@ -14,6 +14,7 @@ from regard.errors import CheckpointError, ConfigError
 from regard.evaluation import Comparison, Result, adaptation_seconds, compare, evaluate
 from regard.evaluation.confidence import Confidence
 from regard.learners.base import Learner
+from regard.recipes.checkpoints import begin_with, checkpoint_file
 from regard.recipes.config import Episodes, Recipe
 from regard.recipes.data import Tasks, load_data
 from regard.recipes.parts import NETWORKS, build_learner, encoder_class
@@ -70,17 +71,17 @@ _LATER = "learner.test_steps="
 
 
 def load(path: Path | str, settings: Sequence[str] = ()) -> Loaded:
-    """A learner from a checkpoint file, or from the folder of a run (its best one).
+    """A learner from a checkpoint file, from the folder of a run (its best one), or one that ships.
 
     Args:
-        path: file or folder.
+        path: file, folder or name.
         settings: `key=value` changes to the recipe, such as data.folder=elsewhere; of the learner only what says how it
             adapts later, learner.test_steps.
 
     Raises:
         CheckpointError: not a checkpoint, or one of another version.
     """
-    file = _checkpoint_in(Path(path))
+    file = checkpoint_file(path)
     for setting in settings:
         if setting.startswith("learner") and not setting.startswith(_LATER):
             raise ConfigError(f"--set {setting}: a trained learner cannot be changed; train a new one.")
@@ -97,17 +98,22 @@ def load(path: Path | str, settings: Sequence[str] = ()) -> Loaded:
     return Loaded(learner.eval(), recipe, spec["items"], recipe.learner.name, file, confidence)
 
 
-def _checkpoint_in(path: Path) -> Path:
-    """The file itself, or of a folder the one to use: what quickstart chose, the best, the last."""
-    if not path.is_dir():
-        return path
-    names = ("checkpoint.safetensors", "best.safetensors", "last.safetensors")
-    return next((path / name for name in names if (path / name).exists()), path / names[1])
-
-
 def learner_spec(recipe: Recipe, data: Tasks) -> dict[str, Any]:
     """The recipe's learner, with what only the data knows (image size, vocabulary) filled in where it is left open."""
     return {key: _filled(value, data) if key in NETWORKS else value for key, value in recipe.learner.spec().items()}
+
+
+def untrained(recipe: Recipe, spec: dict[str, Any]) -> Learner:
+    """The learner as its training begins: drawn at random, but for what the recipe says to begin with.
+
+    Args:
+        recipe: its `start` counts.
+        spec: of the learner, see `learner_spec`.
+    """
+    learner = build_learner(spec)
+    if recipe.start is not None:
+        begin_with(learner, recipe.start)
+    return learner
 
 
 def _filled(network: Any, data: Tasks) -> Any:
@@ -131,7 +137,7 @@ def train_recipe(
     data = data or load_data(recipe.data)
     spec = learner_spec(recipe, data)
     torch.manual_seed(recipe.train.seed)
-    learner = build_learner(spec)
+    learner = untrained(recipe, spec)
     # Another seed than training's, so that no validation episode repeats a training one where parts are shared.
     validation = data.source("validation", recipe.validation, recipe.train.seed + 1)
     result = train(

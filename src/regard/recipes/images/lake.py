@@ -3,7 +3,8 @@
     drawn_runs    the protocol on any alphabets: Omniglot's own, of which a user has the drawings
     lake_runs     the twenty runs of Lake et al., from the file all_runs.zip of github.com/brendenlake/omniglot
 
-Each of the twenty drawings asked is answered by itself. People err on 4.5%.
+Each of the twenty drawings asked is answered by itself. People err on 4.5%, and were shown letters "produced by a
+typical drawer of that alphabet". How those drawers were found is not said, and it matters: `hands` of `drawn_runs`.
 
 Lake, Salakhutdinov, Tenenbaum 2015, "Human-level concept learning through probabilistic program induction", Science
 350, 1332-1338; Lake, Salakhutdinov, Tenenbaum 2019, "The Omniglot challenge: a 3-year progress report"
@@ -16,18 +17,21 @@ import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from regard.errors import DataError
+from regard.recipes.images.folder import ImageReader
 from regard.sampling.dataset import Dataset
 from regard.sampling.random import bits, without_replacement
 
 N_WAY = 20
 _LETTERS, _DRAWERS, _ORDER = range(3)
 _LABELS = "class_labels.txt"
+_SIDE, _BOX, _BLUR = 28, 24 / 28, 1.5  # of the pictures in which drawers are compared
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,21 @@ class Run:
     answers: list[str]
 
 
-def drawn_runs(dataset: Dataset, n_runs: int = 40, *, seed: int = 0) -> list[Run]:
+Hands = Literal["any", "typical"]
+
+
+def drawn_runs(
+    dataset: Dataset, n_runs: int = 40, *, seed: int = 0, hands: tuple[Hands, Hands] = ("any", "any")
+) -> list[Run]:
     """Runs from whole alphabets: twenty letters and two drawers at random, `n_runs` an alphabet.
 
     Args:
-        dataset: drawings whose class group is the alphabet; the k-th drawing of each class is by drawer k.
+        dataset: pictures (N, side, side), ink light, whose class group is the alphabet; the k-th drawing of each class
+            is by drawer k.
         n_runs: of each alphabet that has twenty letters.
         seed: of letters and drawers.
+        hands: whose the support and the questions may be: any drawer's, or one of the quarter who draw the alphabet
+            most like everybody else, see `typical_drawers`.
 
     Raises:
         DataError: no alphabet has twenty letters, or a class has fewer than two drawings.
@@ -66,24 +78,49 @@ def drawn_runs(dataset: Dataset, n_runs: int = 40, *, seed: int = 0) -> list[Run
     large = [name for name in dict.fromkeys(dataset.class_groups) if (groups == name).sum() >= N_WAY]
     if not large:
         raise DataError(f"no alphabet has {N_WAY} letters: expected Omniglot's, whole.")
-    return [run for k, name in enumerate(large) for run in _of_alphabet(dataset, name, k, n_runs, seed)]
+    return [run for k, name in enumerate(large) for run in _of_alphabet(dataset, name, k, n_runs, seed, hands)]
 
 
-def _of_alphabet(dataset: Dataset, name: str, k: int, n_runs: int, seed: int) -> list[Run]:
+def typical_drawers(drawings: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The quarter of the drawers, at least two, who draw most like the others; the most typical first.
+
+    Likeness is the cosine between two drawings of a letter, each fitted to its box and blurred, averaged over letters
+    and over the other drawers. It knows nothing of any learner.
+
+    Args:
+        drawings: (letters, drawers, side, side), ink light.
+    """
+    from scipy.ndimage import gaussian_filter  # comes with scikit-learn
+
+    n_letters, n_drawers = drawings.shape[:2]
+    boxed = ImageReader(_SIDE, 1, "light", _BOX)(list(drawings.reshape(-1, *drawings.shape[2:]))).numpy()
+    z = gaussian_filter(boxed.astype(np.float64), (0, _BLUR, _BLUR)).reshape(n_letters, n_drawers, -1)
+    z /= np.linalg.norm(z, axis=-1, keepdims=True)
+    # A drawing's likeness to itself is 1 for everybody and changes no order.
+    likeness = (z @ z.swapaxes(1, 2)).mean((0, 2))
+    return (-likeness).argsort(kind="stable")[: max(2, n_drawers // 4)]
+
+
+def _of_alphabet(dataset: Dataset, name: str, k: int, n_runs: int, seed: int, hands: tuple[Hands, Hands]) -> list[Run]:
     """Runs of one alphabet, a function of (seed, alphabet, run)."""
     letters = np.flatnonzero(np.array(dataset.class_groups) == name)
     y, x = dataset.y.numpy(), dataset.x
     drawings = np.stack([np.flatnonzero(y == c)[: _fewest(y, letters, name)] for c in letters])
     number = np.arange(k * n_runs, (k + 1) * n_runs)
-    chosen, drawers = (
+    n_drawers = drawings.shape[1]
+    chosen, shuffled = (
         without_replacement(seed, stream, number, np.full((n_runs, 1), of), n, of)[:, 0]
-        for stream, of, n in ((_LETTERS, len(letters), N_WAY), (_DRAWERS, drawings.shape[1], 2))
+        for stream, of, n in ((_LETTERS, len(letters), N_WAY), (_DRAWERS, n_drawers, n_drawers))
     )
+    everybody = np.arange(n_drawers)
+    typical = typical_drawers(x[torch.from_numpy(drawings)].numpy()) if "typical" in hands else everybody  # type: ignore[index, union-attr]
+    mine, theirs = (typical if hand == "typical" else everybody for hand in hands)
     # Which letter stands where tells nothing, so that a learner that answers by position is at chance.
     order = bits(seed, _ORDER, number, N_WAY).argsort(1)
     runs = []
     for i in range(n_runs):
-        one, other = (drawings[chosen[i], drawer] for drawer in drawers[i])
+        by = next(d for d in shuffled[i] if d in mine)
+        one, other = (drawings[chosen[i], d] for d in (by, next(d for d in shuffled[i] if d in theirs and d != by)))
         names = [dataset.class_names[c] for c in letters[chosen[i]]]
         asked = order[i]
         runs.append(

@@ -21,7 +21,16 @@ from regard.recipes.config import Recipe
 from regard.recipes.data import Data, load_data
 from regard.recipes.dry_run import forget_peak, peak_bytes
 from regard.recipes.parts import build_learner
-from regard.recipes.run import Asked, Loaded, compare_by_setting, evaluate_learner, learner_spec, load, train_recipe
+from regard.recipes.run import (
+    Asked,
+    Loaded,
+    compare_by_setting,
+    evaluate_learner,
+    learner_spec,
+    load,
+    train_recipe,
+    untrained,
+)
 from regard.recipes.suite.entrants import Entrant, entrants_for, fitted_to
 from regard.recipes.suite.verdict import Verdict, judge
 from regard.sampling.splits import check_disjoint
@@ -275,7 +284,7 @@ class _Contest:
         """A checkpoint like any other, so that it can be used and asked again."""
         spec = learner_spec(recipe, self.data)
         torch.manual_seed(recipe.train.seed)
-        learner = build_learner(spec)
+        learner = untrained(recipe, spec)
         if encoder is not None:
             learner.encoder.load_state_dict(encoder)  # type: ignore[union-attr]
         whole = {"recipe": recipe.model_dump(mode="json"), "learner": spec, "items": self.data.items}

@@ -1,0 +1,85 @@
+"""Where the weights are: a file, the folder of a run, or the name of a model that ships; and to begin with them."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from regard.errors import CheckpointError, ConfigError, did_you_mean
+from regard.learners.base import Learner
+from regard.recipes.parts import NETWORKS
+from regard.training import load_checkpoint
+
+
+def shipped_models() -> tuple[str, ...]:
+    """Names of the trained learners in the package."""
+    folder = files("regard") / "models"
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return tuple(sorted(name.removesuffix(".safetensors") for name in names if name.endswith(".safetensors")))
+
+
+def checkpoint_file(name_or_path: str | Path) -> Path:
+    """The file that is meant: a shipped model's, or itself, or of a folder what quickstart chose, the best, the last.
+
+    Raises:
+        ConfigError: neither a model that ships nor anything on this disk.
+    """
+    shipped = shipped_models()
+    if str(name_or_path) in shipped:
+        return Path(str(files("regard") / "models" / f"{name_or_path}.safetensors"))
+    path = Path(name_or_path)
+    if path.is_dir():
+        names = ("checkpoint.safetensors", "best.safetensors", "last.safetensors")
+        return next((path / name for name in names if (path / name).exists()), path / names[1])
+    if not path.exists():
+        raise ConfigError(
+            f"learner is {str(name_or_path)!r}, expected a trained learner: no file, and no model that ships; "
+            f"{did_you_mean(str(name_or_path), shipped)}"
+        )
+    return path
+
+
+def begin_with(learner: Learner, name_or_path: str | Path) -> tuple[str, ...]:
+    """Give a new learner what it shares with a trained one; everything else stays as it was drawn.
+
+    The networks, such as the encoder, are taken whole or not at all. Of a learner of the same class so is whatever else
+    has the same name and shape; of another it is not, since two methods may call different things a scale.
+
+    Args:
+        learner: to begin with these weights; changed in place.
+        name_or_path: of the trained one, see `checkpoint_file`.
+
+    Returns:
+        The names of the tensors that were taken over.
+
+    Raises:
+        ConfigError: nothing there, or its networks do not fit.
+        CheckpointError: not a checkpoint, or one of another version.
+    """
+    checkpoint = load_checkpoint(checkpoint_file(name_or_path))
+    try:
+        made_by = str(checkpoint.spec["learner"]["name"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{checkpoint.path} holds no learner ({error}): expected one of `regard train`."
+        ) from error
+    own, theirs = learner.state_dict(), checkpoint.part("learner")
+    networks = [
+        n for n in NETWORKS if any(_network(name) == n for name in own) and any(_network(name) == n for name in theirs)
+    ]
+    fits = {name for name, tensor in theirs.items() if name in own and own[name].shape == tensor.shape}
+    odd = sorted(name for name in {*own, *theirs} if _network(name) in networks and name not in fits)
+    if odd or not networks:
+        told = f"{odd[0]!r} is in one only, or of another shape" if odd else "they have no network in common"
+        raise ConfigError(
+            f"start is {str(name_or_path)!r}, a {made_by}, and does not fit this {type(learner).__name__}: {told}; "
+            "give both the same encoder, see `regard train RECIPE --show`."
+        )
+    same = made_by == type(learner).__name__
+    taken = {name: theirs[name] for name in theirs if name in fits and (same or _network(name) in networks)}
+    learner.load_state_dict(taken, strict=False)
+    return tuple(taken)
+
+
+def _network(name: str) -> str:
+    return name.split(".")[0]
