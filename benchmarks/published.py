@@ -44,7 +44,7 @@ def report(document: dict[str, Any], encoder: str) -> str:
         told = training[name]
         command = f"`{document['command']} {told['command']}`"
         lines.append(f"| {name} | {told['steps']:,} | {told['episodes']} | {told['seconds']:,} | {command} |")
-    return "\n".join([*parts, "Practice, its seconds those of a core that others used too:\n", *lines])
+    return "\n".join([*parts, "Practice, its seconds those of a core that others used too, of machines with and without fast bfloat16:\n", *lines])
 
 
 def _section(results: list[Result], comparisons: list[Comparison], encoder: str) -> str:
