@@ -33,7 +33,7 @@ def checkpoint_file(name_or_path: str | Path) -> Path:
         return next((path / name for name in names if (path / name).exists()), path / names[1])
     if not path.exists():
         raise ConfigError(
-            f"learner is {str(name_or_path)!r}, expected a trained learner: no file, and no model that ships; "
+            f"{str(name_or_path)!r} was named, expected a trained learner: no file, and no model that ships; "
             f"{did_you_mean(str(name_or_path), shipped)}"
         )
     return path
