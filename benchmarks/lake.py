@@ -23,7 +23,6 @@ import json
 import os
 from collections.abc import Callable
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from regard.estimators import FewShotClassifier, shipped_models
+from regard.estimators import FewShotClassifier
 from regard.evaluation import mean_interval
 from regard.evaluation.provenance import machine, versions
 from regard.files import write_whole
@@ -90,7 +89,7 @@ def main() -> None:
     asked = {part: drawn_runs(evaluation, arguments.per_alphabet, hands=hands) for part, hands in PARTS.items()}
     if arguments.lake:
         asked["Lake's runs"] = lake_runs(arguments.lake)
-    named = {name: file_of(learner) for name, learner in (pair.split("=", 1) for pair in arguments.learner)}
+    named = dict(pair.split("=", 1) for pair in arguments.learner)
     for name in [*arguments.only, *named]:
         if name == HAUSDORFF:
             answers: dict[int, Answer] = {1: nearest_by_hausdorff}
@@ -114,11 +113,6 @@ def trained(name: str, arguments: argparse.Namespace) -> Path:
     return train_recipe(Recipe.read("characters", (*MODELS[name], *folder, *steps)), arguments.runs / name)
 
 
-def file_of(learner: str) -> Path:
-    """A learner's file, or that of one that ships."""
-    return Path(str(files("regard") / "models" / f"{learner}.safetensors" if learner in shipped_models() else learner))
-
-
 def ask(answers: dict[int, Answer], runs: list[Run], title: str) -> dict[str, Any]:
     """Wrong answers of every run, for each number of views."""
     found: dict[str, Any] = {"run": [run.name for run in runs], "group": [run.group for run in runs]}
@@ -130,7 +124,7 @@ def ask(answers: dict[int, Answer], runs: list[Run], title: str) -> dict[str, An
     return found
 
 
-def by_learner(learner: Path, ways: int, run: Run) -> NDArray[Any]:
+def by_learner(learner: Path | str, ways: int, run: Run) -> NDArray[Any]:
     """As a user asks it."""
     return FewShotClassifier(learner, n_estimators=ways).fit(run.support, run.labels).predict(run.query)
 

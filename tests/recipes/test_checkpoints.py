@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,8 @@ def test_a_recipe_begins_with_a_run_and_its_own_run_goes_on_without(tmp_path: Pa
     assert any(not torch.equal(moved[name], trained[name]) for name in trained)
     with pytest.raises(ConfigError, match=r"recipe\.start is another"):
         train_recipe(recipe(), tmp_path / "second")
+    shutil.rmtree(tmp_path / "first")
+    again = load(train_recipe(begun, tmp_path / "second")).learner.state_dict()
+    assert all(torch.equal(again[name], moved[name]) for name in moved)
+    with pytest.raises(ConfigError, match="no file, and no model that ships"):
+        train_recipe(begun, tmp_path / "second", resume=False)

@@ -121,6 +121,8 @@ def test_names_are_looked_up_and_data_without_classes_is_refused() -> None:
     assert [e.name for e in entrants_for(recipe, data, ["feat"])] == ["FEAT", UNPRACTISED, PIXELS]
     with pytest.raises(ConfigError, match="did you mean 'FEAT'"):
         entrants_for(recipe, data, ["FEET"])
+    with pytest.raises(ConfigError, match="all methods begin from nothing"):
+        entrants_for(recipe.model_copy(update={"start": "characters"}), data)
     with pytest.raises(ConfigError, match="no classes of labelled items"):
         run_suite("sinusoid", out=Path("none"), console=Console(quiet=True))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from regard.errors import CheckpointError, ConfigError, did_you_mean
 from regard.learners.base import Learner
 from regard.recipes.parts import NETWORKS
-from regard.training import load_checkpoint
+from regard.training.checkpoint import BEST, LAST, load_checkpoint
 
 
 def shipped_models() -> tuple[str, ...]:
@@ -21,6 +21,8 @@ def shipped_models() -> tuple[str, ...]:
 def checkpoint_file(name_or_path: str | Path) -> Path:
     """The file that is meant: a shipped model's, or itself, or of a folder what quickstart chose, the best, the last.
 
+    A folder of your own that is called like a model that ships has to be named by its whole path.
+
     Raises:
         ConfigError: neither a model that ships nor anything on this disk.
     """
@@ -29,7 +31,7 @@ def checkpoint_file(name_or_path: str | Path) -> Path:
         return Path(str(files("regard") / "models" / f"{name_or_path}.safetensors"))
     path = Path(name_or_path)
     if path.is_dir():
-        names = ("checkpoint.safetensors", "best.safetensors", "last.safetensors")
+        names = ("checkpoint.safetensors", BEST, LAST)
         return next((path / name for name in names if (path / name).exists()), path / names[1])
     if not path.exists():
         raise ConfigError(
@@ -64,9 +66,7 @@ def begin_with(learner: Learner, name_or_path: str | Path) -> tuple[str, ...]:
             f"{checkpoint.path} holds no learner ({error}): expected one of `regard train`."
         ) from error
     own, theirs = learner.state_dict(), checkpoint.part("learner")
-    networks = [
-        n for n in NETWORKS if any(_network(name) == n for name in own) and any(_network(name) == n for name in theirs)
-    ]
+    networks = set(NETWORKS) & {_network(name) for name in own} & {_network(name) for name in theirs}
     fits = {name for name, tensor in theirs.items() if name in own and own[name].shape == tensor.shape}
     odd = sorted(name for name in {*own, *theirs} if _network(name) in networks and name not in fits)
     if odd or not networks:

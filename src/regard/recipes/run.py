@@ -19,6 +19,7 @@ from regard.recipes.config import Episodes, Recipe
 from regard.recipes.data import Tasks, load_data
 from regard.recipes.parts import NETWORKS, build_learner, encoder_class
 from regard.training import load_checkpoint, train
+from regard.training.checkpoint import LAST
 from regard.training.progress import Progress
 
 
@@ -79,6 +80,7 @@ def load(path: Path | str, settings: Sequence[str] = ()) -> Loaded:
             adapts later, learner.test_steps.
 
     Raises:
+        ConfigError: nothing there, or settings that it cannot have.
         CheckpointError: not a checkpoint, or one of another version.
     """
     file = checkpoint_file(path)
@@ -137,7 +139,8 @@ def train_recipe(
     data = data or load_data(recipe.data)
     spec = learner_spec(recipe, data)
     torch.manual_seed(recipe.train.seed)
-    learner = untrained(recipe, spec)
+    # A run that goes on has its own weights, and needs those it began with no more.
+    learner = build_learner(spec) if resume and (folder / LAST).exists() else untrained(recipe, spec)
     # Another seed than training's, so that no validation episode repeats a training one where parts are shared.
     validation = data.source("validation", recipe.validation, recipe.train.seed + 1)
     result = train(

@@ -25,6 +25,8 @@ from regard.errors import CheckpointError, ConfigError
 from regard.files import write_whole
 
 FORMAT = "regard.checkpoint.1"
+LAST, BEST = "last.safetensors", "best.safetensors"
+"""Of the folder of a run: to go on from, and of the best validation."""
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 

@@ -28,7 +28,7 @@ from regard.learners.base import Learner
 from regard.learners.meta_gradient import expecting
 from regard.sampling.random import bits
 from regard.training.batches import Batches, Source, naming_episodes
-from regard.training.checkpoint import save_checkpoint
+from regard.training.checkpoint import BEST, LAST, save_checkpoint
 from regard.training.config import TrainConfig
 from regard.training.logs import Logs
 from regard.training.optimization import learning_rate, make_optimizer, optimizer_tensors
@@ -146,7 +146,7 @@ class _Run:
         self.fabric, self.learner, self.optimizer, self.config = fabric, learner, optimizer, config
         self.validation, self.folder, self.spec = validation, folder, _plain(spec)
         self.metric = metric_of(validation, config)
-        self.last, self.best = folder / "last.safetensors", folder / "best.safetensors"
+        self.last, self.best = folder / LAST, folder / BEST
         self.writes = fabric.is_global_zero
         self.interrupted = False
         self.loss = self.norm = 0.0

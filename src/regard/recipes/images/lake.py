@@ -119,8 +119,9 @@ def _of_alphabet(dataset: Dataset, name: str, k: int, n_runs: int, seed: int, ha
     order = bits(seed, _ORDER, number, N_WAY).argsort(1)
     runs = []
     for i in range(n_runs):
-        by = next(d for d in shuffled[i] if d in mine)
-        one, other = (drawings[chosen[i], d] for d in (by, next(d for d in shuffled[i] if d in theirs and d != by)))
+        showing = next(d for d in shuffled[i] if d in mine)
+        asking = next(d for d in shuffled[i] if d in theirs and d != showing)
+        one, other = drawings[chosen[i], showing], drawings[chosen[i], asking]
         names = [dataset.class_names[c] for c in letters[chosen[i]]]
         asked = order[i]
         runs.append(

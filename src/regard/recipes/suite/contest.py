@@ -21,25 +21,16 @@ from regard.recipes.config import Recipe
 from regard.recipes.data import Data, load_data
 from regard.recipes.dry_run import forget_peak, peak_bytes
 from regard.recipes.parts import build_learner
-from regard.recipes.run import (
-    Asked,
-    Loaded,
-    compare_by_setting,
-    evaluate_learner,
-    learner_spec,
-    load,
-    train_recipe,
-    untrained,
-)
+from regard.recipes.run import Asked, Loaded, compare_by_setting, evaluate_learner, learner_spec, load, train_recipe
 from regard.recipes.suite.entrants import Entrant, entrants_for, fitted_to
 from regard.recipes.suite.verdict import Verdict, judge
 from regard.sampling.splits import check_disjoint
-from regard.training.checkpoint import load_checkpoint, save_checkpoint
+from regard.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from regard.training.progress import automatic
 
 EPISODES = 400
 """Of each test, where nothing else is asked."""
-_BEST, _LAST, _COST = "best.safetensors", "last.safetensors", "cost.json"
+_COST = "cost.json"
 
 
 @dataclass(frozen=True)
@@ -257,7 +248,7 @@ class _Contest:
     def _practised(self, entrant: Entrant, recipe: Recipe, data: Data, folder: Path, n_classes: int) -> Entry:
         forgotten = forget_peak()
         best = train_recipe(recipe, folder, data=data, progress=automatic(entrant.name))
-        state = (load_checkpoint(folder / _LAST).training or {})["state"]
+        state = (load_checkpoint(folder / LAST).training or {})["state"]
         loaded = load(best)
         before = _known_cost(folder)
         # Of a run that had finished before, nothing was seen now.
@@ -284,11 +275,11 @@ class _Contest:
         """A checkpoint like any other, so that it can be used and asked again."""
         spec = learner_spec(recipe, self.data)
         torch.manual_seed(recipe.train.seed)
-        learner = untrained(recipe, spec)
+        learner = build_learner(spec)
         if encoder is not None:
             learner.encoder.load_state_dict(encoder)  # type: ignore[union-attr]
         whole = {"recipe": recipe.model_dump(mode="json"), "learner": spec, "items": self.data.items}
-        save_checkpoint(folder / _BEST, learner, spec=whole)
+        save_checkpoint(folder / BEST, learner, spec=whole)
         loaded = replace(load(folder), name=entrant.name)
         return Entry(entrant.name, n_classes, loaded, _cost(loaded, 0.0, 0, None))
 

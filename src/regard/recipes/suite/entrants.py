@@ -64,8 +64,13 @@ def entrants_for(recipe: Recipe, data: Data, names: Sequence[str] = ()) -> list[
         names: only these, and the baselines; all where left out.
 
     Raises:
-        ConfigError: a recipe without an encoder, or a name that is not among them.
+        ConfigError: a recipe without an encoder or with a `start`, or a name that is not among them.
     """
+    if recipe.start is not None:
+        raise ConfigError(
+            f"start is {recipe.start!r}: here all methods begin from nothing, or their time would not be equal; "
+            "leave it out."
+        )
     specs = _specs(recipe, data)
     known = {name.lower(): name for name in (*specs, PROBE)}
     for name in names:
