@@ -19,8 +19,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does;
 from regard.evaluation import write_results
 from regard.files import write_whole
 from regard.recipes.run import Asked
-from regard.recipes.suite import run_suite, show_suite
-from regard.recipes.suite.hunger import curve_picture
+from regard.suite import run_suite, show_suite
+from regard.suite.hunger import curve_picture
 
 HERE = Path(__file__).parent
 

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from regard.domains.images.glyphs import glyphs
 from regard.evaluation import METRICS, Result, evaluate, evaluating
 from regard.evaluation.encoded import encode_items
 from regard.evaluation.provenance import command_line, machine, versions
@@ -32,7 +33,6 @@ from regard.learners.base import EncodingLearner
 from regard.learners.cross_transformer import CrossTransformer
 from regard.learners.prototypical import Prototypical
 from regard.nn.conv4 import Conv4
-from regard.recipes.images.glyphs import glyphs
 from regard.sampling import EpisodeSampler
 
 OUT = Path(__file__).parent / "results" / "evaluation_speed.json"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before PyTorch is loaded
 
+from regard.commands.show import show_results
 from regard.evaluation import Result, write_results
 from regard.learners import LinearProbe, NearestNeighbour, Prototypical
 from regard.learners.base import Learner
@@ -22,7 +23,6 @@ from regard.nn.flat import Flat
 from regard.recipes.config import Recipe
 from regard.recipes.data import load_data
 from regard.recipes.run import Asked, Loaded, compare_by_setting, evaluate_learner, load, train_recipe
-from regard.recipes.show import show_results
 
 _VECTOR = "{name: Conv4, n_filters: [32, 64, 64, 64], norm: batch}"
 _MAPS = "{name: Conv4, n_filters: [32, 64, 64, 64], norm: batch, n_halvings: 2, parts: true}"

@@ -19,17 +19,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does;
 import torch
 from torch import Tensor
 
+from regard.commands.show import show_results
+from regard.domains.texts.bag_of_words import Terms, tfidf_dataset, words_and_n_grams
+from regard.domains.texts.data import read_clinc, split_domains, words
 from regard.episode import Items
 from regard.evaluation import write_results
 from regard.learners import Prototypical
 from regard.nn.encoder import Encoder
+from regard.recipes.components import build_learner
 from regard.recipes.config import Recipe
 from regard.recipes.data import Data
-from regard.recipes.parts import build_learner
 from regard.recipes.run import compare_by_setting, evaluate_learner, learner_spec, load, train_recipe
-from regard.recipes.show import show_results
-from regard.recipes.text.bag_of_words import Terms, tfidf_dataset, words_and_n_grams
-from regard.recipes.text.data import read_clinc, split_domains, words
 
 BAGS: dict[str, Terms] = {"bag of words, centroid": words, "words and n-grams, centroid": words_and_n_grams}
 

@@ -33,13 +33,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from regard.domains.images.lake import Hands, Run, drawn_runs, lake_runs
+from regard.domains.images.omniglot import BACKGROUND, omniglot
 from regard.estimators import FewShotClassifier
 from regard.evaluation import mean_interval
 from regard.evaluation.provenance import machine, versions
 from regard.files import write_whole
 from regard.recipes.config import Recipe
-from regard.recipes.images.lake import Hands, Run, drawn_runs, lake_runs
-from regard.recipes.images.omniglot import BACKGROUND, omniglot
 from regard.recipes.run import load, train_recipe
 
 MODELS: dict[str, tuple[str, ...]] = {

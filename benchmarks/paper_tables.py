@@ -40,11 +40,11 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before PyTorch is loaded
 
 from published import BESIDE
+from regard.commands.show import show_results
 from regard.evaluation import Result, read_results, write_results
 from regard.recipes.config import Recipe
 from regard.recipes.data import Tasks, load_data
 from regard.recipes.run import Asked, compare_by_setting, evaluate_learner, load, train_recipe
-from regard.recipes.show import show_results
 
 HERE = Path(__file__).parent
 

@@ -32,17 +32,17 @@ from torch.nn import functional as F
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+from regard.commands.show import show_results
 from regard.episode import Episode, Support, _Value, first_tensor
 from regard.errors import DataError, DivergenceError
 from regard.evaluation import Result, compare, evaluate, write_results
 from regard.learners.base import Learner, task_mean
-from regard.learners.inner_loop import GradientLearner
+from regard.learners.inner.loop import GradientLearner
 from regard.learners.maml import MAML
 from regard.nn.mlp import MLP
 from regard.recipes.config import Recipe
 from regard.recipes.data import load_data
 from regard.recipes.run import load, train_recipe
-from regard.recipes.show import show_results
 from regard.sampling import Sinusoids
 from regard.training import load_checkpoint, train
 

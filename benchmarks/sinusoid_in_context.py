@@ -25,10 +25,10 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from torch.distributions import Normal
 
+from regard.commands.show import show_results
 from regard.episode import first_tensor
 from regard.evaluation import compare, evaluate, write_results
 from regard.recipes.run import Loaded, load
-from regard.recipes.show import show_results
 from regard.sampling import Sinusoids
 
 HERE = Path(__file__).parent

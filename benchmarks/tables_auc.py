@@ -37,11 +37,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from regard.domains.tables.reader import TableReader, numbers_and_words, read_csv
 from regard.estimators import FewShotClassifier
 from regard.evaluation import mean_interval
 from regard.evaluation.provenance import machine, versions
 from regard.files import write_whole
-from regard.recipes.tables.reader import TableReader, numbers_and_words, read_csv
 
 SIZES, N_DRAWS, N_ASKED = (50, 150), 20, 500
 BUNDLED = ("breast_cancer", "digits", "iris", "wine")

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from regard.evaluation import evaluate
 from regard.learners import NearestNeighbour
 from regard.learners.base import Learner
+from regard.recipes.components import build_learner
 from regard.recipes.config import Part
 from regard.recipes.data import Data, load_data
-from regard.recipes.parts import build_learner
 from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeSampler
 from regard.training import TrainConfig, train

@@ -16,8 +16,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from regard.cli import app
+from regard.commands.predict import predict_files
 from regard.evaluation import read_results
-from regard.predict import predict_files
 from regard.recipes.run import load
 
 REGARD = [sys.executable, "-m", "regard"]

@@ -44,7 +44,7 @@ def quickstart(
     episodes: Annotated[int, typer.Option(help="Tasks of each test.")] = 400,
 ) -> None:
     """Practise on letters, meet alphabets never seen, answer, and show what was attended to."""
-    from regard.recipes.quickstart import quickstart as run
+    from regard.commands.quickstart import quickstart as run
 
     page = run(out, minutes=minutes, seed=seed, n_episodes=episodes)
     _say(f"\nOpen {page} in a browser.")
@@ -140,7 +140,7 @@ def compare(
         results, comparisons = compare_checkpoints(checkpoints, settings or (), asked)
         _report(results, comparisons, json)
         return
-    from regard.recipes.suite import publish, run_suite
+    from regard.suite import publish, run_suite
 
     if len(checkpoints) != 1:
         raise typer.BadParameter(f"--suite takes one recipe, such as folder or glyphs; got {len(checkpoints)}.")
@@ -171,8 +171,8 @@ def calibrate(
     json: JsonFile = None,
 ) -> None:
     """Set how sure a learner may be, and when it says none of these; kept in its checkpoint."""
-    from regard.recipes.calibrate import calibrate as run
-    from regard.recipes.calibrate import show_calibrated, write_calibrated
+    from regard.commands.calibrate import calibrate as run
+    from regard.commands.calibrate import show_calibrated, write_calibrated
 
     found = run(
         checkpoint,
@@ -196,7 +196,7 @@ def doctor(
     json: JsonFile = None,
 ) -> None:
     """Look for the leaks that make results void: in the data, in the episodes, in the answers."""
-    from regard.recipes.doctor import examine, show_findings, write_findings
+    from regard.commands.doctor import examine, show_findings, write_findings
 
     findings = examine(checkpoint, settings or (), n_episodes=episodes, seed=seed)
     show_findings(findings)
@@ -220,7 +220,7 @@ def predict(
     json: JsonFile = None,
 ) -> None:
     """Name new things from a few labelled examples of your own."""
-    from regard.predict import predict_files, show_predictions, write_predictions
+    from regard.commands.predict import predict_files, show_predictions, write_predictions
 
     predictions = predict_files(checkpoint, support, query)
     show_predictions(predictions)
@@ -271,7 +271,7 @@ def main() -> None:
 
 
 def _report(results: list[Result], comparisons: list[Comparison], json: Path | None) -> None:
-    from regard.recipes.show import show_results
+    from regard.commands.show import show_results
 
     show_results(results, comparisons)
     if json is not None:

@@ -21,9 +21,9 @@ from regard.episode import Episode, Support
 from regard.errors import ConfigError, DivergenceError, EpisodeError
 from regard.learners.anil import ANIL
 from regard.learners.base import Learner
-from regard.learners.execution import map_numbers
+from regard.learners.inner.execution import map_numbers
+from regard.learners.inner.meta_gradient import Rows, expecting
 from regard.learners.maml import MAML
-from regard.learners.meta_gradient import Rows, expecting
 from regard.learners.meta_sgd import MetaSGD
 from regard.learners.proto_maml import ProtoMAML
 from regard.learners.prototypical import Prototypical
@@ -450,7 +450,7 @@ def test_convolutions_are_vmapped_where_the_maps_of_a_task_are_small(monkeypatch
     def one_by_one(*_: object) -> None:
         raise AssertionError("by a loop")
 
-    monkeypatch.setattr("regard.learners.meta_gradient._loop", one_by_one)
+    monkeypatch.setattr("regard.learners.inner.meta_gradient._loop", one_by_one)
     maml(4, "stride").loss(small)
     with pytest.raises(AssertionError, match="by a loop"):
         maml(64, "pool").loss(small)

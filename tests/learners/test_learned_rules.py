@@ -13,13 +13,13 @@ from torch.nn import functional as F
 
 from regard.episode import Episode
 from regard.errors import ConfigError
-from regard.learners.inner_loop import GradientLearner
+from regard.learners.inner.loop import GradientLearner
 from regard.learners.learned_optimizer import LearnedOptimizer, NetworkRule, log_and_sign
 from regard.learners.lstm_meta_learner import LSTMMetaLearner, LSTMRule
 from regard.nn.conv4 import Conv4
 from regard.nn.headed import Headed
 from regard.nn.mlp import MLP
-from regard.recipes.parts import build_learner
+from regard.recipes.components import build_learner
 from regard.testing import random_episode
 
 STEPS = 3

@@ -11,8 +11,8 @@ import torch
 
 from regard.errors import CheckpointError, ConfigError
 from regard.recipes.checkpoints import begin_with, checkpoint_file, shipped_models
+from regard.recipes.components import build_learner
 from regard.recipes.config import Recipe
-from regard.recipes.parts import build_learner
 from regard.recipes.run import learner_spec, load, train_recipe, untrained
 from regard.training import save_checkpoint
 

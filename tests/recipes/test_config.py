@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from regard.errors import CheckpointError, ConfigError
+from regard.recipes.components import build_encoder, build_learner
 from regard.recipes.config import Recipe, recipe_names
 from regard.recipes.data import load_data, prepare
-from regard.recipes.parts import build_encoder, build_learner
 from regard.recipes.run import learner_spec, load
 
 

@@ -16,6 +16,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from regard.domains.tables.reader import TableReader
 from regard.episode import Items, Support, first_tensor, map_items
 from regard.errors import ConfigError, EpisodeError, RegardError
 from regard.estimators.finding import Found, find
@@ -23,7 +24,6 @@ from regard.estimators.inputs import named, other_shape, shapes, to_items
 from regard.estimators.ways import AsItIs, TableViews, Views, Ways
 from regard.learners.base import AttendingLearner, Learner
 from regard.recipes.data import prepare as prepare_kind
-from regard.recipes.tables.reader import TableReader
 
 _SMALL = 4096  # cells up to which double precision costs nothing noticeable, and the order of rows changes no digit
 

@@ -23,7 +23,7 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
     Args:
         learner: the name of a model that ships ("tables"), the path of a checkpoint, or a trained `Learner` that
             classifies, which stays as it is, and where it is (device, dtype).
-        prepare: a list of things (files, sentences) to items, such as `regard.recipes.images.folder.ImageReader(28)`.
+        prepare: a list of things (files, sentences) to items, such as `regard.domains.images.folder.ImageReader(28)`.
             Without it, X is what the learner was trained on: a table (array, data frame, rows of words and numbers,
             with missing cells), images, texts; or, where a learner is in hand, an array, a tensor or a dict of tensors
             whose rows are items.

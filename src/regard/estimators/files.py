@@ -19,6 +19,7 @@ from safetensors.torch import save
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from regard.domains.tables.reader import TableReader
 from regard.episode import Items
 from regard.errors import CheckpointError, ConfigError
 from regard.estimators.base import FewShotEstimator
@@ -27,8 +28,7 @@ from regard.estimators.finding import Found
 from regard.estimators.regressor import FewShotRegressor
 from regard.evaluation.confidence import Confidence
 from regard.files import write_whole
-from regard.recipes.parts import build_learner
-from regard.recipes.tables.reader import TableReader
+from regard.recipes.components import build_learner
 
 FORMAT = "regard.estimator.1"
 _CLASSES: dict[str, type[FewShotEstimator]] = {c.__name__: c for c in (FewShotClassifier, FewShotRegressor)}

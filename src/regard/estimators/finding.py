@@ -12,7 +12,7 @@ from regard.errors import CheckpointError, ConfigError
 from regard.evaluation.confidence import Confidence
 from regard.learners.base import Learner
 from regard.recipes.checkpoints import checkpoint_file, shipped_models
-from regard.recipes.parts import build_learner
+from regard.recipes.components import build_learner
 from regard.training import load_checkpoint
 
 

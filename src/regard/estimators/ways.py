@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from regard.domains.images.distort import Distortion
 from regard.episode import Items, map_items
-from regard.recipes.images.distort import Distortion
 from regard.sampling.random import uniform
 
 SMALL = Distortion(rotation=8, scale=0.1, shear=0.1, translation=0.04, elastic=0.015, thickness=0.3)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from regard.learners.deep_kernel import DeepKernel
     from regard.learners.fast_weights import FastWeights
     from regard.learners.feat import FEAT
-    from regard.learners.inner_loop import GradientLearner
+    from regard.learners.inner.loop import GradientLearner
     from regard.learners.learned_optimizer import LearnedOptimizer
     from regard.learners.linear_probe import LinearProbe
     from regard.learners.lstm_meta_learner import LSTMMetaLearner
@@ -179,7 +179,7 @@ LEARNERS: tuple[LearnerRow, ...] = (
 _BASES = {
     "AttendingLearner": "base",
     "EncodingLearner": "base",
-    "GradientLearner": "inner_loop",
+    "GradientLearner": "inner.loop",
     "Learner": "base",
     "PartAttendingLearner": "base",
 }

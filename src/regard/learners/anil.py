@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from regard.episode import Episode, Support
 from regard.learners.base import EncodingLearner, Output, require_vectors
-from regard.learners.inner_loop import AdaptedWeights
+from regard.learners.inner.loop import AdaptedWeights
+from regard.learners.inner.meta_gradient import Execution
 from regard.learners.maml import MAML
-from regard.learners.meta_gradient import Execution
 
 
 @final
@@ -38,7 +38,7 @@ class ANIL(EncodingLearner):
         test_steps: of prediction; as many as in training where left out.
         first_order: leave out the derivative of the inner gradients.
         noise: standard deviation of a predicted target.
-        execution: of the head's inner loops, see `regard.learners.meta_gradient`.
+        execution: of the head's inner loops, see `regard.learners.inner.meta_gradient`.
 
     Raises:
         ConfigError: an option out of range, or an encoder that gives parts.

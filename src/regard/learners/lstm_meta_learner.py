@@ -25,12 +25,12 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import ConfigError
-from regard.learners.inner_loop import GradientLearner
-from regard.learners.inner_loss import InnerLoss
-from regard.learners.inner_options import check_inner_options, match_parameters
-from regard.learners.inner_rule import InnerRule, Weights
+from regard.learners.inner.loop import GradientLearner
+from regard.learners.inner.loss import InnerLoss
+from regard.learners.inner.meta_gradient import Execution
+from regard.learners.inner.options import check_inner_options, match_parameters
+from regard.learners.inner.rule import InnerRule, Weights
 from regard.learners.learned_optimizer import flat, like, log_and_sign
-from regard.learners.meta_gradient import Execution
 
 
 @final
@@ -48,7 +48,7 @@ class LSTMMetaLearner(GradientLearner):
         adapt_only: name patterns of the parameters that adapt, such as "head.*"; all where left out.
         inner_loss: as of `MAML`.
         noise: standard deviation of a predicted target.
-        execution, task_chunk: see `regard.learners.meta_gradient`.
+        execution, task_chunk: see `regard.learners.inner.meta_gradient`.
 
     Raises:
         ConfigError: an option out of range, or a pattern that matches no parameter.

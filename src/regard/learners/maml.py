@@ -19,11 +19,11 @@ from typing import final
 
 from torch import nn
 
-from regard.learners.inner_loop import GradientLearner
-from regard.learners.inner_loss import InnerLoss
-from regard.learners.inner_options import check_inner_options, match_parameters
-from regard.learners.inner_rule import GradientDescent, Rates
-from regard.learners.meta_gradient import Execution
+from regard.learners.inner.loop import GradientLearner
+from regard.learners.inner.loss import InnerLoss
+from regard.learners.inner.meta_gradient import Execution
+from regard.learners.inner.options import check_inner_options, match_parameters
+from regard.learners.inner.rule import GradientDescent, Rates
 
 
 @final
@@ -41,7 +41,7 @@ class MAML(GradientLearner):
         inner_loss: (N, out) and (N,) classes or (N, T) targets to (N,) losses; cross-entropy or squared error where
             left out.
         noise: standard deviation of a predicted target.
-        execution: see `regard.learners.meta_gradient`.
+        execution: see `regard.learners.inner.meta_gradient`.
         task_chunk: tasks vmapped at once; all where left out.
 
     Raises:

@@ -18,10 +18,10 @@ import torch
 from torch import nn
 
 from regard.errors import ConfigError
-from regard.learners.inner_loop import GradientLearner
-from regard.learners.inner_options import check_inner_options, match_parameters
-from regard.learners.inner_rule import GradientDescent
-from regard.learners.meta_gradient import Execution
+from regard.learners.inner.loop import GradientLearner
+from regard.learners.inner.meta_gradient import Execution
+from regard.learners.inner.options import check_inner_options, match_parameters
+from regard.learners.inner.rule import GradientDescent
 
 
 @final
@@ -36,7 +36,7 @@ class MetaSGD(GradientLearner):
         first_order: leave out the derivative of the inner gradients.
         adapt_only: name patterns of the parameters that adapt; all where left out.
         noise: standard deviation of a predicted target.
-        execution, task_chunk: see `regard.learners.meta_gradient`.
+        execution, task_chunk: see `regard.learners.inner.meta_gradient`.
 
     Raises:
         ConfigError: an option out of range, or a pattern that matches no parameter.

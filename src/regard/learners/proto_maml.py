@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.learners.base import require_vectors
-from regard.learners.inner_loop import GradientLearner
-from regard.learners.inner_loss import InnerLoss, class_centres, class_mass
-from regard.learners.inner_options import check_inner_options, match_parameters
-from regard.learners.inner_rule import GradientDescent, Weights
-from regard.learners.meta_gradient import Execution, Rows, Tensors
+from regard.learners.inner.loop import GradientLearner
+from regard.learners.inner.loss import InnerLoss, class_centres, class_mass
+from regard.learners.inner.meta_gradient import Execution, Rows, Tensors
+from regard.learners.inner.options import check_inner_options, match_parameters
+from regard.learners.inner.rule import GradientDescent, Weights
 from regard.nn.transforms import call_with
 
 _HEAD = ("prototypes: weight", "prototypes: bias")
@@ -43,7 +43,7 @@ class ProtoMAML(GradientLearner):
         first_order: leave out the derivative of the inner gradients; the head's start is differentiated all the same,
             as in the paper.
         inner_loss: (N, C) and (N,) classes to (N,) losses; cross-entropy where left out.
-        execution, task_chunk: see `regard.learners.meta_gradient`.
+        execution, task_chunk: see `regard.learners.inner.meta_gradient`.
 
     Raises:
         ConfigError: an option out of range, or an encoder that gives parts.

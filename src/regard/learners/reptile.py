@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from regard.episode import Items
-from regard.learners.inner_loop import GradientLearner
-from regard.learners.inner_loss import class_mass, row_losses, weighted_mean
-from regard.learners.inner_options import check_inner_options, match_parameters
-from regard.learners.inner_rule import Adam
-from regard.learners.meta_gradient import Execution, Rows, Task, Tensors
+from regard.learners.inner.loop import GradientLearner
+from regard.learners.inner.loss import class_mass, row_losses, weighted_mean
+from regard.learners.inner.meta_gradient import Execution, Rows, Task, Tensors
+from regard.learners.inner.options import check_inner_options, match_parameters
+from regard.learners.inner.rule import Adam
 
 
 @final
@@ -41,7 +41,7 @@ class Reptile(GradientLearner):
         batch_size: rows a step in training, drawn from torch's generator; all of them where None. Prediction always
             uses the whole support.
         noise: standard deviation of a predicted target.
-        execution, task_chunk: see `regard.learners.meta_gradient`.
+        execution, task_chunk: see `regard.learners.inner.meta_gradient`.
 
     Raises:
         ConfigError: an option out of range.

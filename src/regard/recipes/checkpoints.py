@@ -7,7 +7,7 @@ from pathlib import Path
 
 from regard.errors import CheckpointError, ConfigError, did_you_mean
 from regard.learners.base import Learner
-from regard.recipes.parts import NETWORKS
+from regard.recipes.components import NETWORKS
 from regard.training.checkpoint import BEST, LAST, load_checkpoint
 
 

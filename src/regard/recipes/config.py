@@ -120,7 +120,7 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def _shipped() -> list[Any]:
-    folders = [folder for folder in files("regard.recipes").iterdir() if folder.is_dir()]
+    folders = [folder for folder in files("regard.domains").iterdir() if folder.is_dir()]
     return [path for folder in folders for path in folder.iterdir()]
 
 

@@ -16,12 +16,12 @@ from typing import Any, Literal
 
 import torch
 
+from regard.domains.images.distort import Distortion
+from regard.domains.tables.prior import TablePrior
 from regard.episode import Items
 from regard.errors import ConfigError, DataError, did_you_mean
+from regard.recipes.components import call_checked
 from regard.recipes.config import Episodes, Part, TrainEpisodes
-from regard.recipes.images.distort import Distortion
-from regard.recipes.parts import call_checked
-from regard.recipes.tables.prior import TablePrior
 from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeSampler, Transform
 from regard.sampling.functions import FunctionSampler, Oscillations, Sinusoids
@@ -149,7 +149,7 @@ def episode_sampler(
 
 @dataclass(frozen=True)
 class Tables(Tasks):
-    """Tables made up as they are asked for, by `regard.recipes.tables.prior`; the parts never share one.
+    """Tables made up as they are asked for, by `regard.domains.tables.prior`; the parts never share one.
 
     In such recipes n_shot is the number of support rows of a table, and n_query that of its query rows, over all
     classes. With an n_way of 0 there are numbers to be predicted.
@@ -269,17 +269,17 @@ def prepare(items: Mapping[str, Any]) -> Callable[[Sequence[Any]], Items]:
         ConfigError: an unknown kind of items.
     """
     if items.get("kind") == "images":
-        from regard.recipes.images.folder import read_images
+        from regard.domains.images.folder import read_images
 
         return lambda things: read_images(things, **{k: v for k, v in items.items() if k not in ("kind", "views")})
     if items.get("kind") == "texts":
-        from regard.recipes.text.data import Tokenizer
+        from regard.domains.texts.data import Tokenizer
 
         return Tokenizer.from_dict(items["tokenizer"])
     if items.get("kind") == "numbers":
         return lambda things: torch.as_tensor(things, dtype=torch.get_default_dtype()).reshape(len(things), -1)
     if items.get("kind") == "table":
-        from regard.recipes.tables.reader import TableReader
+        from regard.domains.tables.reader import TableReader
 
         # Columns are of the kinds that the first rows asked have; an estimator learns them once, in `fit`.
         return lambda things: TableReader.learn(things)(things)
@@ -292,13 +292,13 @@ _SMALL_GREY = {"n_channels": 1, "image_size": 28}
 
 
 def _glyphs(drawings: int = 20, symbols: bool = False, cache: str | None = None) -> Data:
-    from regard.recipes.images.glyphs import glyphs
+    from regard.domains.images.glyphs import glyphs
 
     return Data("glyphs", glyphs(cache, drawings=drawings, symbols=symbols), _CHARACTERS, _SMALL_GREY)
 
 
 def _omniglot(folder: str, split: Literal["vinyals", "background"] = "vinyals") -> Data:
-    from regard.recipes.images.omniglot import omniglot, omniglot_split
+    from regard.domains.images.omniglot import omniglot, omniglot_split
 
     parts = omniglot_split(omniglot(folder), split, folder)
     if split == "background":
@@ -316,7 +316,7 @@ def _characters(
     twins: float = 0.0,
     cache: str | None = None,
 ) -> Data:
-    from regard.recipes.images.characters import BOX, SIZE, characters
+    from regard.domains.images.characters import BOX, SIZE, characters
 
     items = {"kind": "images", "size": SIZE, "n_channels": 1, "ink": "auto", "box": BOX, "views": 8}
     parts = characters(folder, fonts=fonts, handwriting=handwriting, twins=twins, cache=cache)
@@ -332,7 +332,7 @@ def _folder(
     validation: float = 0.2,
     seed: int = 0,
 ) -> Data:
-    from regard.recipes.images.folder import ImageReader, image_folder
+    from regard.domains.images.folder import ImageReader, image_folder
 
     dataset = image_folder(Path(folder), ImageReader(size, n_channels, ink))
     fractions = {"train": train, "validation": validation, "test": 1 - train - validation}
@@ -349,7 +349,7 @@ def _packed(
     validation: float = 1 / 7,
     seed: int = 0,
 ) -> Data:
-    from regard.recipes.images.packed import packed_images, packed_parts
+    from regard.domains.images.packed import packed_images, packed_parts
 
     dataset = packed_images(file, prefix=prefix, one_a_track=one_a_track)
     # Without a split nothing is for training: a far domain, to be asked about only.
@@ -364,7 +364,7 @@ def _packed(
 
 
 def _clinc150(folder: str) -> Data:
-    from regard.recipes.text.data import Tokenizer, datasets, read_clinc, split_domains
+    from regard.domains.texts.data import Tokenizer, datasets, read_clinc, split_domains
 
     parts = split_domains(read_clinc(Path(folder)))
     train = parts["train"]

@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 
 from regard.learners.base import Learner
-from regard.learners.inner_loop import GradientLearner
-from regard.learners.meta_gradient import expecting
+from regard.learners.inner.loop import GradientLearner
+from regard.learners.inner.meta_gradient import expecting
 from regard.recipes.config import Recipe
 from regard.recipes.data import Tasks, load_data
 from regard.recipes.run import learner_spec, train_recipe, untrained

@@ -15,9 +15,9 @@ from regard.evaluation import Comparison, Result, adaptation_seconds, compare, e
 from regard.evaluation.confidence import Confidence
 from regard.learners.base import Learner
 from regard.recipes.checkpoints import begin_with, checkpoint_file
+from regard.recipes.components import NETWORKS, build_learner, encoder_class
 from regard.recipes.config import Episodes, Recipe
 from regard.recipes.data import Tasks, load_data
-from regard.recipes.parts import NETWORKS, build_learner, encoder_class
 from regard.training import load_checkpoint, train
 from regard.training.checkpoint import LAST
 from regard.training.progress import Progress

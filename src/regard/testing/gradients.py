@@ -13,7 +13,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from regard.episode import Episode
 from regard.learners.base import Learner
-from regard.learners.inner_loop import GradientLearner
+from regard.learners.inner.loop import GradientLearner
 from regard.testing.case import (
     ABSENT,
     Case,

@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 
 from regard.errors import ConfigError, DivergenceError
 from regard.learners.base import Learner
-from regard.learners.meta_gradient import expecting
+from regard.learners.inner.meta_gradient import expecting
 from regard.sampling.random import bits
 from regard.training.batches import Batches, Source, naming_episodes
 from regard.training.checkpoint import BEST, LAST, save_checkpoint

@@ -1,0 +1,79 @@
+"""Losses of one task, without a task axis: rows count by their weight, and classes that the task lacks are hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regard.errors import EpisodeError
+from regard.learners.inner.meta_gradient import Rows
+
+InnerLoss = Callable[[Tensor, Tensor], Tensor]
+"""(N, out) outputs and (N,) classes or (N, T) targets to (N,) losses."""
+
+
+def class_mass(support: Rows, n_classes: int) -> Tensor:
+    """(..., C) summed weight of each class; (..., 0) for targets."""
+    if support.y.is_floating_point():
+        return support.weight.new_zeros(*support.weight.shape[:-1], 0)
+    classes = torch.arange(n_classes, device=support.y.device)
+    return ((support.y[..., None] == classes) * support.weight[..., None]).sum(-2)
+
+
+def class_centres(support: Rows, z: Float[Tensor, "S D"], mass: Float[Tensor, " C"]) -> Float[Tensor, "C D"]:
+    """The weighted mean of each class; zeros for a class without weight."""
+    classes = torch.arange(mass.shape[0], device=mass.device)
+    membership = (support.y[:, None] == classes) * support.weight[:, None]
+    return membership.mT.to(z.dtype) @ z / torch.where(mass > 0, mass, 1.0)[:, None]
+
+
+def columns(output: Float[Tensor, "*N out"], n_classes: int) -> Float[Tensor, "*N C"]:
+    """The first C columns.
+
+    Raises:
+        EpisodeError: there are fewer.
+    """
+    if output.shape[-1] < n_classes:
+        raise EpisodeError(
+            f"an episode of {n_classes} classes came to a model of {output.shape[-1]} outputs: expected at most as "
+            "many classes as outputs; give the model more, or use ProtoMAML, whose head fits any number."
+        )
+    return output[..., :n_classes]
+
+
+def row_losses(output: Tensor, y: Tensor, mass: Tensor, loss: InnerLoss | None = None) -> Tensor:
+    """(N,) losses: cross-entropy among the classes of the task, or mean squared error over the targets.
+
+    Args:
+        output: (N, out).
+        y: (N,) classes or (N, T) targets.
+        mass: (C,) support weight of each class; without any weight no class is hidden.
+        loss: another loss of (N, C) logits and classes, or (N, T) outputs and targets.
+    """
+    output = output.to(torch.promote_types(output.dtype, torch.float32))
+    if y.is_floating_point():
+        _check_targets(output, y)
+        return (output - y).square().mean(-1) if loss is None else loss(output, y)
+    hidden = (mass <= 0) & (mass > 0).any()
+    # Low, but finite: a padded row may be labelled with a class that is absent, and 0 times infinity is NaN.
+    logits = torch.where(hidden, torch.finfo(output.dtype).min / 4, columns(output, mass.shape[-1]))
+    if loss is not None:
+        return loss(logits, y)
+    return torch.logsumexp(logits, -1) - logits.gather(-1, y[:, None]).squeeze(-1)
+
+
+def _check_targets(output: Tensor, y: Tensor) -> None:
+    if output.shape != y.shape:
+        raise EpisodeError(
+            f"the model gives {tuple(output.shape)} for targets of {tuple(y.shape)}: expected one output for each "
+            "target; make the model with that many."
+        )
+
+
+def weighted_mean(losses: Tensor, weight: Tensor) -> Tensor:
+    """Scalar; 0 without weight. Rows of weight 0 add an exact 0, whatever their loss."""
+    total = weight.sum()
+    return (torch.where(weight > 0, losses, 0.0) * weight).sum() / torch.where(total > 0, total, 1.0)

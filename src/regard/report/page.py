@@ -1,0 +1,58 @@
+"""The page itself: content through the template, then to the disk, whole or not at all."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from regard.files import write_whole
+from regard.report import view
+from regard.report.content import ReportContent
+from regard.report.pictures import png
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def write_report(path: Path, content: ReportContent) -> None:
+    """Write the page to `path`.
+
+    Raises:
+        StorageError: the file cannot be written; an old one is untouched.
+    """
+    write_whole(path, render_report(content).encode())
+
+
+def render_report(content: ReportContent) -> str:
+    """The page as text: one HTML document that asks nothing of the network."""
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            content=content,
+            series=view.all_series(content),
+            blocks=view.blocks(content),
+            sure=None if content.certainty is None else view.sureness(content.certainty),
+            cards=[view.card(look) for look in content.looks],
+            matrices=[view.matrix(confusion) for confusion in content.confusions],
+            panels=view.panels(content) if content.curves else [],
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("regard.report", "."),
+        autoescape=True,  # names of classes and learners come from users' folders
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        seconds=view.seconds_text, number=view.number, emphasis=view.emphasis, practice=view.curve_text, png=png
+    )
+    return environment
