@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from regard.domains.images.glyphs import glyphs
-from regard.evaluation import METRICS, Result, evaluate, evaluating
+from regard.evaluation import METRICS, Result, evaluate
 from regard.evaluation.encoded import encode_items
 from regard.evaluation.provenance import command_line, machine, versions
 from regard.files import write_whole
@@ -33,6 +33,7 @@ from regard.learners.base import EncodingLearner
 from regard.learners.cross_transformer import CrossTransformer
 from regard.learners.prototypical import Prototypical
 from regard.nn.conv4 import Conv4
+from regard.nn.inference import eval_mode
 from regard.sampling import EpisodeSampler
 
 OUT = Path(__file__).parent / "results" / "evaluation_speed.json"
@@ -70,7 +71,7 @@ def encoding(case: Case, sampler: EpisodeSampler, n_episodes: int) -> float:
     """Seconds to encode once what these episodes ask for."""
     rows = sampler.rows(np.arange(n_episodes))
     started = time.perf_counter()
-    with evaluating(case.learner):
+    with eval_mode(case.learner):
         encode_items(case.learner, sampler.dataset, rows, torch.device("cpu"))
     return time.perf_counter() - started
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from regard.episode import Episode, Items, Support, _Value
 from regard.errors import ConfigError, EpisodeError
-from regard.explain import faithfulness, influence, places
-from regard.explain.places import votes
+from regard.explain import faithfulness, influence, saliency_maps
+from regard.explain.saliency import votes
 from regard.learners.base import EncodingAttendingLearner, Learner
 from regard.learners.cross_transformer import CrossTransformer
 from regard.learners.matching import Matching
@@ -278,7 +278,7 @@ def test_faithfulness_says_what_it_needs() -> None:
         faithfulness(Matching(Linear()), [])
 
 
-# ---- places ----------------------------------------------------------------------------------------------------------
+# ---- saliency maps ---------------------------------------------------------------------------------------------------
 
 
 def pictures(n_tasks: int = 2, n_shot: int = 2, seed: int = 0) -> Episode:
@@ -302,7 +302,7 @@ def test_votes_of_the_places_average_to_the_logits() -> None:
 
 def test_places_are_shares_of_the_attention() -> None:
     learner, episode = cross_transformer(), pictures()
-    told = places(learner, episode)
+    told = saliency_maps(learner, episode)
     assert told.support.shape == (2, 4, 6, 8, 8)
     assert told.query.shape == (2, 4, 8, 8)
     # 4 x 4 places, each enlarged to 4 pixels: the pictures of one class hold 1 in all, so 4.
@@ -335,7 +335,9 @@ def test_the_map_lies_where_the_stroke_is() -> None:
     x = torch.zeros(1, 2, 8, 8, dtype=torch.uint8)
     x[0, 0, 2:4, 6:8] = 255
     query = torch.full((1, 1, 8, 8), 255, dtype=torch.uint8)
-    told = places(learner, Episode(Support(x, torch.tensor([[0, 1]])), query, torch.zeros(1, 1, dtype=torch.int64)))
+    told = saliency_maps(
+        learner, Episode(Support(x, torch.tensor([[0, 1]])), query, torch.zeros(1, 1, dtype=torch.int64))
+    )
     row, column = np.unravel_index(told.support[0, 0, 0].argmax(), (8, 8))
     assert row in (2, 3) and column in (6, 7)
     assert np.ptp(told.support[0, 0, 1]) < 1e-6
@@ -345,16 +347,16 @@ def test_padding_pictures_are_not_looked_at() -> None:
     episode = pictures()
     weight = torch.ones(2, 6)
     weight[:, 5] = 0
-    told = places(cross_transformer(), replace(episode, support=replace(episode.support, weight=weight)))
+    told = saliency_maps(cross_transformer(), replace(episode, support=replace(episode.support, weight=weight)))
     assert told.support[:, :, 5].max() == 0
     assert told.support[:, :, 4].min() > 0
 
 
-def test_places_say_what_they_need() -> None:
+def test_saliency_maps_say_what_they_need() -> None:
     with pytest.raises(ConfigError, match="Relation does not attend to parts"):
-        unwrap(places)(Relation(Conv4(n_filters=4, n_halvings=1, parts=True, image_size=8)), pictures())  # type: ignore[arg-type]
+        unwrap(saliency_maps)(Relation(Conv4(n_filters=4, n_halvings=1, parts=True, image_size=8)), pictures())  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"gives 16 parts, not 3 x 5"):
-        places(cross_transformer(), pictures(), grid=(3, 5))
+        saliency_maps(cross_transformer(), pictures(), grid=(3, 5))
     flat = vectors()
     with pytest.raises(EpisodeError, match="expected images"):
-        places(cross_transformer(), flat)
+        saliency_maps(cross_transformer(), flat)

@@ -21,7 +21,7 @@ from regard.evaluation import Comparison, Result, write_results
 from regard.evaluation.confidence import Confidence
 from regard.evaluation.provenance import command_line, machine, versions
 from regard.explain.faithfulness import Faithfulness, faithfulness
-from regard.explain.places import places
+from regard.explain.saliency import saliency_maps
 from regard.files import write_whole
 from regard.learners import NearestNeighbour
 from regard.learners.base import Learner, PartAttendingLearner
@@ -168,7 +168,7 @@ def _look(gallery: _Gallery, task: Episode, rows: torch.Tensor, query: int, n_kn
     known = truth < n_known
     y = task.query_y[:, query : query + 1].clamp_max(n_known - 1)
     one = Episode(support, task.query_x[:, query : query + 1], y)  # type: ignore[index]
-    seen = places(learner, one)
+    seen = saliency_maps(learner, one)
     with torch.inference_mode():
         state = learner.adapt(one.support)
         weight = learner.attend(state, one.query_x)[0, 0].numpy()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from regard.estimators.finding import Found, find
 from regard.estimators.inputs import named, other_shape, shapes, to_items
 from regard.estimators.ways import AsItIs, TableViews, Views, Ways
 from regard.learners.base import AttendingLearner, Learner
+from regard.nn.inference import eval_mode
 from regard.recipes.data import prepare as prepare_kind
 
 _SMALL = 4096  # cells up to which double precision costs nothing noticeable, and the order of rows changes no digit
@@ -110,7 +110,8 @@ class FewShotEstimator(BaseEstimator):
         targets = self._ways.names(n_classes).to(y.device)[:, y] if n_classes else y.expand(self._ways.n, *y.shape)
         x = self._placed(self._ways.support(self._scaled(items)))
         support = Support(x, targets, mass.expand(len(targets), -1), n_classes).check()
-        with answering(self._learner):
+        # Not inference mode: learners that adapt by gradients turn them on for themselves.
+        with eval_mode(self._learner), torch.no_grad():
             self.state_ = self._learner.adapt(support)
 
     def _make_ways(self, items: Items, weight: NDArray[np.float64], n_classes: int) -> Ways:
@@ -159,7 +160,7 @@ class FewShotEstimator(BaseEstimator):
         items = self._scaled(items)
         n_rows = len(first_tensor(items))
         step = n_rows if self._learner.transductive else self.chunk_size
-        with answering(self._learner):
+        with eval_mode(self._learner), torch.no_grad():
             parts = [
                 answer(self._placed(self._ways.queries(map_items(lambda t, at=at: t[at : at + step], items)))).cpu()  # type: ignore[misc]
                 for at in range(0, n_rows, step)
@@ -234,17 +235,3 @@ def _shape(X: Any) -> tuple[int, ...]:
         return tuple(_as_array(X).shape)
     except ValueError:  # ragged, which the reader explains
         return ()
-
-
-@contextmanager
-def answering(learner: Learner) -> Iterator[None]:
-    """No graph and no dropout, and the learner as it was afterwards."""
-    modes = [(module, module.training) for module in learner.modules()]
-    learner.eval()
-    try:
-        # Not inference mode: learners that adapt by gradients turn them on for themselves.
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -9,7 +9,7 @@ from regard.evaluation.compare import (
     compare_learners,
     ranks,
 )
-from regard.evaluation.evaluate import evaluate, evaluating
+from regard.evaluation.evaluate import evaluate
 from regard.evaluation.intervals import Interval, is_tie, mean_interval, paired_interval
 from regard.evaluation.metrics import METRICS, Calibration, Confusion, episode_metrics
 from regard.evaluation.result import Result
@@ -31,7 +31,6 @@ __all__ = [
     "compare_learners",
     "episode_metrics",
     "evaluate",
-    "evaluating",
     "from_json",
     "is_tie",
     "mean_interval",

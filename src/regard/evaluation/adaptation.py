@@ -7,8 +7,8 @@ import time
 
 import torch
 
-from regard.evaluation.evaluate import device_of, evaluating
 from regard.learners.base import Learner
+from regard.nn.inference import device_of, eval_mode
 from regard.sampling.source import EpisodeSource
 
 
@@ -18,7 +18,7 @@ def adaptation_seconds(learner: Learner, source: EpisodeSource, n_tasks: int = 9
     Encoding the support is part of it, sampling the task is not. The state of torch's generator is left as it was.
     """
     place, taken = device_of(learner), []
-    with evaluating(learner), torch.no_grad(), torch.random.fork_rng():
+    with eval_mode(learner), torch.no_grad(), torch.random.fork_rng():
         for number in (0, *range(n_tasks)):
             support = source(range(number, number + 1)).support.to(place)
             started = time.perf_counter()

@@ -31,10 +31,10 @@ from torch import Tensor
 
 from regard.errors import ConfigError
 from regard.evaluation.encoded import encode_items
-from regard.evaluation.evaluate import device_of, evaluating
 from regard.evaluation.intervals import Interval, mean_interval
 from regard.evaluation.metrics import ece_by_episode, episode_metrics
 from regard.learners.base import EncodingLearner, Learner
+from regard.nn.inference import device_of, eval_mode
 from regard.sampling.episodes import EpisodeRows, EpisodeSampler
 
 _AT_ONCE = 4  # episodes
@@ -199,14 +199,14 @@ def _ask(learner: Learner, sampler: EpisodeSampler, n_unknown: int, n_episodes: 
     wide = _wider(sampler, n_unknown)
     rows, known = _opened(wide.rows(range(n_episodes)), n_unknown)
     step = 1 if learner.transductive else _AT_ONCE
-    with evaluating(learner), torch.no_grad():
+    with eval_mode(learner), torch.no_grad():
         answer = _answering(learner, wide, rows)
         logits = torch.cat([answer(rows[first : first + step]).cpu() for first in range(0, n_episodes, step)])
     return _Asked(logits, rows.query_y, known, (rows.query >= 0).double())
 
 
 def _answering(learner: Learner, sampler: EpisodeSampler, rows: EpisodeRows) -> Callable[[EpisodeRows], Tensor]:
-    """Some of these rows to logits; each item is encoded once where it can be, as in `regard.evaluation.questions`."""
+    """Some of these rows to logits; each item is encoded once where it can be, as in `regard.evaluation.runner`."""
     device = device_of(learner)
     if not isinstance(learner, EncodingLearner) or sampler.transform is not None or learner.transductive:
         return lambda part: learner(sampler.gather(part).to(device))  # type: ignore[return-value]

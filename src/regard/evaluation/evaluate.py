@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import torch
-from torch import nn
 
 from regard.errors import ConfigError
-from regard.evaluation.questions import questions
+from regard.evaluation.accumulator import ClassMetrics, TargetMetrics
 from regard.evaluation.result import Count, Result
-from regard.evaluation.tally import ClassTally, TargetTally
+from regard.evaluation.runner import episode_runner
 from regard.learners.base import Learner
+from regard.nn.inference import device_of, eval_mode
 from regard.sampling.source import EpisodeSource
 
 Progress = Callable[[int, int], None]
@@ -60,11 +59,11 @@ def evaluate(
     _check_counts(n_episodes, batch)
     started = time.perf_counter()
     place = device_of(learner) if device is None else torch.device(device)
-    tally = ClassTally() if source.n_way[1] else TargetTally()
-    with evaluating(learner):
-        asked = questions(learner, source, n_episodes, place, cache=cache)
-        for part in _parts(n_episodes, 1 if learner.transductive else batch or asked.size):
-            tally.add(asked.ask(part))
+    metrics = ClassMetrics() if source.n_way[1] else TargetMetrics()
+    with eval_mode(learner):
+        runner = episode_runner(learner, source, n_episodes, place, cache=cache)
+        for part in _parts(n_episodes, 1 if learner.transductive else batch or runner.size):
+            metrics.add(runner.run(part))
             if progress is not None:
                 progress(part.stop, n_episodes)
     return Result(
@@ -76,28 +75,10 @@ def evaluate(
         episodes=n_episodes,
         seed=source.seed,
         transductive=learner.transductive,
-        **tally.summary(asked),
-        digest=asked.digest(),
+        **metrics.summary(runner),
+        digest=runner.digest(),
         seconds=time.perf_counter() - started,
     )
-
-
-@contextmanager
-def evaluating(learner: nn.Module) -> Iterator[None]:
-    """Eval mode for the time; then each module's own mode again, so that a frozen part stays frozen in training."""
-    before = [(module, module.training) for module in learner.modules()]
-    learner.eval()
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
-
-
-def device_of(learner: nn.Module) -> torch.device:
-    """Where the learner's first parameter lives; the CPU where it has none."""
-    parameter = next(learner.parameters(), None)
-    return torch.device("cpu") if parameter is None else parameter.device
 
 
 def _parts(n: int, size: int) -> Iterator[slice]:

@@ -2,6 +2,6 @@
 
 from regard.explain.faithfulness import Faithfulness, faithfulness
 from regard.explain.influence import Influence, influence
-from regard.explain.places import Places, places
+from regard.explain.saliency import SaliencyMaps, saliency_maps
 
-__all__ = ["Faithfulness", "Influence", "Places", "faithfulness", "influence", "places"]
+__all__ = ["Faithfulness", "Influence", "SaliencyMaps", "faithfulness", "influence", "saliency_maps"]

@@ -28,11 +28,11 @@ from torch import Tensor
 
 from regard.episode import Episode
 from regard.errors import ConfigError, EpisodeError, did_you_mean
-from regard.evaluation.evaluate import evaluating
 from regard.evaluation.intervals import Interval, mean_interval, paired_interval
-from regard.explain.asking import Asking
 from regard.explain.influence import influence
+from regard.explain.reweighting import Reweighting
 from regard.learners.base import AttendingLearner, Learner, task_mean
+from regard.nn.inference import eval_mode
 from regard.sampling.random import uniform
 
 By = Literal["attention", "influence"]
@@ -87,7 +87,7 @@ def faithfulness(
     _check(learner, by, n_deleted)
     parts: list[dict[str, Tensor]] = []
     done = 0
-    with evaluating(learner):
+    with eval_mode(learner):
         for episode in episodes:
             number = np.arange(done, done + episode.n_tasks)
             parts.append(_delete(learner, episode, by, n_deleted, seed, number))
@@ -120,10 +120,10 @@ def _delete(
     other, order = (part.to(episode.query_y.device) for part in noise)
     told = influence(learner, episode)
     score = told.contribution if by == "influence" or told.attention is None else told.attention
-    asking = Asking.of(learner, episode)
+    reweighting = Reweighting.of(learner, episode)
     with torch.no_grad():
-        probability = _Probability(asking, told.predicted, told.probability, episode)
-        real = (asking.weights(n_query) > 0).expand(score.shape)
+        probability = _Probability(reweighting, told.predicted, told.probability, episode)
+        real = (reweighting.weights(n_query) > 0).expand(score.shape)
         top = score.masked_fill(~real, -torch.inf).argmax(-1, keepdim=True)
         return {
             "top": probability.drop(top),
@@ -146,15 +146,15 @@ def _random_other(noise: Tensor, top: Tensor, real: Tensor, episode: Episode) ->
 class _Probability:
     """p(c) of each query under changed weights; `before` is (B, Q) with all rows."""
 
-    asking: Asking
+    reweighting: Reweighting
     predicted: Tensor
     before: Tensor
     episode: Episode
 
     def without(self, deleted: Tensor) -> Tensor:
         """(B, Q): with the rows (B, Q, S) deleted."""
-        weight = self.asking.weights(deleted.shape[1]).masked_fill(deleted, 0.0)
-        return self.asking.answer(weight).exp().gather(-1, self.predicted[..., None])[..., 0]
+        weight = self.reweighting.weights(deleted.shape[1]).masked_fill(deleted, 0.0)
+        return self.reweighting.answer(weight).exp().gather(-1, self.predicted[..., None])[..., 0]
 
     def mean(self, value: Tensor) -> Tensor:
         """(B, Q) to (B,), padding left out."""

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from regard.episode import Episode
-from regard.evaluation.evaluate import evaluating
-from regard.explain.asking import Asking
+from regard.explain.reweighting import Reweighting
 from regard.learners.base import AttendingLearner, Learner
+from regard.nn.inference import eval_mode
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def influence(learner: Learner, episode: Episode) -> Influence:
     Raises:
         ConfigError: the learner is transductive.
     """
-    with evaluating(learner):
-        asking = Asking.of(learner, episode)
-        weight = asking.weights(episode.query_y.shape[1]).clone().requires_grad_()
+    with eval_mode(learner):
+        reweighting = Reweighting.of(learner, episode)
+        weight = reweighting.weights(episode.query_y.shape[1]).clone().requires_grad_()
         with torch.enable_grad():
-            value, predicted = _answer(asking.answer(weight), episode.support.is_regression)
+            value, predicted = _answer(reweighting.answer(weight), episode.support.is_regression)
             gradient = torch.autograd.grad(value.sum(), weight)[0]
         return Influence(
             influence=gradient,

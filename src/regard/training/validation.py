@@ -7,8 +7,9 @@ import torch
 
 from regard.errors import ConfigError
 from regard.evaluation import LOWER_IS_BETTER
-from regard.evaluation.evaluate import device_of, evaluate, evaluating
+from regard.evaluation.evaluate import evaluate
 from regard.learners.base import Learner
+from regard.nn.inference import device_of, eval_mode
 from regard.sampling.source import EpisodeSource
 from regard.training.batches import Source
 from regard.training.config import TrainConfig
@@ -47,7 +48,7 @@ def is_better(metric: str, new: float, best: float | None) -> bool:
 
 def _mean_loss(learner: Learner, source: Source, n_episodes: int, batch: int = 8) -> float:
     total = 0.0
-    with evaluating(learner), torch.no_grad():
+    with eval_mode(learner), torch.no_grad():
         for start in range(0, n_episodes, batch):
             numbers = np.arange(start, min(start + batch, n_episodes), dtype=np.int64)
             total += float(learner.loss(source(numbers).to(device_of(learner))).sum())

@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from regard.errors import DataError
-from regard.evaluation.evaluate import evaluating
 from regard.evaluation.leaks.answers import (
     a_batch_of_one_is_a_batch_of_many,
     classes_can_be_renamed,
@@ -39,6 +38,7 @@ from regard.evaluation.leaks.data import (
 )
 from regard.evaluation.leaks.patient import Check, Finding, Patient, Verdict
 from regard.learners.base import Learner
+from regard.nn.inference import eval_mode
 from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeSampler
 
@@ -85,5 +85,5 @@ def find_leaks(
     if n_episodes < 2:
         raise DataError(f"n_episodes is {n_episodes}: expected at least 2, since chance is judged by an interval.")
     patient = Patient(learner, sampler, dict(parts or {}), n_episodes)
-    with evaluating(learner):
+    with eval_mode(learner):
         return [check(patient) for check in (CHECKS if checks is None else checks)]

@@ -14,18 +14,18 @@ from torch.nn import functional as F
 from regard.errors import EpisodeError
 from regard.evaluation.intervals import mean_interval
 from regard.evaluation.metrics import METRICS, Calibration, ece_by_episode, episode_metrics
-from regard.evaluation.questions import Answers, Questions
+from regard.evaluation.runner import EpisodeRunner, Predictions
 from regard.evaluation.targets import TARGET_METRICS, target_metrics
 
 
-class Tally(ABC):
+class MetricAccumulator(ABC):
     """Gathers the answers of one batch after another into per-episode numbers."""
 
     def __init__(self) -> None:
         self._metrics: list[dict[str, Tensor]] = []
 
     @abstractmethod
-    def add(self, answers: Answers) -> None:
+    def add(self, predictions: Predictions) -> None:
         """Count one batch.
 
         Raises:
@@ -33,7 +33,7 @@ class Tally(ABC):
         """
 
     @abstractmethod
-    def summary(self, questions: Questions) -> dict[str, Any]:
+    def summary(self, runner: EpisodeRunner) -> dict[str, Any]:
         """The fields of a `Result` that were found out."""
 
     def _values(self) -> dict[str, NDArray[Any]]:
@@ -41,7 +41,7 @@ class Tally(ABC):
 
 
 @final
-class ClassTally(Tally):
+class ClassMetrics(MetricAccumulator):
     """Of logits (B, Q, C)."""
 
     def __init__(self) -> None:
@@ -49,8 +49,8 @@ class ClassTally(Tally):
         self._bins: list[Tensor] = []
         self._predicted: list[Tensor] = []
 
-    def add(self, answers: Answers) -> None:
-        output, y, weight = answers
+    def add(self, predictions: Predictions) -> None:
+        output, y, weight = predictions
         if not isinstance(output, Tensor):
             raise _wrong_kind(output, "classes, and expected logits (tasks, queries, classes)")
         logits = output.cpu()
@@ -59,7 +59,7 @@ class ClassTally(Tally):
         self._bins.append(bins)
         self._predicted.append(logits.argmax(-1))
 
-    def summary(self, questions: Questions) -> dict[str, Any]:
+    def summary(self, runner: EpisodeRunner) -> dict[str, Any]:
         bins = torch.cat(self._bins).numpy()
         values = {**self._values(), "ece": ece_by_episode(bins)}
         # Where episodes are made up, batches may be padded to different numbers of queries.
@@ -69,21 +69,21 @@ class ClassTally(Tally):
             "metrics": {name: mean_interval(values[name]) for name in METRICS},
             "per_episode": {name: values[name] for name in METRICS},
             "calibration": Calibration.of(bins),
-            "confusion": questions.confusion(predicted),
+            "confusion": runner.confusion(predicted),
         }
 
 
 @final
-class TargetTally(Tally):
+class TargetMetrics(MetricAccumulator):
     """Of distributions over (B, Q, T)."""
 
-    def add(self, answers: Answers) -> None:
-        output, y, weight = answers
+    def add(self, predictions: Predictions) -> None:
+        output, y, weight = predictions
         if not isinstance(output, Distribution):
             raise _wrong_kind(output, "numbers, and expected a torch distribution over (tasks, queries, targets)")
         self._metrics.append({k: v.cpu() for k, v in target_metrics(output, y, weight).items()})
 
-    def summary(self, questions: Questions) -> dict[str, Any]:
+    def summary(self, runner: EpisodeRunner) -> dict[str, Any]:
         values = self._values()
         return {
             "metrics": {name: mean_interval(values[name]) for name in TARGET_METRICS},

@@ -1,4 +1,4 @@
-"""Asking a learner about the same queries with the support weighed differently for each of them.
+"""Predictions for the same queries under other support weights, which may differ from query to query.
 
 Every explanation here changes support weights, query by query. So each query is made a task of its own: B tasks of Q
 queries become B * Q tasks of one query, with weights (B, Q, S). Since a batch is a loop and queries do not see each
@@ -25,8 +25,8 @@ _ROWS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
-class Asking:
-    """A learner before an episode; see the module. Make one by `Asking.of`."""
+class Reweighting:
+    """A learner before an episode; see the module. Make one by `Reweighting.of`."""
 
     learner: Learner
     support: Support
@@ -34,7 +34,7 @@ class Asking:
     encoded: bool
 
     @classmethod
-    def of(cls, learner: Learner, episode: Episode) -> Asking:
+    def of(cls, learner: Learner, episode: Episode) -> Reweighting:
         """Encode what can be encoded once.
 
         Raises:

@@ -24,12 +24,12 @@ from torch.nn import functional as F
 
 from regard.episode import Episode, first_tensor
 from regard.errors import ConfigError, EpisodeError
-from regard.evaluation.evaluate import evaluating
 from regard.learners.base import PartAttendingLearner
+from regard.nn.inference import eval_mode
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class SaliencyMaps:
     """Heat maps.
 
     Args:
@@ -45,7 +45,9 @@ class Places:
     probability: NDArray[np.float32]
 
 
-def places(learner: PartAttendingLearner, episode: Episode, *, grid: tuple[int, int] | None = None) -> Places:
+def saliency_maps(
+    learner: PartAttendingLearner, episode: Episode, *, grid: tuple[int, int] | None = None
+) -> SaliencyMaps:
     """Where each query looked.
 
     Args:
@@ -64,7 +66,7 @@ def places(learner: PartAttendingLearner, episode: Episode, *, grid: tuple[int, 
             "CrossTransformer; for others `influence` says which rows mattered."
         )
     size = _image_size(episode)
-    with evaluating(learner), torch.no_grad():
+    with eval_mode(learner), torch.no_grad():
         support, query_z = learner.encode_episode(episode)
         state = learner.adapt_encoded(support)
         logits: Tensor = learner.predict_encoded(state, query_z)  # type: ignore[assignment]
@@ -72,7 +74,7 @@ def places(learner: PartAttendingLearner, episode: Episode, *, grid: tuple[int, 
         looked = learner.attend_parts(state, episode.query_x).mean(2)
         argued = _margin(votes(learner, state, query_z), predicted)
     shape = _grid(query_z.shape[2], grid)
-    return Places(
+    return SaliencyMaps(
         _enlarge(looked, shape, size), _enlarge(argued, shape, size), predicted.numpy(force=True), _array(probability)
     )
 

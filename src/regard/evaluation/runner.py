@@ -23,7 +23,7 @@ from regard.sampling.source import EpisodeSource
 _ROW_FIELDS = ("number", "support", "support_y", "query", "query_y")
 
 
-class Answers(NamedTuple):
+class Predictions(NamedTuple):
     """Of one batch: what the learner said, and (B, Q, ...) y and (B, Q) weight of the queries."""
 
     output: Output
@@ -31,7 +31,7 @@ class Answers(NamedTuple):
     weight: Tensor
 
 
-class Questions(ABC):
+class EpisodeRunner(ABC):
     """Episodes 0 .. n - 1 of a source, for one learner.
 
     Attributes:
@@ -41,7 +41,7 @@ class Questions(ABC):
     size: int
 
     @abstractmethod
-    def ask(self, part: slice) -> Answers:
+    def run(self, part: slice) -> Predictions:
         """Some of the episodes as one batch."""
 
     @abstractmethod
@@ -53,7 +53,7 @@ class Questions(ABC):
         return None
 
 
-class Drawn(Questions):
+class FromSource(EpisodeRunner):
     """Episodes that a source makes up: there is nothing that could be encoded once."""
 
     size = 16
@@ -61,10 +61,10 @@ class Drawn(Questions):
     def __init__(self, learner: Learner, source: EpisodeSource, n_episodes: int, device: torch.device) -> None:
         self.learner, self.source, self.n_episodes, self.device = learner, source, n_episodes, device
 
-    def ask(self, part: slice) -> Answers:
+    def run(self, part: slice) -> Predictions:
         episode = self.source(np.arange(part.start, part.stop)).to(self.device)
         with torch.inference_mode():
-            return Answers(self.learner(episode), episode.query_y, episode.query_weight)
+            return Predictions(self.learner(episode), episode.query_y, episode.query_weight)
 
     def digest(self) -> str:
         """Of all numbers of the first and of the last episode; each alone, so that batches leave no trace."""
@@ -73,7 +73,7 @@ class Drawn(Questions):
         return _digest(type(self.source).__name__, (t for pair in pairs for x in pair for t in _tensors(x)))
 
 
-class Gathered(Questions):
+class FromEncoded(EpisodeRunner):
     """Episodes of a data set's rows.
 
     Each item is encoded once where it can be: the learner keeps its encoder fixed, and items neither change from
@@ -90,9 +90,9 @@ class Gathered(Questions):
         )
         self._answer, self.size = self._cached(learner) if cached else (self._fresh, 1)  # type: ignore[arg-type]
 
-    def ask(self, part: slice) -> Answers:
+    def run(self, part: slice) -> Predictions:
         rows = _select(self.rows, part)
-        return Answers(self._answer(rows), rows.query_y, (rows.query >= 0).double())
+        return Predictions(self._answer(rows), rows.query_y, (rows.query >= 0).double())
 
     def digest(self) -> str:
         """Of the rows, the labels, and the items of the first episode."""
@@ -118,13 +118,13 @@ class Gathered(Questions):
         return gathered, 16 if items.z.ndim == 2 else 1
 
 
-def questions(
+def episode_runner(
     learner: Learner, source: EpisodeSource, n_episodes: int, device: torch.device, *, cache: bool
-) -> Questions:
+) -> EpisodeRunner:
     """The way that suits the source."""
     if isinstance(source, EpisodeSampler):
-        return Gathered(learner, source, n_episodes, device, cache=cache)
-    return Drawn(learner, source, n_episodes, device)
+        return FromEncoded(learner, source, n_episodes, device, cache=cache)
+    return FromSource(learner, source, n_episodes, device)
 
 
 def episodes_digest(sampler: EpisodeSampler, rows: EpisodeRows) -> str:
