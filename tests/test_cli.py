@@ -68,6 +68,24 @@ def test_learners_and_cite() -> None:
     assert "1703.05175" in run("cite", "prototypical").stdout
 
 
+def test_learners_are_readable_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    from regard.learners import LEARNERS
+
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = CliRunner().invoke(app, ["learners"]).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    for row in LEARNERS:
+        [line] = [line for line in lines if line.split()[:1] == [row.name]]
+        assert str(row.year) in line and ", ".join(row.family) in line and "…" not in line
+
+
+def test_version_is_printed() -> None:
+    from regard import __version__
+
+    done = CliRunner().invoke(app, ["--version"])
+    assert done.exit_code == 0 and done.stdout == f"regard {__version__}\n"
+
+
 def test_a_mistake_is_one_message_and_no_traceback() -> None:
     done = run("cite", "Prototypicl")
     assert done.returncode == 1

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from regard.evaluation.result import Result
 
 app = typer.Typer(
-    help="Learn from a few examples by attending to them, and see which ones mattered.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -32,6 +31,23 @@ DataPart = Annotated[str, typer.Option("--part", help="train, validation or test
 Way = Annotated[int | None, typer.Option(help="Classes an episode; the recipe's settings, if left out.")]
 Shot = Annotated[int | None, typer.Option(help="Examples a class.")]
 Query = Annotated[int | None, typer.Option(help="Queries a class.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from regard import __version__
+
+        typer.echo(f"regard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Few-shot and meta-learning with attention: learn from a few examples, and see which ones mattered."""
 
 
 @app.command()
@@ -230,20 +246,25 @@ def predict(
 
 @app.command()
 def learners() -> None:
-    """The methods there are: name, family, year, what they do, and the paper."""
+    """List the methods: name, year, family, what they predict, whether they attend, and in a wide terminal the paper."""
     from rich.console import Console
     from rich.table import Table
 
     from regard.learners import LEARNERS, find_reference
 
-    table = Table(box=None)
-    for heading in ("learner", "family", "year", "for", "attends", "paper"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis")
+    console = Console()
+    wide = console.width >= 110
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("learner", "year", "family", "for", "attends"):
+        table.add_column(heading, no_wrap=True)
+    if wide:
+        table.add_column("paper", no_wrap=True, overflow="ellipsis")
     for row in LEARNERS:
-        paper = find_reference(row.references[0])
-        targets = ", ".join(["classes"] * row.classifies + ["targets"] * row.regresses)
-        table.add_row(row.name, ", ".join(row.family), str(row.year), targets, "yes" * row.attends, paper.title)
-    Console().print(table)
+        targets = ", ".join(["classes"] * row.classifies + ["numbers"] * row.regresses)
+        cells = [row.name, str(row.year), ", ".join(row.family), targets, "yes" * row.attends]
+        table.add_row(*cells, *[find_reference(row.references[0]).title] * wide)
+    console.print(table)
+    _say("\n`regard cite NAME` prints the paper of a learner.")
 
 
 @app.command()
