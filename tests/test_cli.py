@@ -72,7 +72,9 @@ def test_learners_are_readable_at_80_columns(monkeypatch: pytest.MonkeyPatch) ->
     from regard.learners import LEARNERS
 
     monkeypatch.setenv("COLUMNS", "80")
-    lines = CliRunner().invoke(app, ["learners"]).stdout.splitlines()
+    done = CliRunner().invoke(app, ["learners"])
+    assert done.exit_code == 0, done.exception
+    lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     for row in LEARNERS:
         [line] = [line for line in lines if line.split()[:1] == [row.name]]

@@ -33,12 +33,13 @@ Shot = Annotated[int | None, typer.Option(help="Examples a class.")]
 Query = Annotated[int | None, typer.Option(help="Queries a class.")]
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         from regard import __version__
 
         typer.echo(f"regard {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
@@ -246,7 +247,7 @@ def predict(
 
 @app.command()
 def learners() -> None:
-    """List the methods: name, year, family, what they predict, whether they attend, and in a wide terminal the paper."""
+    """List the methods: name, year, family, what they predict, and whether they attend."""
     from rich.console import Console
     from rich.table import Table
 
@@ -258,7 +259,7 @@ def learners() -> None:
     for heading in ("learner", "year", "family", "for", "attends"):
         table.add_column(heading, no_wrap=True)
     if wide:
-        table.add_column("paper", no_wrap=True, overflow="ellipsis")
+        table.add_column("paper", no_wrap=True, overflow="ellipsis", max_width=console.width - 80)
     for row in LEARNERS:
         targets = ", ".join(["classes"] * row.classifies + ["numbers"] * row.regresses)
         cells = [row.name, str(row.year), ", ".join(row.family), targets, "yes" * row.attends]
