@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 from collections.abc import Callable
@@ -8,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save, save_file
+from safetensors.torch import save
 from torch import nn
 
-from regard.errors import CheckpointError, ConfigError
+from regard.errors import CheckpointError, ConfigError, MissingExtraError
+from regard.limits import HEADER_BYTES
 from regard.training import load_checkpoint, save_checkpoint
+from regard.training.checkpoint import rewrite_spec
+from regard.training.sealed import write_sealed
 
 SPEC = {"width": 3}
 
@@ -45,7 +49,7 @@ def test_equal_states_write_equal_bytes(path: Path, tmp_path: Path) -> None:
 
 def test_the_header_can_be_read_by_eye(path: Path) -> None:
     head = path.read_bytes()[8:400].decode()  # after eight bytes that say how long it is
-    for word in ("regard.checkpoint.1", "spec", "width", "accuracy"):
+    for word in ("regard.checkpoint.2", "sha256", "spec", "width", "accuracy"):
         assert word in head
 
 
@@ -72,9 +76,13 @@ def with_header(**changes: object) -> Callable[[Path], None]:
     def plant(path: Path) -> None:
         header = load_checkpoint(path).header | changes
         header = {k: v for k, v in header.items() if v != "absent"}
-        save_file({"learner/x": torch.ones(2)}, path, {"regard": json.dumps(header)})
+        write_sealed(path, header, {"learner/x": torch.ones(2)})
 
     return plant
+
+
+def sealed_text(index: bytes) -> bytes:
+    return len(index).to_bytes(8, "little") + index
 
 
 class Evil:
@@ -92,8 +100,23 @@ FAULTS = {
     "text": (planted(lambda b: b"hello, this is no checkpoint"), "not a safetensors file"),
     "a broken header": (planted(lambda b: b[:8] + b"{" + b"\xff" * 20 + b[29:]), "damaged header"),
     "foreign safetensors": (planted(lambda b: save({"x": torch.ones(2)})), "Regard did not write"),
-    "a later format": (with_header(format="regard.checkpoint.2", regard="9.1"), "'regard.checkpoint.2'.*Regard 9.1"),
+    "a later format": (with_header(format="regard.checkpoint.3", regard="9.1"), "'regard.checkpoint.3'.*Regard '9.1'"),
     "no spec": (with_header(spec="absent"), "no spec in its header"),
+    "a spec that is a list": (with_header(spec=[1]), "a spec of another type in its header"),
+    "an older file, without a digest": (
+        planted(lambda b: save({"x": torch.ones(2)}, {"regard": json.dumps({"format": "regard.checkpoint.1"})})),
+        "'regard.checkpoint.1'.*expected 'regard.checkpoint.2'",
+    ),
+    "no digest": (
+        planted(lambda b: save({"x": torch.ones(2)}, {"regard": json.dumps({"format": "regard.checkpoint.2"})})),
+        "no sha256",
+    ),
+    "deep nesting": (planted(lambda b: sealed_text(b'{"a":' * 100_000)), "damaged header"),
+    "an index without offsets": (planted(lambda b: sealed_text(b'{"x": {"data_offsets": []}}')), "damaged header"),
+    "a huge header": (
+        planted(lambda b: sealed_text(b"{" + b" " * (HEADER_BYTES + 1))),
+        "header of .* expected at most",
+    ),
 }
 
 
@@ -131,3 +154,59 @@ def test_a_spec_has_to_be_json(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must be JSON"):
         save_checkpoint(tmp_path / "d", build(SPEC), spec={"x": build(SPEC)})
     assert not list(tmp_path.iterdir())
+
+
+def test_any_changed_bit_is_found(path: Path) -> None:
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        with pytest.raises(CheckpointError):
+            load_checkpoint(path)
+    for changed in (content + b"\0", content[:-1], content[:40] + content[41:]):
+        path.write_bytes(changed)
+        with pytest.raises(CheckpointError):
+            load_checkpoint(path)
+
+
+def test_the_spec_alone_can_be_rewritten(path: Path) -> None:
+    before = load_checkpoint(path)
+    rewrite_spec(path, lambda spec: {"breadth": spec["width"]})
+    after = load_checkpoint(path)
+    assert after.spec == {"breadth": 3}
+    assert after.header == before.header | {"spec": {"breadth": 3}}
+    assert all(torch.equal(after.all_tensors[name], t) for name, t in before.all_tensors.items())
+
+
+def endless(spec: dict[str, int]) -> nn.Module:
+    return nn.Sequential(*(nn.Linear(1, 1) for _ in range(10**9)))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda spec: nn.Linear(2**20, 2**20), "much larger than the weights it holds"),
+        (lambda spec: nn.Embedding(2**40, 2**40), "cannot be built"),
+        (endless, "much larger than the weights it holds"),
+        (lambda spec: nn.Linear(2, spec["height"]), "cannot be built .KeyError"),
+        (lambda spec: nn.Linear(2, 3), "does not fit this Linear"),
+    ],
+)
+def test_a_spec_that_asks_for_what_the_file_does_not_hold(
+    path: Path, make: Callable[[dict[str, int]], nn.Module], said: str
+) -> None:
+    with pytest.raises(CheckpointError, match=said):
+        load_checkpoint(path).build(make)
+
+
+def test_a_missing_extra_is_said_as_such(path: Path) -> None:
+    def make(spec: dict[str, int]) -> nn.Module:
+        raise MissingExtraError("install regard[text]")
+
+    with pytest.raises(MissingExtraError, match=r"regard\[text\]"):
+        load_checkpoint(path).build(make)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CheckpointError, match="a device or a pipe"):
+        load_checkpoint(tmp_path / "pipe")

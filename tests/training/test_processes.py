@@ -54,9 +54,9 @@ def curves(folder: Path) -> list[dict[str, float]]:
 def assert_same_run(a: Path, b: Path) -> None:
     for name in ("last.safetensors", "best.safetensors"):
         left, right = load_checkpoint(a / name), load_checkpoint(b / name)
-        assert left.tensors.keys() == right.tensors.keys()
-        for key, tensor in left.tensors.items():
-            assert torch.equal(tensor, right.tensors[key]), f"{name}: {key}"
+        assert left.all_tensors.keys() == right.all_tensors.keys()
+        for key, tensor in left.all_tensors.items():
+            assert torch.equal(tensor, right.all_tensors[key]), f"{name}: {key}"
         assert (left.step, left.metrics) == (right.step, right.metrics)
     assert curves(a) == curves(b)
 
@@ -88,8 +88,8 @@ def test_two_processes_do_the_steps_of_one(tmp_path: Path) -> None:
     run(tmp_path / "one", **settings)
     run(tmp_path / "two", devices=2, strategy="ddp", **settings)
     one, two = load_checkpoint(tmp_path / "one/last.safetensors"), load_checkpoint(tmp_path / "two/last.safetensors")
-    for name, tensor in one.part("learner").items():
-        torch.testing.assert_close(two.part("learner")[name], tensor, rtol=1e-5, atol=1e-6)
+    for name, tensor in one.tensors("learner").items():
+        torch.testing.assert_close(two.tensors("learner")[name], tensor, rtol=1e-5, atol=1e-6)
     for a, b in zip(curves(tmp_path / "one"), curves(tmp_path / "two"), strict=True):
         assert a == pytest.approx(b, rel=1e-4)
 

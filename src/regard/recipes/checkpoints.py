@@ -65,7 +65,7 @@ def begin_with(learner: Learner, name_or_path: str | Path) -> tuple[str, ...]:
         raise CheckpointError(
             f"{checkpoint.path} holds no learner ({error}): expected one of `regard train`."
         ) from error
-    own, theirs = learner.state_dict(), checkpoint.part("learner")
+    own, theirs = learner.state_dict(), checkpoint.tensors("learner")
     networks = set(NETWORKS) & {_network(name) for name in own} & {_network(name) for name in theirs}
     fits = {name for name, tensor in theirs.items() if name in own and own[name].shape == tensor.shape}
     odd = sorted(name for name in {*own, *theirs} if _network(name) in networks and name not in fits)

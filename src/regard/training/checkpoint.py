@@ -1,32 +1,34 @@
-"""Checkpoints: one safetensors file with a header that a person can read, and nothing in it that can run.
+"""Checkpoints: one sealed safetensors file with a header that a person can read, and nothing in it that can run.
 
-    header    {"format", "regard", "spec", "step", "metrics", "training"} as JSON, under the key "regard"
-    tensors   "learner/<name>", and in a checkpoint to go on from also "optimizer/<kind>/<name>"
+    header    {"sha256", "format", "regard", "spec", "step", "metrics", "training"}, see `sealed.py`
+    tensors   "learner/<name>", and in a checkpoint to resume from also "optimizer/<kind>/<name>"
 
 `spec` says how to rebuild the learner. It is opaque here: whoever trains writes it, and gives `Checkpoint.build` the
-function that reads it. A pickle is recognised by its first bytes and refused unread, since reading it could run code.
+function that reads it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from regard.errors import CheckpointError, ConfigError
-from regard.files import write_whole
+from regard.errors import CheckpointError
+from regard.training.sealed import build_within, read_sealed, write_sealed
 
-FORMAT = "regard.checkpoint.1"
+FORMAT = "regard.checkpoint.2"
+_HEADER: dict[str, tuple[type, ...]] = {
+    "spec": (dict,),
+    "step": (int,),
+    "metrics": (dict,),
+    "training": (dict, type(None)),
+}
 LAST, BEST = "last.safetensors", "best.safetensors"
-"""Of the folder of a run: to go on from, and of the best validation."""
+"""Of the folder of a run: to resume from, and of the best validation."""
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -38,12 +40,12 @@ class Checkpoint:
     Args:
         path: of the file.
         header: its JSON.
-        tensors: by full name, on the CPU.
+        all_tensors: by full name, on the CPU.
     """
 
     path: Path
     header: dict[str, Any]
-    tensors: dict[str, Tensor] = field(repr=False)
+    all_tensors: dict[str, Tensor] = field(repr=False)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -62,13 +64,13 @@ class Checkpoint:
 
     @property
     def training(self) -> dict[str, Any] | None:
-        """What a run needs besides tensors to go on; None in a checkpoint that is for use only."""
+        """What a run needs besides tensors to resume; None in a checkpoint that is for use only."""
         return self.header["training"]
 
-    def part(self, name: str) -> dict[str, Tensor]:
-        """The tensors under "name/", without that prefix."""
-        prefix = f"{name}/"
-        return {key.removeprefix(prefix): t for key, t in self.tensors.items() if key.startswith(prefix)}
+    def tensors(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors under "prefix/", without that prefix: "learner", or "optimizer"."""
+        start = f"{prefix}/"
+        return {key.removeprefix(start): t for key, t in self.all_tensors.items() if key.startswith(start)}
 
     def load_into(self, learner: AnyModule) -> AnyModule:
         """Copy the weights into a learner of the same make, and return it.
@@ -76,7 +78,7 @@ class Checkpoint:
         Raises:
             CheckpointError: all missing and unexpected tensors and wrong shapes at once.
         """
-        saved, expected = self.part("learner"), learner.state_dict()
+        saved, expected = self.tensors("learner"), learner.state_dict()
         mistakes = [f"no tensor {name!r}" for name in expected if name not in saved]
         mistakes += [f"an unexpected tensor {name!r}" for name in saved if name not in expected]
         mistakes += [
@@ -94,8 +96,12 @@ class Checkpoint:
         return learner
 
     def build(self, build: Callable[[dict[str, Any]], AnyModule]) -> AnyModule:
-        """Make the learner from the spec, load its weights, and put it in eval mode."""
-        return self.load_into(build(self.spec)).eval()
+        """Make the learner from the spec, load its weights, and put it in eval mode.
+
+        Raises:
+            CheckpointError: the spec cannot be built, describes far more than the file holds, or does not fit it.
+        """
+        return self.load_into(build_within(self.path, self.tensors("learner"), lambda: build(self.spec))).eval()
 
 
 def save_checkpoint(
@@ -116,8 +122,8 @@ def save_checkpoint(
         spec: JSON that says how to rebuild it.
         step: steps done.
         metrics: what was measured.
-        training: JSON that a run needs to go on.
-        optimizer: tensors that a run needs to go on.
+        training: JSON that a run needs to resume.
+        optimizer: tensors that a run needs to resume.
 
     Raises:
         ConfigError: `spec` or `training` is not JSON.
@@ -133,90 +139,39 @@ def save_checkpoint(
     }
     tensors = {f"learner/{name}": t for name, t in learner.state_dict().items()}
     tensors |= {f"optimizer/{name}": t for name, t in (optimizer or {}).items()}
-    # A copy of each, in plain order: safetensors refuses tensors that share memory, as tied weights do.
-    plain = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
-    # One key: the library writes several in random order, and equal runs should write equal bytes.
-    write_whole(Path(path), save(plain, metadata={"regard": _as_json(header)}))
+    write_sealed(path, header, tensors)
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a file written by `save_checkpoint`.
 
     Raises:
-        CheckpointError: no such file, a pickle, not safetensors, truncated, not Regard's, or of another version.
+        CheckpointError: no such file, a pickle, not safetensors, truncated, changed, not Regard's, or of another
+            version.
     """
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({error.strerror}): expected a checkpoint such as best.safetensors in the folder "
-            "of a training run."
-        ) from error
-    _refuse_foreign(path, content)
-    header = _header(path, content)
-    try:
-        tensors = load(content)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged ({error}): take another copy, or train again.") from error
-    return Checkpoint(path, header, tensors)
+    expected = "a checkpoint such as best.safetensors in the folder of a training run"
+    header, tensors = read_sealed(path, FORMAT, expected)
+    missing = [key for key in _HEADER if key not in header]
+    wrong = [key for key, kinds in _HEADER.items() if key in header and not isinstance(header[key], kinds)]
+    if missing or wrong:
+        said = [f"no {', '.join(missing)}"] * bool(missing) + [f"a {', '.join(wrong)} of another type"] * bool(wrong)
+        raise CheckpointError(f"{path} has {' and '.join(said)} in its header: expected {expected}; train again.")
+    return Checkpoint(Path(path), header, tensors)
 
 
-def _refuse_foreign(path: Path, content: bytes) -> None:
-    if content[:4] == b"PK\x03\x04" or (content[:1] == b"\x80" and content[1:2] in b"\x02\x03\x04\x05"):
-        raise CheckpointError(
-            f"{path} holds a pickle, as torch.save writes: it was not read, since reading a pickle can run any code. "
-            "Expected safetensors; have whoever made it save it with regard.training.save_checkpoint."
-        )
-    if len(content) < 8:
-        raise CheckpointError(f"{path} has {len(content)} bytes: expected a checkpoint; it is empty or was cut off.")
+def rewrite_spec(path: Path | str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+    """Change how a checkpoint says it is rebuilt, and nothing else; for renamed settings.
 
+    Args:
+        path: of the checkpoint, which is replaced.
+        change: the old spec to the new one.
 
-def _header(path: Path, content: bytes) -> dict[str, Any]:
-    """Read by hand before the library does, to tell a cut file from a foreign one."""
-    length = int.from_bytes(content[:8], "little")
-    if content[8:9] != b"{":
-        raise CheckpointError(f"{path} is not a safetensors file: expected a checkpoint that Regard wrote.")
-    if 8 + length > len(content):
-        raise CheckpointError(_cut(path, 8 + length, len(content)))
-    try:
-        index = json.loads(content[8 : 8 + length])
-        ends = [entry["data_offsets"][1] for name, entry in index.items() if name != "__metadata__"]
-        header = json.loads(index.get("__metadata__", {}).get("regard", "{}"))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} has a damaged header ({error}): take another copy, or train again.") from error
-    if 8 + length + max(ends, default=0) > len(content):
-        raise CheckpointError(_cut(path, 8 + length + max(ends), len(content)))
-    return _checked(path, header)
-
-
-def _checked(path: Path, header: object) -> dict[str, Any]:
-    if not isinstance(header, dict) or "format" not in header:
-        raise CheckpointError(
-            f"{path} is a safetensors file that Regard did not write: expected the format {FORMAT!r} in its header."
-        )
-    if header["format"] != FORMAT:
-        raise CheckpointError(
-            f"{path} has the format {header['format']!r}, written by Regard {header.get('regard', '?')}, and this is "
-            f"Regard {_version()}, which reads {FORMAT!r}: install that version, or train again."
-        )
-    missing = {"spec", "step", "metrics", "training"} - header.keys()
-    if missing:
-        raise CheckpointError(f"{path} has no {', '.join(sorted(missing))} in its header: it is damaged; train again.")
-    return header
-
-
-def _cut(path: Path, expected: int, got: int) -> str:
-    return f"{path} is cut off: expected at least {expected} bytes and it has {got}; copy it again, or train again."
-
-
-def _as_json(header: dict[str, Any]) -> str:
-    try:
-        return json.dumps(header)
-    except TypeError as error:
-        raise ConfigError(
-            f"the spec of a checkpoint must be JSON ({error}): give plain dicts, lists, strings and numbers."
-        ) from error
+    Raises:
+        CheckpointError: as `load_checkpoint`.
+        ConfigError, StorageError: as `save_checkpoint`.
+    """
+    checkpoint = load_checkpoint(path)
+    write_sealed(path, checkpoint.header | {"spec": change(checkpoint.spec)}, checkpoint.all_tensors)
 
 
 def _version() -> str:

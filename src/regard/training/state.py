@@ -103,7 +103,7 @@ class RunState:
             )
         _check_same(checkpoint, checkpoint.training["config"], config, spec)
         checkpoint.load_into(learner)
-        restore_optimizer(learner, optimizer, checkpoint.part("optimizer"))
+        restore_optimizer(learner, optimizer, checkpoint.tensors("optimizer"))
         return cls(**checkpoint.training["state"])._extended(config, path)
 
     def _extended(self, config: TrainConfig, path: Path) -> Self:

@@ -1,0 +1,204 @@
+"""Safetensors files with a JSON header that a person can read, sealed by a digest of the whole file.
+
+    bytes 0..7    length of the index
+    index         {"__metadata__": {"regard": HEADER}, "<tensor>": {"dtype", "shape", "data_offsets"}, ...}
+    HEADER        {"sha256": DIGEST, "format": ..., ...} as JSON in a JSON string
+    the rest      tensors
+
+DIGEST is the SHA-256 of the file with 64 zeros in its place, so any changed bit anywhere is found. It guards against
+damage, not against forgery: whoever changes a file on purpose can compute it again. So nothing read here is trusted.
+A pickle is recognised by its first bytes and refused unread, since reading it could run code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from regard.errors import CheckpointError, ConfigError, MissingExtraError
+from regard.files import write_whole
+from regard.limits import HEADER_BYTES, NETWORK_NUMBERS, NETWORK_SLACK, NETWORK_TENSORS
+
+_ZEROS = "0" * 64
+_MARK = b'{\\"sha256\\": \\"'  # how a header begins inside the index: JSON in JSON
+
+Built = TypeVar("Built")
+
+
+def write_sealed(path: Path | str, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write one sealed file, whole or not at all.
+
+    Args:
+        path: of the file.
+        header: JSON.
+        tensors: by name; tensors that share memory are written once each.
+
+    Raises:
+        ConfigError: the header is not JSON.
+        StorageError: the disk is full or the folder cannot be written; the old file is untouched.
+    """
+    try:
+        text = json.dumps({"sha256": _ZEROS, **{key: value for key, value in header.items() if key != "sha256"}})
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"the header of {Path(path).name} must be JSON ({error}): give plain dicts, lists, strings and numbers."
+        ) from error
+    # A copy of each, in plain order: safetensors refuses tensors that share memory, as tied weights do.
+    plain = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
+    # One key: the library writes several in random order, and equal runs should write equal bytes.
+    content = save(plain, metadata={"regard": text})
+    start = content.index(_MARK) + len(_MARK)
+    digest = sha256(content).hexdigest().encode()
+    write_whole(Path(path), b"".join((content[:start], digest, content[start + len(digest) :])))
+
+
+def read_sealed(path: Path | str, format: str, expected: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read a file of `write_sealed`: its header, without the digest, and its tensors on the CPU.
+
+    Args:
+        path: of the file.
+        format: what the header must have as "format".
+        expected: what the file should be, for messages, such as "a checkpoint of `regard train`".
+
+    Raises:
+        CheckpointError: no such file, a pickle, not safetensors, truncated, changed, not ours, or of another version.
+    """
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise CheckpointError(f"{path} is a device or a pipe, not a file: expected {expected}.")
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CheckpointError(f"{path} cannot be read ({reason}): expected {expected}.") from error
+    header = _header(path, content, format, expected)
+    try:
+        return header, load(content)
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}): take another copy, or make it again.") from error
+
+
+def _header(path: Path, content: bytes, format: str, expected: str) -> dict[str, Any]:
+    """Read by hand before the library does, to tell apart what is truncated, foreign, of another version, changed."""
+    if content[:4] == b"PK\x03\x04" or (
+        content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    ):
+        raise CheckpointError(
+            f"{path} holds a pickle, as torch.save writes: it was not read, since reading a pickle can run any code. "
+            "Expected safetensors; have whoever made it save it with regard.training.save_checkpoint."
+        )
+    if len(content) < 8:
+        raise CheckpointError(f"{path} has {len(content)} bytes: expected {expected}; it is empty or was cut off.")
+    length = int.from_bytes(content[:8], "little")
+    if content[8:9] != b"{":
+        raise CheckpointError(f"{path} is not a safetensors file: expected {expected}.")
+    cut = f"{path} is cut off: expected at least %d bytes and it has {len(content)}; copy it again, or make it again."
+    if 8 + length > len(content):
+        raise CheckpointError(cut % (8 + length))
+    if length > HEADER_BYTES:
+        raise CheckpointError(f"{path} has a header of {length} bytes: expected at most {HEADER_BYTES}.")
+    damaged = f"{path} has a damaged header (%s): take another copy, or make it again."
+    try:
+        index = json.loads(content[8 : 8 + length])
+        ends = [entry["data_offsets"][1] for name, entry in index.items() if name != "__metadata__"]
+        end = 8 + length + max(ends, default=0)
+        header = json.loads(index.get("__metadata__", {}).get("regard", "{}"))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(damaged % error) from error
+    if end > len(content):
+        raise CheckpointError(cut % end)
+    if not isinstance(header, dict) or "format" not in header:
+        raise CheckpointError(
+            f"{path} is a safetensors file that Regard did not write: expected the format {format!r} in its header."
+        )
+    if header["format"] != format:
+        raise CheckpointError(
+            f"{path} has the format {_short(header['format'])}, written by Regard {_short(header.get('regard', '?'))}: "
+            f"expected {format!r}, {expected}; install that version, or make it again."
+        )
+    digest = header.pop("sha256", None)
+    start = content.find(_MARK, 8, 8 + length) + len(_MARK)
+    if start < len(_MARK) or not isinstance(digest, str):
+        raise CheckpointError(damaged % "it has no sha256 of its content")
+    view, found = memoryview(content), sha256(content[:start])
+    found.update(_ZEROS.encode())
+    found.update(view[start + len(_ZEROS) :])
+    if found.hexdigest() != digest:
+        raise CheckpointError(
+            f"{path} is damaged: its content has not the SHA-256 that was written with it. Take another copy, or make "
+            "it again."
+        )
+    return header
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def build_within(path: Path | str, tensors: Mapping[str, Tensor], build: Callable[[], Built]) -> Built:
+    """What `build` makes from a header, unless that is far larger than the tensors beside it, or no network at all.
+
+    A header of 100 bytes can ask for a network of terabytes: what is allocated is counted against what the file holds.
+
+    Args:
+        path: of the file, for messages.
+        tensors: what it holds.
+        build: makes the network.
+
+    Raises:
+        CheckpointError: `build` allocates too much, or fails.
+        MissingExtraError: as `build`.
+    """
+    numbers = NETWORK_SLACK * sum(t.numel() for t in tensors.values()) + NETWORK_NUMBERS
+    try:
+        with _Bounded(numbers, 64 * len(tensors) + NETWORK_TENSORS):
+            return build()
+    except (CheckpointError, MissingExtraError):
+        raise
+    except _TooLargeError as error:
+        raise CheckpointError(
+            f"{path} describes a network much larger than the weights it holds ({error}): it was edited or is damaged."
+        ) from error
+    except Exception as error:
+        # Whatever a header says reaches constructors unchecked, and those raise whatever they like.
+        raise CheckpointError(
+            f"{path} describes a network that cannot be built ({type(error).__name__}: {_short(str(error))}): it is "
+            "of another version, or was edited."
+        ) from error
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class _Bounded(TorchFunctionMode):
+    """Counts the numbers that functions such as `torch.empty` are asked for, before they allocate them."""
+
+    _MAKERS = frozenset(
+        getattr(torch, name)
+        for name in ("empty", "zeros", "ones", "full", "rand", "randn", "arange", "eye", "linspace")
+    ) | {torch.empty_strided, torch.randint, torch.randperm, torch.tril_indices, torch.triu_indices}
+
+    def __init__(self, numbers: int, tensors: int) -> None:
+        super().__init__()
+        self.numbers, self.tensors = numbers, tensors
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in self._MAKERS and kwargs.get("out") is None:
+            without = {key: value for key, value in kwargs.items() if key not in ("device", "generator", "pin_memory")}
+            self.numbers -= func(*args, **without, device="meta").numel()
+            self.tensors -= 1
+            if self.numbers < 0 or self.tensors < 0:
+                raise _TooLargeError("too many numbers" if self.numbers < 0 else "too many tensors")
+        return func(*args, **kwargs)
