@@ -70,9 +70,9 @@ def test_no_threshold_reaches_the_target_and_nothing_is_answered() -> None:
 
 
 def test_open_episodes_have_queries_without_support_and_the_others_are_as_they_were() -> None:
-    wide = c._wider(sampler(), 2)
+    wide = c._with_more_classes(sampler(), 2)
     rows = wide.rows(range(5))
-    opened, known = c._opened(rows, 2)
+    opened, known = c._without_support(rows, 2)
     y = wide.dataset.y
     assert opened.n_classes == 4
     for b in range(5):
@@ -122,11 +122,11 @@ def test_without_a_threshold_everything_is_answered() -> None:
 
 def test_trust_is_the_share_of_right_answers() -> None:
     confidence = fit_confidence(learner(), sampler(spread=1.5), n_unknown=2, n_episodes=100)
-    asked = c._ask(learner(), sampler(spread=1.5), 2, 100)
+    asked = c._predict(learner(), sampler(spread=1.5), 2, 100)
     trust = confidence.trusts(asked.logits)
     right = ((asked.logits.argmax(-1) == asked.y) & asked.known).double()
     # The first-order conditions of a logistic regression: residuals sum to 0, also against each sign.
-    signs = c._signs(asked.logits, confidence.temperature)
+    signs = c._signals(asked.logits, confidence.temperature)
     residual = right - trust
     assert abs(float(residual.mean())) < 1e-3
     assert (

@@ -1,8 +1,9 @@
-"""What is counted, batch after batch: one tally for classes, one for targets that are numbers."""
+"""Predictions of one batch after another become per-episode metrics: of classes, or of targets that are numbers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, final
 
 import torch
@@ -18,58 +19,72 @@ from regard.evaluation.runner import EpisodeRunner, Predictions
 from regard.evaluation.targets import TARGET_METRICS, target_metrics
 
 
+@dataclass(frozen=True)
+class BatchScores:
+    """What is kept of a batch of B episodes, on the CPU.
+
+    Args:
+        metrics: name to (B,) values.
+        bins: (B, 15, 3) sums for the calibration curve, see `episode_metrics`; None for targets.
+        predicted: (B, Q) predicted class indices; None for targets.
+    """
+
+    metrics: dict[str, Tensor]
+    bins: Tensor | None = None
+    predicted: Tensor | None = None
+
+
 class MetricAccumulator(ABC):
-    """Gathers the answers of one batch after another into per-episode numbers."""
+    """Collects the scores of batches, in the order of the episodes."""
 
     def __init__(self) -> None:
-        self._metrics: list[dict[str, Tensor]] = []
+        self._scores: list[BatchScores] = []
 
+    @staticmethod
     @abstractmethod
-    def add(self, predictions: Predictions) -> None:
-        """Count one batch.
+    def score(predictions: Predictions) -> BatchScores:
+        """Score one batch.
 
         Raises:
-            EpisodeError: an answer of the wrong kind.
+            EpisodeError: an output of the wrong kind.
         """
+
+    def add(self, scores: BatchScores) -> None:
+        """Append the scores of the next batch."""
+        self._scores.append(scores)
 
     @abstractmethod
     def summary(self, runner: EpisodeRunner) -> dict[str, Any]:
-        """The fields of a `Result` that were found out."""
+        """The fields of a `Result` that were measured."""
 
     def _values(self) -> dict[str, NDArray[Any]]:
-        return {name: torch.cat([m[name] for m in self._metrics]).numpy() for name in self._metrics[0]}
+        return {name: torch.cat([s.metrics[name] for s in self._scores]).numpy() for name in self._scores[0].metrics}
 
 
 @final
 class ClassMetrics(MetricAccumulator):
     """Of logits (B, Q, C)."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._bins: list[Tensor] = []
-        self._predicted: list[Tensor] = []
-
-    def add(self, predictions: Predictions) -> None:
+    @staticmethod
+    def score(predictions: Predictions) -> BatchScores:
         output, y, weight = predictions
         if not isinstance(output, Tensor):
             raise _wrong_kind(output, "classes, and expected logits (tasks, queries, classes)")
         logits = output.cpu()
         metrics, bins = episode_metrics(logits, y.cpu(), weight.cpu())
-        self._metrics.append(metrics)
-        self._bins.append(bins)
-        self._predicted.append(logits.argmax(-1))
+        return BatchScores(metrics, bins, logits.argmax(-1))
 
     def summary(self, runner: EpisodeRunner) -> dict[str, Any]:
-        bins = torch.cat(self._bins).numpy()
+        bins = torch.cat([s.bins for s in self._scores if s.bins is not None]).numpy()
         values = {**self._values(), "ece": ece_by_episode(bins)}
-        # Where episodes are made up, batches may be padded to different numbers of queries.
-        width = max(p.shape[1] for p in self._predicted)
-        predicted = torch.cat([F.pad(p, (0, width - p.shape[1])) for p in self._predicted])
+        predicted = [s.predicted for s in self._scores if s.predicted is not None]
+        # Batches of generated episodes may be padded to different numbers of queries.
+        width = max(p.shape[1] for p in predicted)
         return {
             "metrics": {name: mean_interval(values[name]) for name in METRICS},
             "per_episode": {name: values[name] for name in METRICS},
             "calibration": Calibration.of(bins),
-            "confusion": runner.confusion(predicted),
+            "confusion": runner.confusion(torch.cat([F.pad(p, (0, width - p.shape[1])) for p in predicted])),
         }
 
 
@@ -77,11 +92,12 @@ class ClassMetrics(MetricAccumulator):
 class TargetMetrics(MetricAccumulator):
     """Of distributions over (B, Q, T)."""
 
-    def add(self, predictions: Predictions) -> None:
+    @staticmethod
+    def score(predictions: Predictions) -> BatchScores:
         output, y, weight = predictions
         if not isinstance(output, Distribution):
             raise _wrong_kind(output, "numbers, and expected a torch distribution over (tasks, queries, targets)")
-        self._metrics.append({k: v.cpu() for k, v in target_metrics(output, y, weight).items()})
+        return BatchScores({name: value.cpu() for name, value in target_metrics(output, y, weight).items()})
 
     def summary(self, runner: EpisodeRunner) -> dict[str, Any]:
         values = self._values()

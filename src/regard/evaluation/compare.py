@@ -92,11 +92,16 @@ def compare_learners(
     n_episodes: int = 1000,
     *,
     batch: int | None = None,
+    processes: int = 1,
     data: str = "unnamed",
 ) -> tuple[list[Result], list[Comparison]]:
-    """Evaluate each learner on the same episodes, then compare: name to learner in, results and comparisons out."""
+    """Evaluate each learner on the same episodes, then compare: name to learner in, results and comparisons out.
+
+    The other arguments are those of `evaluate`.
+    """
     results = [
-        evaluate(learner, source, n_episodes, batch=batch, name=name, data=data) for name, learner in learners.items()
+        evaluate(learner, source, n_episodes, batch=batch, processes=processes, name=name, data=data)
+        for name, learner in learners.items()
     ]
     return results, compare(results)
 

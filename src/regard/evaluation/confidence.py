@@ -20,7 +20,7 @@ Left out: a guarantee. The target holds on average over episodes like those of v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -29,11 +29,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regard.errors import ConfigError
-from regard.evaluation.encoded import encode_items
+from regard.errors import ConfigError, EpisodeError
 from regard.evaluation.intervals import Interval, mean_interval
 from regard.evaluation.metrics import ece_by_episode, episode_metrics
-from regard.learners.base import EncodingLearner, Learner
+from regard.evaluation.runner import row_runner
+from regard.learners.base import Learner
 from regard.nn.inference import device_of, eval_mode
 from regard.sampling.episodes import EpisodeRows, EpisodeSampler
 
@@ -63,7 +63,7 @@ class Confidence:
     def trusts(self, logits: Tensor) -> Tensor:
         """(...) the probability that the best answer is right, the chance of an unknown class counted."""
         bias, *slopes = self.trust
-        return torch.sigmoid(bias + _signs(logits, self.temperature) @ torch.tensor(slopes, dtype=torch.float64))
+        return torch.sigmoid(bias + _signals(logits, self.temperature) @ torch.tensor(slopes, dtype=torch.float64))
 
     def answers(self, logits: Tensor) -> Tensor:
         """(...) which queries get an answer; the others are none of these."""
@@ -105,7 +105,7 @@ class ConfidenceReport:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _OpenPredictions:
     """Open episodes, asked: logits (E, Q, C), y (E, Q), known (E, Q) and weight (E, Q)."""
 
     logits: Tensor
@@ -132,12 +132,12 @@ def fit_confidence(
     """
     if not 0 < target_error < 1:
         raise ConfigError(f"target_error is {target_error!r}: expected a share between 0 and 1, such as 0.05.")
-    asked = _ask(learner, sampler, n_unknown, n_episodes)
+    asked = _predict(learner, sampler, n_unknown, n_episodes)
     there = asked.weight > 0
     known = asked.known & there
     temperature = best_temperature(asked.logits[known], asked.y[known])
     right = ((asked.logits.argmax(-1) == asked.y) & asked.known)[there]
-    trust = _regression(_signs(asked.logits[there], temperature), right)
+    trust = _regression(_signals(asked.logits[there], temperature), right)
     confidence = Confidence(temperature, trust, 0.0, target_error)
     return replace(confidence, threshold=_threshold(confidence.trusts(asked.logits)[there], right, target_error))
 
@@ -146,7 +146,7 @@ def measure_confidence(
     learner: Learner, sampler: EpisodeSampler, confidence: Confidence, *, n_unknown: int = 1, n_episodes: int = 400
 ) -> ConfidenceReport:
     """Try a confidence on other episodes; arguments and errors as `fit_confidence`."""
-    asked = _ask(learner, sampler, n_unknown, n_episodes)
+    asked = _predict(learner, sampler, n_unknown, n_episodes)
     known = (asked.known * asked.weight).numpy()
     unknown = (~asked.known * asked.weight).numpy()
     given = confidence.answers(asked.logits).numpy()
@@ -193,33 +193,25 @@ def auroc(score: Tensor, positive: Tensor) -> float:
 # ---- what it is made of ----------------------------------------------------------------------------------------------
 
 
-def _ask(learner: Learner, sampler: EpisodeSampler, n_unknown: int, n_episodes: int) -> _Asked:
+def _predict(learner: Learner, sampler: EpisodeSampler, n_unknown: int, n_episodes: int) -> _OpenPredictions:
     if n_unknown < 1:
         raise ConfigError(f"n_unknown is {n_unknown}: expected at least 1 class that the support lacks.")
-    wide = _wider(sampler, n_unknown)
-    rows, known = _opened(wide.rows(range(n_episodes)), n_unknown)
+    wide = _with_more_classes(sampler, n_unknown)
+    rows, known = _without_support(wide.rows(range(n_episodes)), n_unknown)
     step = 1 if learner.transductive else _AT_ONCE
-    with eval_mode(learner), torch.no_grad():
-        answer = _answering(learner, wide, rows)
-        logits = torch.cat([answer(rows[first : first + step]).cpu() for first in range(0, n_episodes, step)])
-    return _Asked(logits, rows.query_y, known, (rows.query >= 0).double())
+    with eval_mode(learner):
+        runner = row_runner(learner, wide, rows, device_of(learner))
+        outputs = [runner.output(rows[first : first + step]) for first in range(0, n_episodes, step)]
+    logits = [output.cpu() for output in outputs if isinstance(output, Tensor)]
+    if len(logits) < len(outputs):
+        raise EpisodeError(
+            f"{type(learner).__name__} predicts a {type(outputs[0]).__name__}: expected logits, since confidence is "
+            "about classes."
+        )
+    return _OpenPredictions(torch.cat(logits), rows.query_y, known, (rows.query >= 0).double())
 
 
-def _answering(learner: Learner, sampler: EpisodeSampler, rows: EpisodeRows) -> Callable[[EpisodeRows], Tensor]:
-    """Some of these rows to logits; each item is encoded once where it can be, as in `regard.evaluation.runner`."""
-    device = device_of(learner)
-    if not isinstance(learner, EncodingLearner) or sampler.transform is not None or learner.transductive:
-        return lambda part: learner(sampler.gather(part).to(device))  # type: ignore[return-value]
-    items = encode_items(learner, sampler.dataset, rows, device)
-
-    def gathered(part: EpisodeRows) -> Tensor:
-        support, query_z = items.episode(part)
-        return learner.predict_encoded(learner.adapt_encoded(support), query_z)  # type: ignore[return-value]
-
-    return gathered
-
-
-def _wider(sampler: EpisodeSampler, n_unknown: int) -> EpisodeSampler:
+def _with_more_classes(sampler: EpisodeSampler, n_unknown: int) -> EpisodeSampler:
     """The same episodes with more classes in each."""
     low, high = sampler.n_way
     return EpisodeSampler(
@@ -234,7 +226,7 @@ def _wider(sampler: EpisodeSampler, n_unknown: int) -> EpisodeSampler:
     )
 
 
-def _opened(rows: EpisodeRows, n_unknown: int) -> tuple[EpisodeRows, Tensor]:
+def _without_support(rows: EpisodeRows, n_unknown: int) -> tuple[EpisodeRows, Tensor]:
     """The first classes lose their support; the others are numbered from 0. Also which queries are of known classes."""
     shot = rows.support_y >= n_unknown
     known = rows.query_y >= n_unknown
@@ -248,7 +240,7 @@ def _opened(rows: EpisodeRows, n_unknown: int) -> tuple[EpisodeRows, Tensor]:
     return opened, known
 
 
-def _signs(logits: Tensor, temperature: float) -> Tensor:
+def _signals(logits: Tensor, temperature: float) -> Tensor:
     """(..., 2) what trust looks at: the log of the largest probability, and the largest logit."""
     logits = logits.double()
     return torch.stack([torch.log_softmax(logits / temperature, -1).amax(-1), logits.amax(-1)], -1)
@@ -277,7 +269,7 @@ def _threshold(score: Tensor, right: Tensor, target_error: float) -> float:
     return float(ordered[good[-1]]) if len(good) else float(np.nextafter(float(ordered[0]), np.inf))
 
 
-def _calibration(asked: _Asked, temperature: float) -> dict[str, Interval]:
+def _calibration(asked: _OpenPredictions, temperature: float) -> dict[str, Interval]:
     metrics, bins = episode_metrics(asked.logits / temperature, asked.y, asked.known * asked.weight)
     values = {"ece": ece_by_episode(bins.numpy()), "brier": metrics["brier"].numpy(), "nll": metrics["nll"].numpy()}
     return {name: mean_interval(value) for name, value in values.items()}

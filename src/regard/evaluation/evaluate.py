@@ -1,23 +1,27 @@
-"""Ask a learner many episodes and say how well it did, with an interval.
+"""Evaluate a learner on many episodes, with an interval.
 
 A learner that keeps its encoder fixed (an `EncodingLearner`) sees each item encoded once, however many episodes it
-stands in: 1,000 20-way 1-shot episodes of 5 queries hold 120,000 images, and a held-out data set perhaps 2,000. The
-answers are the same as when every episode is encoded anew, up to the rounding of differently cut batches. That needs
-items that do not change from episode to episode (a sampler without a transform) and do not see each other
-(`transductive` is false); otherwise, and for other learners, episodes are asked as they are.
+occurs in: 1,000 20-way 1-shot episodes of 5 queries hold 120,000 images, and a held-out data set perhaps 2,000. The
+predictions are the same as when every episode is encoded again, up to the rounding of differently cut batches; see
+`regard.evaluation.runner` for when this is possible.
+
+Episode i is a pure function of (seed, i), so processes share the work without talking to each other, and the result is
+that of one process bit for bit.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
 from regard.errors import ConfigError
-from regard.evaluation.accumulator import ClassMetrics, TargetMetrics
+from regard.evaluation.accumulator import BatchScores, ClassMetrics, TargetMetrics
+from regard.evaluation.processes import map_in_order
 from regard.evaluation.result import Count, Result
-from regard.evaluation.runner import episode_runner
+from regard.evaluation.runner import EpisodeRunner, Predictions, episode_runner
 from regard.learners.base import Learner
 from regard.nn.inference import device_of, eval_mode
 from regard.sampling.source import EpisodeSource
@@ -33,37 +37,49 @@ def evaluate(
     *,
     batch: int | None = None,
     cache: bool = True,
+    processes: int = 1,
     name: str | None = None,
     data: str = "unnamed",
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Ask episodes 0 .. n_episodes - 1 of the source: classes of its items, or numbers where it has no classes.
+    """Evaluate on episodes 0 .. n_episodes - 1 of the source, whose targets are classes or numbers.
 
     Args:
-        learner: put into eval mode for the time, and left as it came.
+        learner: temporarily in eval mode, then restored.
         source: its seed says which episodes these are.
         n_episodes: at least 2, which an interval needs.
-        batch: episodes asked at once; changes the speed and no answer. Left out: 16 of cached vectors and of made-up
-            episodes, else 1, since parts and feature maps fill the cache of a CPU. Always 1 for a transductive learner.
-        cache: encode each item once where that is possible; False never does.
-        name: of the learner in the result; its class's where left out.
+        batch: episodes per batch; changes the speed and, but for rounding, no number. Defaults to 16 for cached
+            vectors and for generated episodes, else to 1, since maps of features fill the cache of a CPU. Always 1 for
+            a transductive learner.
+        cache: encode each item once where that is possible.
+        processes: that share encoding and episodes, with the same result bit for bit. Each uses as many threads as
+            this process. Starting them takes seconds: worth it for evaluations of minutes.
+        name: of the learner in the result; defaults to its class's name.
         data: a name for the data set.
-        device: where to compute; where the learner lives, if left out. The learner is not moved.
-        progress: told after every batch.
+        device: where to compute; defaults to the learner's device. The learner is not moved.
+        progress: called after every batch; with several processes, for all batches of a process at once.
 
     Raises:
-        ConfigError: `n_episodes` or `batch` is too small.
-        EpisodeError: the learner answers with a distribution of numbers instead of classes, or the other way round.
+        ConfigError: `n_episodes`, `batch` or `processes` is too small.
+        EpisodeError: the learner predicts a distribution of numbers instead of classes, or the other way round.
     """
-    _check_counts(n_episodes, batch)
+    if n_episodes < 2:
+        raise ConfigError(f"n_episodes is {n_episodes}: an interval needs at least 2; papers take 600 to 10,000.")
+    if batch is not None and batch < 1:
+        raise ConfigError(f"batch is {batch}: expected at least 1 episode at a time.")
+    if processes < 1:
+        raise ConfigError(f"processes is {processes}: expected at least 1.")
     started = time.perf_counter()
-    place = device_of(learner) if device is None else torch.device(device)
+    device = device_of(learner) if device is None else torch.device(device)
     metrics = ClassMetrics() if source.n_way[1] else TargetMetrics()
     with eval_mode(learner):
-        runner = episode_runner(learner, source, n_episodes, place, cache=cache)
-        for part in _parts(n_episodes, 1 if learner.transductive else batch or runner.size):
-            metrics.add(runner.run(part))
+        runner = episode_runner(learner, source, n_episodes, device, cache=cache, processes=processes)
+        step = 1 if learner.transductive else batch or runner.size
+        parts = [slice(start, min(start + step, n_episodes)) for start in range(0, n_episodes, step)]
+        scores = map_in_order(partial(_score, metrics.score, runner), parts, processes)
+        for part, batch_scores in zip(parts, scores, strict=True):
+            metrics.add(batch_scores)
             if progress is not None:
                 progress(part.stop, n_episodes)
     return Result(
@@ -81,16 +97,9 @@ def evaluate(
     )
 
 
-def _parts(n: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+def _score(score: Callable[[Predictions], BatchScores], runner: EpisodeRunner, part: slice) -> BatchScores:
+    return score(runner.run(part))
 
 
 def _count(limits: Count) -> Count:
     return limits[0] if isinstance(limits, tuple) and limits[0] == limits[1] else limits
-
-
-def _check_counts(n_episodes: int, batch: int | None) -> None:
-    if n_episodes < 2:
-        raise ConfigError(f"n_episodes is {n_episodes}: an interval needs at least 2; papers take 600 to 10,000.")
-    if batch is not None and batch < 1:
-        raise ConfigError(f"batch is {batch}: expected at least 1 episode at a time.")
