@@ -213,9 +213,9 @@ def doctor(
     json: JsonFile = None,
 ) -> None:
     """Look for the leaks that make results void: in the data, in the episodes, in the answers."""
-    from regard.commands.doctor import examine, show_findings, write_findings
+    from regard.commands.doctor import run_checks, show_findings, write_findings
 
-    findings = examine(checkpoint, settings or (), n_episodes=episodes, seed=seed)
+    findings = run_checks(checkpoint, settings or (), n_episodes=episodes, seed=seed)
     show_findings(findings)
     if json is not None:
         write_findings(json, findings)

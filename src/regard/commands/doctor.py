@@ -19,7 +19,7 @@ from regard.recipes.run import load
 _SIGNS = {"passed": "[green]passed[/green]", "failed": "[bold red]FAILED[/bold red]", "does not apply": "[dim]-[/dim]"}
 
 
-def examine(
+def run_checks(
     checkpoint: Path | str, settings: Sequence[str] = (), *, n_episodes: int = 50, seed: int = 0
 ) -> list[Finding]:
     """Every check, on the first kind of episodes that the checkpoint's recipe evaluates.
@@ -36,8 +36,8 @@ def examine(
 
 
 def show_findings(findings: Sequence[Finding], console: Console | None = None) -> None:
-    """A table in the terminal: what ought to hold, whether it does, and the proof."""
-    table = Table("what ought to hold", "", "proof", box=None)
+    """A table in the terminal: each check, its verdict and the proof."""
+    table = Table("check", "", "proof", box=None)
     for finding in findings:
         table.add_row(finding.check, _SIGNS[finding.verdict], finding.proof)
     (console or Console()).print(table)

@@ -5,7 +5,7 @@
 
 Few-shot results have been void because labels followed the sorted class names, because shuffled queries lost eight
 points, because batch statistics of the queries were used and not told, because support images came back as queries, and
-because test classes stood in the training set under another name. Each is a `Check` here: a function of a `Patient`
+because test classes stood in the training set under another name. Each is a `Check` here: a function of a `LeakContext`
 that gives a `Finding`: passed, failed with the proof, or does not apply with the reason.
 
 A learner that says it is `transductive` is allowed to look at the other queries: those checks do not apply, and say by
@@ -28,6 +28,7 @@ from regard.evaluation.leaks.answers import (
     queries_can_be_shuffled,
     the_same_episode_gives_the_same_answer,
 )
+from regard.evaluation.leaks.context import Check, Finding, LeakContext, Verdict
 from regard.evaluation.leaks.data import (
     classes_stand_in_one_part,
     contents_have_no_near_copy,
@@ -36,13 +37,12 @@ from regard.evaluation.leaks.data import (
     support_and_query_share_no_item,
     support_and_query_share_no_near_copy,
 )
-from regard.evaluation.leaks.patient import Check, Finding, Patient, Verdict
 from regard.learners.base import Learner
 from regard.nn.inference import eval_mode
 from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeSampler
 
-__all__ = ["CHECKS", "Check", "Finding", "Patient", "Verdict", "find_leaks"]
+__all__ = ["CHECKS", "Check", "Finding", "LeakContext", "Verdict", "find_leaks"]
 
 CHECKS: tuple[Check, ...] = (
     classes_stand_in_one_part,
@@ -84,6 +84,6 @@ def find_leaks(
     """
     if n_episodes < 2:
         raise DataError(f"n_episodes is {n_episodes}: expected at least 2, since chance is judged by an interval.")
-    patient = Patient(learner, sampler, dict(parts or {}), n_episodes)
+    context = LeakContext(learner, sampler, dict(parts or {}), n_episodes)
     with eval_mode(learner):
-        return [check(patient) for check in (CHECKS if checks is None else checks)]
+        return [check(context) for check in (CHECKS if checks is None else checks)]

@@ -42,7 +42,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Patient:
+class LeakContext:
     """What a check looks at.
 
     Args:
@@ -84,7 +84,7 @@ class Patient:
         return output.double().softmax(-1).cpu()
 
 
-Check = Callable[[Patient], Finding]
+Check = Callable[[LeakContext], Finding]
 
 
 def judged(check: str, faults: Sequence[str], otherwise: str) -> Finding:
