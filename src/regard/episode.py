@@ -96,6 +96,14 @@ class Support(_Value):
 
     Raises:
         EpisodeError: leading axes disagree, or `y` has a dtype that is neither a class nor a target.
+
+    Examples:
+        >>> import torch
+        >>> support = Support(torch.randn(1, 4, 8), torch.tensor([[0, 0, 1, 1]]))
+        >>> support.n_tasks, support.n_rows, support.n_classes
+        (1, 4, 2)
+        >>> support.weight  # 0 is padding, 2 is the same row twice
+        tensor([[1., 1., 1., 1.]])
     """
 
     x: Items
@@ -160,6 +168,15 @@ class Episode(_Value):
 
     Raises:
         EpisodeError: leading axes disagree, or support and query hold different numbers of tasks.
+
+    Examples:
+        >>> import torch
+        >>> support = Support(torch.randn(1, 4, 8), torch.tensor([[0, 0, 1, 1]]))
+        >>> episode = Episode(support, query_x=torch.randn(1, 3, 8), query_y=torch.tensor([[0, 1, 1]])).check()
+        >>> episode.n_tasks, episode.n_classes
+        (1, 2)
+        >>> episode.to(dtype=torch.float64).query_x.dtype
+        torch.float64
     """
 
     support: Support

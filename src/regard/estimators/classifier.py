@@ -41,8 +41,13 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         feature_names_in_: their names, where X is a data frame.
 
     Examples:
-        >>> model = FewShotClassifier("tables").fit(rows, labels)  # doctest: +SKIP
-        >>> model.predict(other_rows)  # doctest: +SKIP
+        >>> from sklearn.datasets import load_wine
+        >>> X, y = load_wine(return_X_y=True)
+        >>> model = FewShotClassifier("tables").fit(X[::4], y[::4])
+        >>> model.predict(X[1:4])
+        array([0, 0, 0])
+        >>> model.predict_proba(X[1:4]).shape
+        (3, 3)
     """
 
     _numbers = False

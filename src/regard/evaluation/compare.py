@@ -68,6 +68,17 @@ def compare(
     Raises:
         DataError: episodes differ, names repeat, or per-episode values are missing.
         ConfigError: an unknown metric.
+
+    Examples:
+        >>> import torch
+        >>> from regard.learners import Matching, Prototypical
+        >>> from regard.nn.mlp import MLP
+        >>> from regard.sampling import Dataset, EpisodeSampler
+        >>> source = EpisodeSampler(Dataset.of(torch.randn(60, 8), torch.arange(10).repeat_interleave(6)), n_query=3)
+        >>> results = [evaluate(learner(MLP(8)), source, 20) for learner in (Prototypical, Matching)]
+        >>> [comparison] = compare(results, ["accuracy"])
+        >>> comparison.a, comparison.b, comparison.difference.low <= comparison.difference.mean
+        ('Prototypical', 'Matching', True)
     """
     metrics = metrics_of(results[0]) if metrics is None and results else metrics or ()
     _check(results, metrics)

@@ -63,6 +63,16 @@ def evaluate(
     Raises:
         ConfigError: `n_episodes`, `batch` or `processes` is too small.
         EpisodeError: the learner predicts a distribution of numbers instead of classes, or the other way round.
+
+    Examples:
+        >>> import torch
+        >>> from regard.learners import Prototypical
+        >>> from regard.nn.flat import Flat
+        >>> from regard.sampling import Dataset, EpisodeSampler
+        >>> x = torch.eye(10).repeat_interleave(6, 0)  # items of a class are equal
+        >>> source = EpisodeSampler(Dataset.of(x, torch.arange(10).repeat_interleave(6)), n_way=5, n_query=3)
+        >>> evaluate(Prototypical(Flat()), source, 20).metrics["accuracy"].mean
+        1.0
     """
     if n_episodes < 2:
         raise ConfigError(f"n_episodes is {n_episodes}: an interval needs at least 2; papers take 600 to 10,000.")

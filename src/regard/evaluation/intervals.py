@@ -62,6 +62,10 @@ def mean_interval(values: ArrayLike, *, level: float = 0.95, method: Method = "t
     Raises:
         DataError: fewer than two values, or values that are not finite.
         ConfigError: a level outside (0, 1) or an unknown method.
+
+    Examples:
+        >>> print(mean_interval([0.6, 0.8, 0.7, 0.9]))
+        0.75 [0.5446, 0.9554]
     """
     x = _checked(values)
     if not 0 < level < 1:
@@ -80,6 +84,11 @@ def paired_interval(
 
     Raises:
         DataError: as `mean_interval`, and where `a` and `b` differ in length.
+
+    Examples:
+        >>> difference = paired_interval([0.61, 0.82, 0.71, 0.92], [0.6, 0.8, 0.7, 0.9])
+        >>> print(difference, is_tie(difference))
+        0.015 [0.005813, 0.02419] False
     """
     x, y = _checked(a), _checked(b)
     if len(x) != len(y):

@@ -83,6 +83,16 @@ def faithfulness(
     Raises:
         ConfigError: `by` is unknown, the learner does not attend, or it is transductive.
         EpisodeError: no episodes, regression episodes, or a task with fewer than two real rows.
+
+    Examples:
+        >>> from regard.learners import Matching
+        >>> from regard.nn.mlp import MLP
+        >>> from regard.sampling import Dataset, EpisodeSampler
+        >>> x = torch.eye(6).repeat_interleave(6, 0) + 0.1 * torch.randn(36, 6)
+        >>> source = EpisodeSampler(Dataset.of(x, torch.arange(6).repeat_interleave(6)), n_way=3, n_shot=2, n_query=2)
+        >>> found = faithfulness(Matching(MLP(6)), source.batches(8, 4), n_deleted=2)
+        >>> len(found.top_curve), -1 <= found.difference.mean <= 1
+        (3, True)
     """
     _check(learner, by, n_deleted)
     parts: list[dict[str, Tensor]] = []

@@ -55,6 +55,16 @@ def influence(learner: Learner, episode: Episode) -> Influence:
 
     Raises:
         ConfigError: the learner is transductive.
+
+    Examples:
+        >>> import torch
+        >>> from regard.episode import Episode, Support
+        >>> from regard.learners import Prototypical
+        >>> from regard.nn.flat import Flat
+        >>> support = Support(torch.eye(2)[None], torch.tensor([[0, 1]]))
+        >>> result = influence(Prototypical(Flat()), Episode(support, torch.eye(2)[None, :1], torch.tensor([[0]])))
+        >>> result.predicted, tuple(result.contribution.shape)
+        (tensor([[0]]), (1, 1, 2))
     """
     with eval_mode(learner):
         reweighting = Reweighting.of(learner, episode)

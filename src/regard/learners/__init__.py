@@ -190,6 +190,10 @@ def find_learner(name: str) -> LearnerRow:
 
     Raises:
         ConfigError: there is none.
+
+    Examples:
+        >>> find_learner("prototypical").name
+        'Prototypical'
     """
     for row in LEARNERS:
         if row.name.lower() == name.lower():

@@ -46,6 +46,14 @@ class MAML(GradientLearner):
 
     Raises:
         ConfigError: an option out of range, or a pattern that matches no parameter.
+
+    Examples:
+        >>> import torch
+        >>> from regard.episode import Support
+        >>> learner = MAML(nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 3)), inner_lr=0.1, inner_steps=5)
+        >>> support = Support(torch.randn(2, 6, 2), torch.arange(3).repeat(2, 2))
+        >>> learner.predict(learner.adapt(support), torch.randn(2, 4, 2)).shape
+        torch.Size([2, 4, 3])
     """
 
     def __init__(

@@ -70,6 +70,14 @@ class Matching(RowAttentionLearner):
 
     Raises:
         ConfigError: an encoder that gives parts.
+
+    Examples:
+        >>> from regard.nn.mlp import MLP
+        >>> support = Support(torch.eye(3)[None], torch.tensor([[0, 1, 1]]))
+        >>> learner = Matching(MLP(3))
+        >>> weight = learner.attend(learner.adapt(support), torch.eye(3)[None])
+        >>> tuple(weight.shape), bool(torch.allclose(weight.sum(-1), torch.ones(1, 3)))
+        ((1, 3, 3), True)
     """
 
     def __init__(

@@ -50,6 +50,16 @@ class Prototypical(EncodingLearner):
         encoder: items to vectors.
         compare: "distance" as in the paper, or "cosine", which wants a higher `scale`.
         scale: logits are multiplied by it.
+
+    Examples:
+        >>> from regard.nn.flat import Flat
+        >>> support = Support(torch.tensor([[[0.0], [2.0], [9.0]]]), torch.tensor([[0, 0, 1]]))
+        >>> learner = Prototypical(Flat())
+        >>> state = learner.adapt(support)
+        >>> state.centre.flatten()
+        tensor([1., 9.])
+        >>> learner.predict(state, torch.tensor([[[3.0]]]))
+        tensor([[[ -4., -36.]]])
     """
 
     def __init__(self, encoder: nn.Module, *, compare: Compare = "distance", scale: float = 1.0) -> None:

@@ -47,6 +47,13 @@ def scores(
 
     Returns:
         (..., Q, S), larger is nearer.
+
+    Examples:
+        >>> query, key = torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0], [0.0, 2.0]])
+        >>> scores(query, key, "cosine")
+        tensor([[1., 0.]])
+        >>> scores(query, key, "distance")
+        tensor([[-1., -5.]])
     """
     if compare == "dot":
         return query @ key.mT / math.sqrt(query.shape[-1])
@@ -86,6 +93,15 @@ def attention_weights(
 
     Returns:
         (..., Q, S), at least 0, each row sums to 1; all zeros where no row has weight.
+
+    Examples:
+        >>> score = torch.tensor([2.0, 1.0, -1.0])
+        >>> attention_weights(score)
+        tensor([0.7054, 0.2595, 0.0351])
+        >>> attention_weights(score, how="sparsemax")
+        tensor([1., 0., 0.])
+        >>> attention_weights(score, weight=torch.tensor([0.0, 1.0, 1.0]))  # a row of weight 0 is absent
+        tensor([0.0000, 0.8808, 0.1192])
     """
     given = score.new_ones(()) if weight is None else weight.to(score.dtype)
     score, mass = torch.broadcast_tensors(score, given)
@@ -134,6 +150,14 @@ def attention(
 
     Returns:
         (..., Q, E), and (..., Q, S) weights or None.
+
+    Examples:
+        >>> query, key, value = torch.randn(1, 2, 8), torch.randn(1, 5, 8), torch.randn(1, 5, 3)
+        >>> out, p = attention(query, key, value, keep=True)
+        >>> tuple(out.shape), tuple(p.shape)
+        ((1, 2, 3), (1, 2, 5))
+        >>> bool(torch.allclose(out, p @ value))
+        True
     """
     if weight is not None and weight.ndim == key.ndim - 1:
         weight = weight[..., None, :]
@@ -151,6 +175,12 @@ class MultiHeadAttention(nn.Module):
         d_model: D, of query, context and output.
         n_heads: H; divides D.
         compare, how: the choices of `attention`.
+
+    Examples:
+        >>> attend = MultiHeadAttention(16, n_heads=4)
+        >>> out, p = attend(torch.randn(1, 2, 16), torch.randn(1, 5, 16), keep=True)
+        >>> tuple(out.shape), tuple(p.shape)
+        ((1, 2, 16), (1, 4, 2, 5))
     """
 
     def __init__(self, d_model: int, n_heads: int = 4, *, compare: Compare = "dot", how: How = "soft") -> None:

@@ -40,6 +40,12 @@ class Conv4(FilmEncoder):
         parts: give (N, P, D), a vector for each place of the last map, instead of one vector.
         pool: one vector is the map's "flat"tening, as in the paper, or its "mean".
         image_size: side of the images, which "flat" needs to know D.
+
+    Examples:
+        >>> Conv4(n_filters=8)(torch.rand(2, 28, 28)).shape
+        torch.Size([2, 8])
+        >>> Conv4(n_filters=8, n_halvings=2, parts=True)(torch.rand(2, 28, 28)).shape  # a vector for each of 7x7 places
+        torch.Size([2, 49, 8])
     """
 
     def __init__(

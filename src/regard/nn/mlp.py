@@ -30,6 +30,11 @@ class MLP(FilmEncoder):
     Raises:
         ConfigError: a width below 1.
         EpisodeError: in `forward`, items of another size.
+
+    Examples:
+        >>> import torch
+        >>> MLP(8, n_features=32)(torch.randn(5, 8)).shape
+        torch.Size([5, 32])
     """
 
     def __init__(

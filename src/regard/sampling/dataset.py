@@ -27,6 +27,14 @@ class Dataset:
 
     Raises:
         DataError: sizes disagree, or a label points outside `class_names`.
+
+    Examples:
+        >>> import numpy as np
+        >>> data = Dataset.of(np.zeros((4, 28, 28), dtype=np.uint8), ["cat", "dog", "cat", "dog"])
+        >>> len(data), data.class_names
+        (4, ('cat', 'dog'))
+        >>> data.select_classes([1]).class_names
+        ('dog',)
     """
 
     x: Items

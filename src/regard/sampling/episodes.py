@@ -89,6 +89,16 @@ class EpisodeSampler(EpisodeSource):
 
     Raises:
         DataError: too few classes, or a class with fewer items than n_shot + n_query.
+
+    Examples:
+        >>> import torch
+        >>> data = Dataset.of(torch.randn(60, 8), torch.arange(10).repeat_interleave(6))
+        >>> sampler = EpisodeSampler(data, n_way=5, n_shot=1, n_query=3)
+        >>> episode = sampler([7])
+        >>> tuple(episode.support.x.shape), tuple(episode.query_x.shape)
+        ((1, 5, 8), (1, 15, 8))
+        >>> bool((sampler([6, 7]).query_x[1] == episode.query_x[0]).all())  # number 7 is the same in any batch
+        True
     """
 
     def __init__(

@@ -131,6 +131,11 @@ class Sinusoids(FunctionSampler):
 
     Raises:
         ConfigError: negative noise, or limits that run backwards.
+
+    Examples:
+        >>> episode = Sinusoids(n_shot=10, n_query=5)([0, 1])
+        >>> tuple(episode.support.x.shape), tuple(episode.support.y.shape)
+        ((2, 10, 1), (2, 10, 1))
     """
 
     def __init__(

@@ -21,6 +21,13 @@ def split_classes(dataset: Dataset, fractions: Mapping[str, float], seed: int = 
 
     Raises:
         DataError: fractions that do not sum to 1, or a part that would be left without a class.
+
+    Examples:
+        >>> import torch
+        >>> data = Dataset.of(torch.randn(20, 8), torch.arange(10).repeat(2))
+        >>> splits = split_classes(data, {"train": 0.6, "validation": 0.2, "test": 0.2})
+        >>> {name: split.n_classes for name, split in splits.items()}
+        {'train': 6, 'validation': 2, 'test': 2}
     """
     if abs(sum(fractions.values()) - 1) > 1e-6 or min(fractions.values()) <= 0:
         raise DataError(f"fractions {dict(fractions)} sum to {sum(fractions.values()):g}: expected positive, sum 1.")
@@ -68,6 +75,11 @@ def check_disjoint(parts: Mapping[str, Dataset]) -> None:
 
     Raises:
         DataError: names a class that does, and the two parts.
+
+    Examples:
+        >>> import torch
+        >>> data = Dataset.of(torch.randn(4, 8), ["a", "b", "c", "d"])
+        >>> check_disjoint({"train": data.select_classes([0, 1]), "test": data.select_classes([2, 3])})
     """
     home: dict[str, str] = {}
     for part, dataset in parts.items():

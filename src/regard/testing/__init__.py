@@ -84,6 +84,11 @@ def check_learner(
 
     Raises:
         LawError: names every broken law, and says how it is broken.
+
+    Examples:
+        >>> from regard.learners import Prototypical
+        >>> from regard.nn.mlp import MLP
+        >>> check_learner(lambda: Prototypical(MLP(6, 4, [])), random_episode)  # raises where a law is broken
     """
     broken: dict[str, list[str]] = {}
     with _float64():

@@ -77,6 +77,13 @@ def random_episode(
         item: shape of one item.
         n_tasks, n_way, n_shot, n_query: sizes.
         n_targets: T, for regression; 0 is classification.
+
+    Examples:
+        >>> episode = random_episode(0, item=(6,), n_tasks=2)
+        >>> tuple(episode.support.x.shape)
+        (2, 9, 6)
+        >>> random_episode(0, n_targets=1).support.is_regression
+        True
     """
     generator = torch.Generator().manual_seed(seed)
 

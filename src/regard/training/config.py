@@ -10,7 +10,12 @@ Precision = Literal["32-true", "bf16-mixed", "auto"]
 
 
 class TrainConfig(BaseModel):
-    """Settings of `train`. Unknown keys and impossible values are refused, by pydantic."""
+    """Settings of `train`. Unknown keys and impossible values are refused, by pydantic.
+
+    Examples:
+        >>> TrainConfig(steps=500, learning_rate=3e-4).optimizer
+        'adamw'
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

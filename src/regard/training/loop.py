@@ -102,6 +102,19 @@ def train(
         CheckpointError: the folder's checkpoint is damaged or of another version.
         DivergenceError: the loss or its gradient stopped being a number; the last checkpoint is kept.
         StorageError: the disk is full; the last checkpoint is kept.
+
+    Examples:
+        >>> import tempfile, torch
+        >>> from regard.learners import Prototypical
+        >>> from regard.nn.mlp import MLP
+        >>> from regard.sampling import Dataset, EpisodeSampler
+        >>> data = Dataset.of(torch.randn(60, 8), torch.arange(10).repeat_interleave(6))
+        >>> settings = TrainConfig(steps=3, tensorboard=False)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sampler = EpisodeSampler(data, n_query=3)
+        ...     result = train(Prototypical(MLP(8)), sampler, settings, folder=folder, progress=Silent())
+        >>> result.step
+        3
     """
     config = config or TrainConfig()
     fabric = _fabric(config)

@@ -1,0 +1,51 @@
+"""Documentation is executed: docstring examples, and the Python blocks of every page."""
+
+from __future__ import annotations
+
+import doctest
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from pages import ROOT, code_blocks, local_links
+
+SOURCE = ROOT / "src"
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "CONTRIBUTING.md"])
+EXAMPLES = sorted(
+    path
+    for path in (SOURCE / "regard").rglob("*.py")
+    if "\n    >>> " in path.read_text().replace("        >>> ", "    >>> ")
+)
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=_module)
+def test_docstring_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "doctest: +SKIP" not in path.read_text(), "an example that is not executed proves nothing"
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    result = doctest.testmod(import_module(_module(path)), optionflags=flags)
+    assert result.attempted > 0 and result.failed == 0
+
+
+def test_there_are_docstring_examples() -> None:
+    assert sum(path.read_text().count(">>> ") for path in EXAMPLES) >= 60
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order and in one namespace, as a reader would type them. A block in `py` instead of `python` is a sketch."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in code_blocks(page.read_text(), "python"):
+        exec(compile(block, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_links_to_is_there(page: Path) -> None:
+    for target in local_links(page.read_text()):
+        assert (page.parent / target).exists(), target
