@@ -24,9 +24,9 @@ from regard.learners.deep_kernel import DeepKernel
 from regard.learners.fast_weights import FastWeights
 from regard.learners.feat import FEAT
 from regard.learners.inner.loop import GradientLearner
-from regard.learners.inner.meta_gradient import Tensors
 from regard.learners.inner.options import match_parameters
 from regard.learners.inner.rule import GradientDescent
+from regard.learners.inner.tasks import Tensors
 from regard.learners.learned_optimizer import LearnedOptimizer
 from regard.learners.linear_probe import LinearProbe
 from regard.learners.lstm_meta_learner import LSTMMetaLearner

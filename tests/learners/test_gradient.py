@@ -21,8 +21,9 @@ from regard.episode import Episode, Support
 from regard.errors import ConfigError, DivergenceError, EpisodeError
 from regard.learners.anil import ANIL
 from regard.learners.base import Learner
+from regard.learners.inner import meta_gradient
 from regard.learners.inner.execution import map_numbers
-from regard.learners.inner.meta_gradient import Rows, expecting
+from regard.learners.inner.tasks import Rows
 from regard.learners.maml import MAML
 from regard.learners.meta_sgd import MetaSGD
 from regard.learners.proto_maml import ProtoMAML
@@ -417,13 +418,12 @@ def test_without_a_compiler_it_goes_on_and_says_so(
 
 def test_the_execution_is_chosen_by_rule() -> None:
     dense, conv4 = MAML(MODELS["MLP"][0]()), MAML(conv("group")())
-    assert [dense.execution_for(n) for n in (1, 4)] == ["loop", "vmap"]
-    assert conv4.execution_for(4) == "loop"
-    assert conv4.execution_for(4, "cuda") == "vmap"
-    with expecting(1000):
-        assert dense.train().execution_for(4) == "compiled"
-        assert dense.eval().execution_for(4) == "vmap"
-    assert MAML(conv("group")(), execution="vmap").execution_for(4) == "vmap"
+    assert [dense.choose_execution(n) for n in (1, 4)] == ["loop", "vmap"]
+    assert conv4.choose_execution(4) == "loop"
+    assert conv4.choose_execution(4, "cuda") == "vmap"
+    assert dense.train().choose_execution(4, n_steps_ahead=1000) == "compiled"
+    assert dense.eval().choose_execution(4, n_steps_ahead=1000) == "vmap"
+    assert MAML(conv("group")(), execution="vmap").choose_execution(4) == "vmap"
 
 
 def images(n_query: int) -> Episode:
@@ -439,21 +439,25 @@ def test_convolutions_are_vmapped_where_the_maps_of_a_task_are_small(monkeypatch
         return MAML(Headed(Conv4(1, n_filters, halve_by=halve_by), 5), **options)
 
     narrow = maml(32, "stride")
-    assert [narrow.execution_for(n, "cpu", small) for n in (1, 7, 8)] == ["loop", "loop", "vmap"]
-    assert narrow.execution_for(8, "cpu", large) == narrow.execution_for(8) == "loop"
-    assert maml(32, "stride", task_chunk=4).execution_for(8, "cpu", small) == "loop"
-    assert maml(32, "pool").execution_for(8, "cpu", small) == "loop"
-    assert narrow.execution_for(8, "cpu", replace(small, support=replace(small.support, x={"a": small.support.x}))) == (
-        "loop"
-    )
+    assert [narrow.choose_execution(n, "cpu", small) for n in (1, 7, 8)] == ["loop", "loop", "vmap"]
+    assert narrow.choose_execution(8, "cpu", large) == narrow.choose_execution(8) == "loop"
+    assert maml(32, "stride", task_chunk=4).choose_execution(8, "cpu", small) == "loop"
+    assert maml(32, "pool").choose_execution(8, "cpu", small) == "loop"
+    in_a_dict = replace(small, support=replace(small.support, x={"a": small.support.x}))
+    assert narrow.choose_execution(8, "cpu", in_a_dict) == "loop"
 
-    def one_by_one(*_: object) -> None:
-        raise AssertionError("by a loop")
+    looped: list[int] = []
 
-    monkeypatch.setattr("regard.learners.inner.meta_gradient._loop", one_by_one)
+    def one_by_one(learner: Any, parameters: Any, tasks: Any, plan: Any) -> Any:
+        looped.append(tasks.support.y.shape[0])
+        return by_loop(learner, parameters, tasks, plan)
+
+    by_loop = meta_gradient._loop
+    monkeypatch.setattr(meta_gradient, "_loop", one_by_one)
     maml(4, "stride").loss(small)
-    with pytest.raises(AssertionError, match="by a loop"):
-        maml(64, "pool").loss(small)
+    assert looped == [2]  # two tasks, which vmap is compared with once
+    maml(64, "pool").loss(small)
+    assert looped == [2, 8]
 
 
 @pytest.mark.parametrize("halve_by", ["stride", "pool"])

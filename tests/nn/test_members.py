@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from regard.nn.members import members_of
+from regard.nn.members import module_tensors
 
 
 def test_members_are_those_that_torch_finds() -> None:
@@ -14,7 +14,7 @@ def test_members_are_those_that_torch_finds() -> None:
     model.register_module("nothing", None)
     model[2][1].weight = nn.Parameter(torch.zeros(2, 2))
     model[2].tied = shared.weight
-    found = members_of(model)
+    found = module_tensors(model)
     for own, theirs in (
         (found.modules, model.named_modules()),
         (found.parameters, model.named_parameters()),
@@ -24,4 +24,4 @@ def test_members_are_those_that_torch_finds() -> None:
         assert list(own) == list(expected)
         assert all(own[name] is expected[name] for name in expected)
     model[0].eval()
-    assert members_of(model).training() == tuple(m.training for m in model.modules())
+    assert module_tensors(model).training() == tuple(m.training for m in model.modules())

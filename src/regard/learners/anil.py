@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from regard.episode import Episode, Support
-from regard.learners.base import EncodingLearner, Output, require_vectors
+from regard.learners.base import EncodingLearner, Output, PlanningLearner, require_vectors
 from regard.learners.inner.loop import AdaptedWeights
-from regard.learners.inner.meta_gradient import Execution
+from regard.learners.inner.tasks import Execution
 from regard.learners.maml import MAML
 
 
 @final
-class ANIL(EncodingLearner):
+class ANIL(EncodingLearner, PlanningLearner):
     """A learned encoder, and a linear head adapted by gradient descent.
 
     Args:
@@ -81,10 +81,11 @@ class ANIL(EncodingLearner):
     def predict_encoded(self, state: AdaptedWeights, query_z: Tensor) -> Output:
         return self.head.predict(state, query_z)
 
-    def loss(self, episode: Episode) -> Tensor:
+    def loss(self, episode: Episode, n_steps_ahead: int = 1) -> Tensor:
         """(B,) query losses after adaptation: cross-entropy, or squared error of targets."""
         support, query_z = self.encode_episode(episode)
-        return self.head.loss(Episode(support, query_z, episode.query_y, episode.query_weight, episode.n_classes))
+        encoded = Episode(support, query_z, episode.query_y, episode.query_weight, episode.n_classes)
+        return self.head.loss(encoded, n_steps_ahead)
 
     def encode_episode(self, episode: Episode) -> tuple[Support, Tensor]:
         """Task by task where batch statistics are taken always, so that no task sees another."""

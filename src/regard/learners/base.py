@@ -94,6 +94,19 @@ class Learner(nn.Module, ABC):
             )
 
 
+class PlanningLearner(Learner):
+    """A learner that goes about its loss in another way where many steps are ahead, such as by compiling it."""
+
+    @abstractmethod
+    def loss(self, episode: Episode, n_steps_ahead: int = 1) -> Tensor:
+        """As of every learner.
+
+        Args:
+            episode: B tasks.
+            n_steps_ahead: how many calls like this one there will be.
+        """
+
+
 class AttendingLearner(Learner):
     """A learner that can say how much of its answer each support row carried.
 

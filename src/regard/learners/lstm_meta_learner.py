@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from regard.errors import ConfigError
 from regard.learners.inner.loop import GradientLearner
 from regard.learners.inner.loss import InnerLoss
-from regard.learners.inner.meta_gradient import Execution
 from regard.learners.inner.options import check_inner_options, match_parameters
 from regard.learners.inner.rule import InnerRule, Weights
+from regard.learners.inner.tasks import Execution
 from regard.learners.learned_optimizer import flat, like, log_and_sign
 
 

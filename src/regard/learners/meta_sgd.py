@@ -19,9 +19,9 @@ from torch import nn
 
 from regard.errors import ConfigError
 from regard.learners.inner.loop import GradientLearner
-from regard.learners.inner.meta_gradient import Execution
 from regard.learners.inner.options import check_inner_options, match_parameters
 from regard.learners.inner.rule import GradientDescent
+from regard.learners.inner.tasks import Execution
 
 
 @final

@@ -21,10 +21,10 @@ from torch.nn import functional as F
 
 from regard.learners.base import require_vectors
 from regard.learners.inner.loop import GradientLearner
-from regard.learners.inner.loss import InnerLoss, class_centres, class_mass
-from regard.learners.inner.meta_gradient import Execution, Rows, Tensors
+from regard.learners.inner.loss import InnerLoss, class_centres, class_mass, require_rows
 from regard.learners.inner.options import check_inner_options, match_parameters
 from regard.learners.inner.rule import GradientDescent, Weights
+from regard.learners.inner.tasks import Execution, Rows, Tensors
 from regard.nn.transforms import call_with
 
 _HEAD = ("prototypes: weight", "prototypes: bias")
@@ -83,7 +83,9 @@ class ProtoMAML(GradientLearner):
 
     def outputs(self, tensors: Tensors, x: Any) -> Tensor:
         own = {name: t for name, t in tensors.items() if name not in _HEAD}
-        return F.linear(self._encode(own, x), tensors[_HEAD[0]], tensors[_HEAD[1]])
+        z = self._encode(own, x)
+        tensors.update(own)  # buffers that the pass has bound to new tensors
+        return F.linear(z, tensors[_HEAD[0]], tensors[_HEAD[1]])
 
     def _encode(self, tensors: Tensors, x: Any) -> Tensor:
-        return call_with(self.model, tensors, x)  # type: ignore[no-any-return]
+        return require_rows(call_with(self.model, tensors, x), type(self.model).__name__)

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from regard.episode import Items
 from regard.learners.inner.loop import GradientLearner
 from regard.learners.inner.loss import class_mass, row_losses, weighted_mean
-from regard.learners.inner.meta_gradient import Execution, Rows, Task, Tensors
 from regard.learners.inner.options import check_inner_options, match_parameters
 from regard.learners.inner.rule import Adam
+from regard.learners.inner.tasks import Execution, Rows, Task, Tensors
 
 
 @final

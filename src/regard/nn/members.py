@@ -11,7 +11,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 
-class Members(NamedTuple):
+class ModuleTensors(NamedTuple):
     """Modules, parameters and buffers of a module, by name, each once; as they are now."""
 
     modules: dict[str, nn.Module]
@@ -23,14 +23,14 @@ class Members(NamedTuple):
         return tuple([module.training for module in self.modules.values()])
 
 
-def members_of(root: nn.Module) -> Members:
+def module_tensors(root: nn.Module) -> ModuleTensors:
     """As `named_modules`, `named_parameters` and `named_buffers` find them, in their order."""
-    found = Members({}, {}, {})
+    found = ModuleTensors({}, {}, {})
     _collect(root, "", found, set())
     return found
 
 
-def _collect(module: nn.Module, path: str, found: Members, seen: set[int]) -> None:
+def _collect(module: nn.Module, path: str, found: ModuleTensors, seen: set[int]) -> None:
     seen.add(id(module))
     found.modules[path] = module
     start = f"{path}." if path else ""

@@ -1,13 +1,13 @@
-"""What the library needs of torch.func: whether it is at work, and functional_call without its search for ties."""
+"""What the library needs of torch.func: whether it is at work, and a functional call that leaves a module as it was."""
 
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+
+from regard.errors import ConfigError
 
 
 def inside_transform() -> bool:
@@ -15,15 +15,67 @@ def inside_transform() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 
-_TIED: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
-
-
 def call_with(module: nn.Module, tensors: dict[str, Tensor], *arguments: Any) -> Any:
     """`module(*arguments)` with these parameters and buffers in place of its own.
 
-    Looking for parameters of two names takes functional_call longer than a small network; here it is done once.
+    What the module holds twice, be it a tensor under two names or a whole layer, is replaced in both places, and every
+    place gets back the very tensor that it had, also when the call raises. (torch.func.functional_call of torch 2.13
+    replaces tensors by name. Where two names lead to one layer, it keeps its own replacement for the original of the
+    second name, and puts that back at the end.)
+
+    Args:
+        module: it is called as it is, in its mode.
+        tensors: names, as of `named_parameters` and `named_buffers`, to tensors. A buffer that the call binds to a new
+            tensor (`self.count = self.count + 1`) is written back here.
+        arguments: of the call.
+
+    Raises:
+        ConfigError: a name that the module does not have.
     """
-    if module not in _TIED:
-        names = list(module.named_parameters(remove_duplicate=False))
-        _TIED[module] = len(names) > len(list(module.named_parameters()))
-    return functional_call(module, tensors, arguments, tie_weights=_TIED[module])
+    places: list[tuple[dict[str, Any], str, str, Tensor]] = []
+    names: dict[int, str] = {}
+    recurrent: list[nn.RNNBase] = []
+    try:
+        _replace(module, "", tensors, places, names, recurrent, set())
+        if unknown := tensors.keys() - names.values():
+            raise ConfigError(
+                f"{type(module).__name__} has no parameter or buffer {sorted(unknown)[0]!r}: expected names as of "
+                "named_parameters() and named_buffers(); were layers renamed or tied after the learner was made?"
+            )
+        result = module(*arguments)
+        for slots, key, name, _ in places:
+            current = slots.get(key)
+            if current is not tensors[name] and isinstance(current, Tensor):
+                tensors[name] = current
+        return result
+    finally:
+        for slots, key, _, original in places:
+            slots[key] = original
+        for layer in recurrent:  # it keeps a list of its own, which would hold the replacements
+            layer._init_flat_weights()
+
+
+def _replace(
+    module: nn.Module,
+    path: str,
+    tensors: dict[str, Tensor],
+    places: list[tuple[dict[str, Any], str, str, Tensor]],
+    names: dict[int, str],
+    recurrent: list[nn.RNNBase],
+    seen: set[int],
+) -> None:
+    """Replace what `tensors` has in this module and those under it; note each place and what was there."""
+    seen.add(id(module))
+    n_before = len(places)
+    for slots in (module._parameters, module._buffers):
+        for key, original in slots.items():
+            if original is not None:
+                name = names.setdefault(id(original), path + key)
+                if name in tensors:
+                    places.append((slots, key, name, original))
+                    slots[key] = tensors[name]  # pyright: ignore[reportArgumentType]
+    if isinstance(module, nn.RNNBase) and len(places) > n_before:
+        recurrent.append(module)
+    for key, child in module._modules.items():
+        if child is not None and id(child) not in seen:
+            _replace(child, f"{path}{key}.", tensors, places, names, recurrent, seen)

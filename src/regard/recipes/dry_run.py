@@ -19,7 +19,6 @@ import torch
 
 from regard.learners.base import Learner
 from regard.learners.inner.loop import GradientLearner
-from regard.learners.inner.meta_gradient import expecting
 from regard.recipes.config import Recipe
 from regard.recipes.data import Tasks, load_data
 from regard.recipes.run import learner_spec, train_recipe, untrained
@@ -76,7 +75,7 @@ def dry_run(recipe: Recipe) -> DryRun:
     """
     data = load_data(recipe.data)
     learner = untrained(recipe, learner_spec(recipe, data)).train()
-    steps = recipe.train.steps if recipe.train.max_minutes is None else 0
+    steps = recipe.train.steps if recipe.train.max_minutes is None else 1
     short = {
         "steps": _STEPS,
         "max_minutes": None,
@@ -84,9 +83,9 @@ def dry_run(recipe: Recipe) -> DryRun:
     }
     tried = recipe.model_copy(update={"train": recipe.train.model_copy(update=short)})
     watch = _Watch()
-    with expecting(steps), tempfile.TemporaryDirectory() as folder:
-        execution = _execution(learner, recipe, data)
-        train_recipe(tried, Path(folder), data=data, progress=watch)
+    execution = _execution(learner, recipe, data, steps)
+    with tempfile.TemporaryDirectory() as folder:
+        train_recipe(tried, Path(folder), data=data, progress=watch, n_steps_ahead=steps)
     return DryRun(
         learner=recipe.learner.name,
         n_parameters=sum(p.numel() for p in learner.parameters()),
@@ -114,12 +113,12 @@ def forget_peak() -> bool:
     return True
 
 
-def _execution(learner: Learner, recipe: Recipe, data: Tasks) -> str | None:
+def _execution(learner: Learner, recipe: Recipe, data: Tasks, n_steps_ahead: int) -> str | None:
     if not isinstance(learner, GradientLearner):
         return None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     episode = data.practice(recipe.episodes, recipe.train.seed)(range(1))
-    chosen = learner.execution_for(recipe.train.tasks_per_step, device, episode)
+    chosen = learner.choose_execution(recipe.train.tasks_per_step, device, episode, n_steps_ahead)
     chunk = "" if learner.task_chunk is None else f", {learner.task_chunk} tasks at a time"
     return f"{chosen}{' (by rule)' if learner.execution == 'auto' else ''}{chunk}"
 

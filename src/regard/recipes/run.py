@@ -128,9 +128,15 @@ def _filled(network: Any, data: Tasks) -> Any:
 
 
 def train_recipe(
-    recipe: Recipe, folder: Path, *, resume: bool = True, data: Tasks | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool = True,
+    data: Tasks | None = None,
+    progress: Progress | None = None,
+    n_steps_ahead: int | None = None,
 ) -> Path:
-    """Train, or go on training, in `folder`; returns the best checkpoint.
+    """Train, or go on training, in `folder`; returns the best checkpoint. `n_steps_ahead` is as of `train`.
 
     Raises:
         RegardError: as the parts of it do.
@@ -152,6 +158,7 @@ def train_recipe(
         spec={"recipe": recipe.model_dump(mode="json"), "learner": spec, "items": data.items},
         resume=resume,
         progress=progress,
+        n_steps_ahead=n_steps_ahead,
     )
     if result.interrupted:
         raise KeyboardInterrupt(f"stopped at step {result.step}; the same command goes on from there.")

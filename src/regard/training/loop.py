@@ -24,8 +24,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from regard.errors import ConfigError, DivergenceError
-from regard.learners.base import Learner
-from regard.learners.inner.meta_gradient import expecting
+from regard.learners.base import Learner, PlanningLearner
 from regard.sampling.random import bits
 from regard.training.batches import Batches, Source, naming_episodes
 from regard.training.checkpoint import BEST, LAST, save_checkpoint
@@ -84,6 +83,7 @@ def train(
     spec: Mapping[str, Any] | None = None,
     resume: bool = True,
     progress: Progress | None = None,
+    n_steps_ahead: int | None = None,
 ) -> TrainResult:
     """Train a learner, in place; it ends with its last weights, and the best are in `best_checkpoint`.
 
@@ -96,6 +96,8 @@ def train(
         spec: JSON from which the learner can be rebuilt, for the checkpoints.
         resume: go on from the folder's last.safetensors if there is one; False begins anew.
         progress: told of every step; a bar or log lines where left out.
+        n_steps_ahead: how long the training is taken to be where learners plan for it (`PlanningLearner`); defaults to
+            `config.steps`, and to 1 for a training that ends by time.
 
     Raises:
         ConfigError: nothing to train, tasks that do not divide among processes, or a folder with another run.
@@ -117,6 +119,9 @@ def train(
         3
     """
     config = config or TrainConfig()
+    if n_steps_ahead is None:
+        n_steps_ahead = config.steps if config.max_minutes is None else 1
+    planned = {"n_steps_ahead": n_steps_ahead} if isinstance(learner, PlanningLearner) else {}
     fabric = _fabric(config)
     optimizer = make_optimizer(learner, config)
     module, wrapped = fabric.setup(learner, optimizer)
@@ -125,14 +130,13 @@ def train(
     with ExitStack() as stack:
         state = run.begin(stack, resume, progress)
         stack.enter_context(torch.random.fork_rng(_cuda_devices(fabric)))
-        stack.enter_context(expecting(config.steps if config.max_minutes is None else 0))
         batches = Batches(sampler, config.tasks_per_step, fabric.global_rank, fabric.world_size, fabric.device)
         stack.enter_context(batches)
         while not state.done(config) and not run.interrupted:
             rate = run.prepare_step()
             # Fabric puts the precision around `forward` only; in one process a method like `loss` would go without.
             with fabric.autocast(), naming_episodes(batches.numbers(state.step), run.last):
-                loss = module.loss(batches.take(state.step)).mean()
+                loss = module.loss(batches.take(state.step), **planned).mean()
             fabric.backward(loss)
             limit = config.grad_clip or float("inf")
             norm = fabric.clip_gradients(module, wrapped, max_norm=limit, error_if_nonfinite=False)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,33 +29,37 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.pooling import _AvgPoolNd, _MaxPoolNd
 
 from regard.episode import Episode
-from regard.learners.inner import meta_gradient
 
 _SMALL_MAPS = 260_000
 """Numbers in the maps of a task up to which vmap is quicker."""
 
 _MANY_TASKS = 8
-"""At once, from which on it is."""
+"""Tasks at once from which vmap is quicker."""
+
+_MANY_STEPS = 1000
+"""Steps ahead from which compiling, which takes a minute, is worth it."""
 
 
-def rule(
+def choose_execution(
     modules: Iterable[nn.Module],
     n_tasks: int,
     device: torch.device | str,
     *,
     chunk: int | None = None,
     training: bool = True,
+    n_steps_ahead: int = 1,
     episode: Episode | None = None,
-) -> str:
-    """ "loop", "vmap" or "compiled".
+) -> Literal["loop", "vmap", "compiled"]:
+    """The fastest execution, as far as modules and sizes tell.
 
     Args:
-        modules: all parts of the learner.
-        n_tasks: of a batch.
-        device: where it is.
-        chunk: tasks vmapped at once; all where left out.
+        modules: all modules of the learner.
+        n_tasks: tasks per batch.
+        device: where the learner is.
+        chunk: tasks vmapped at once; defaults to all.
         training: whether it is being trained.
-        episode: one as it is trained on; without, a task's maps are taken to be large.
+        n_steps_ahead: how many calls like this one there will be.
+        episode: one as it is trained on; without it a task's maps are taken to be large.
     """
     if torch.device(device).type != "cpu":
         return "vmap"
@@ -64,26 +69,23 @@ def rule(
     if any(isinstance(module, _ConvNd) for module in modules):
         many = min(n_tasks, chunk or n_tasks) >= _MANY_TASKS
         return "vmap" if many and episode is not None and map_numbers(modules, episode) <= _SMALL_MAPS else "loop"
-    return "compiled" if training and meta_gradient.expected_calls() >= 1000 else "vmap"
+    return "compiled" if training and n_steps_ahead >= _MANY_STEPS else "vmap"
 
 
 def map_numbers(modules: Iterable[nn.Module], episode: Episode) -> float:
     """About how many numbers the convolutions give for all rows of a task; infinite for items in dicts.
 
-    Strides of convolutions and poolings are taken one after another, as modules stand. A network with branches has
-    other maps than that, of the same order.
+    Strides of convolutions and poolings are applied one after another, in the order of the modules. A network with
+    branches has other maps than that, of the same order of magnitude.
     """
-    places, found, n_axes = 0.0, 0.0, 0
+    x = episode.support.x
+    item_size = float(prod(x.shape[2:])) if isinstance(x, Tensor) else float("inf")
+    n_positions, n_numbers, n_axes = 0.0, 0.0, 0
     for module in modules:
         if isinstance(module, _ConvNd):
-            places = (places or _item_size(episode) / module.in_channels) / prod(module.stride)
-            found, n_axes = found + places * module.out_channels, len(module.stride)
+            n_positions = (n_positions or item_size / module.in_channels) / prod(module.stride)
+            n_numbers, n_axes = n_numbers + n_positions * module.out_channels, len(module.stride)
         elif isinstance(module, _MaxPoolNd | _AvgPoolNd):
-            stride: int | tuple[int, ...] = module.stride  # type: ignore[assignment]
-            places /= stride**n_axes if isinstance(stride, int) else prod(stride)
-    return found * (episode.support.y.shape[1] + episode.query_y.shape[1])
-
-
-def _item_size(episode: Episode) -> float:
-    x = episode.support.x
-    return float(prod(x.shape[2:])) if isinstance(x, Tensor) else float("inf")
+            stride: Any = module.stride
+            n_positions /= stride**n_axes if isinstance(stride, int) else prod(stride)
+    return n_numbers * (episode.support.y.shape[1] + episode.query_y.shape[1])

@@ -4,26 +4,31 @@
     phi_{k+1} = rule(phi_k, gradient of inner_loss(f_{phi_k}, support))
     loss(task) = outer loss of f_{phi_K} on the queries                 differentiated down to theta through all K steps
 
-A subclass says where a task's weights start (`start`), what they answer (`outputs`) and how they move (`rule`, see
+A subclass says where a task's weights start (`start`), what they predict (`outputs`) and how they move (`rule`, see
 `regard.learners.inner.rule`); it may say what training lowers (`task_loss`). It always speaks of one task, without a
-task axis; how many are done at once and how is `regard.learners.inner.meta_gradient`'s business, by a rule that
-`execution_for` shows.
+task axis; how many are done at once and how is the business of `regard.learners.inner.meta_gradient`, and
+`choose_execution` says which way is taken.
 
 Rows count by their weight in both losses. The columns of classes that a task lacks are hidden in both, so a task is
 learned the same alone and beside one of more classes.
 
 Batch norm with running averages: in training every pass uses batch statistics, and the running averages are moved once
 a batch, to the mean of what the query passes of its tasks gave; nothing else ever moves them. In prediction the running
-averages are used throughout.
+averages are used throughout. Other buffers that a pass changes, such as a counter, move in the same way.
+
+The user's model is called with other weights in place of its own, and has its own again afterwards, whatever happens;
+calls from several threads wait for each other.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from threading import Lock, RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
@@ -35,15 +40,18 @@ from torch.utils import _pytree as pytree
 
 from regard.episode import Episode, Items, Support, _Value, map_items
 from regard.errors import DivergenceError
-from regard.learners.base import Learner, Output, hide_absent
+from regard.learners.base import Output, PlanningLearner, hide_absent
 from regard.learners.inner import execution as executions
 from regard.learners.inner import meta_gradient
-from regard.learners.inner.loss import InnerLoss, class_mass, columns, row_losses, weighted_mean
-from regard.learners.inner.meta_gradient import Execution, Plan, Rows, Task, Tensors
+from regard.learners.inner.buffers import buffer_copies, keep_buffers
+from regard.learners.inner.fallback import execute
+from regard.learners.inner.kernels import no_recomputing, plain_attention, plain_recurrence
+from regard.learners.inner.loss import InnerLoss, class_mass, columns, require_rows, row_losses, weighted_mean
 from regard.learners.inner.rule import InnerRule, Weights
+from regard.learners.inner.tasks import Execution, Plan, Rows, Task, Tensors, each_task, leaves, stack
 from regard.nn.encoder import Encoder
 from regard.nn.headed import Headed
-from regard.nn.members import Members, members_of
+from regard.nn.members import ModuleTensors, module_tensors
 from regard.nn.transforms import call_with, inside_transform
 
 
@@ -55,17 +63,17 @@ class AdaptedWeights(_Value):
     mass: Tensor
 
 
-class GradientLearner(Learner):
+class GradientLearner(PlanningLearner):
     """Adapts weights of its own for each task.
 
     Attributes:
         model: items (N, *item) to (N, out); a task of C classes uses its first C columns, targets use all.
         rule: how a gradient moves the weights.
         adaptable: names of the model's parameters that adapt.
-        inner_steps: of training.
-        test_steps: of prediction (eval mode).
+        inner_steps: steps in training mode.
+        test_steps: steps in eval mode.
         first_order: leave out the derivative of the gradients.
-        inner_loss: of each row; cross-entropy or squared error where None.
+        inner_loss: of each row; None for cross-entropy or squared error.
         noise: standard deviation of a predicted target.
         execution, task_chunk: see `regard.learners.inner.meta_gradient`.
     """
@@ -97,12 +105,12 @@ class GradientLearner(Learner):
         return support
 
     def prepare(self, x: Items) -> Any:
-        """What `outputs` is given for x: done once for all steps, so what does not depend on weights belongs here."""
+        """What `outputs` gets for x: done once for all steps, so what does not depend on weights belongs here."""
         return self.model.prepare(x) if isinstance(self.model, Encoder | Headed) else x
 
     def outputs(self, tensors: Tensors, x: Any) -> Tensor:
         """Prepared items to (N, out) with these weights (and buffers) in place of the model's own."""
-        return call_with(self.model, tensors, x)
+        return require_rows(call_with(self.model, tensors, x), type(self.model).__name__)
 
     def adapt_task(self, support: Rows, buffers: Tensors, n_classes: int) -> Weights:
         """The inner loop."""
@@ -111,9 +119,7 @@ class GradientLearner(Learner):
 
     def steps(self, support: Rows, buffers: Tensors, n_classes: int) -> Iterator[tuple[Tensor | None, Weights]]:
         """The loss before and the weights after each step; first the weights before any."""
-        # Who differentiates by the support asks what an example did, and gets the whole answer, also in first order.
-        asked = any(leaf.requires_grad for leaf in pytree.tree_leaves(support))
-        twice = torch.is_grad_enabled() and (asked or not self.first_order)
+        twice = torch.is_grad_enabled() and self._needs_second_order(support)
         support = support._replace(x=self.prepare(support.x))
         weights = self.start(support, buffers, n_classes)
         memory = self.rule.begin(weights)
@@ -123,6 +129,10 @@ class GradientLearner(Learner):
             loss, gradients = self._gradient(weights, rows, buffers, n_classes, twice)
             weights, memory = self.rule(step, weights, gradients, loss, memory)
             yield loss, weights
+
+    def _needs_second_order(self, support: Any) -> bool:
+        """Who differentiates by the support wants the effect of an example, and gets all of it, also in first order."""
+        return not self.first_order or any(leaf.requires_grad for leaf in pytree.tree_leaves(support))
 
     def task_loss(self, task: Task, n_classes: int) -> tuple[Tensor, Tensors]:
         """What training lowers, of one task, and the buffers after the query pass."""
@@ -138,8 +148,9 @@ class GradientLearner(Learner):
 
     def _pass(self, weights: Weights, x: Any, buffers: Tensors) -> tuple[Tensor, Tensors]:
         """Outputs, and the buffers as this pass leaves them; those given are not touched."""
-        moved = {name: b.clone() for name, b in buffers.items()}
-        return self.outputs({**weights, **moved}, x), moved
+        tensors = {**weights, **{name: buffer.clone() for name, buffer in buffers.items()}}
+        output = self.outputs(tensors, x)
+        return output, {name: tensors[name] for name in buffers}
 
     def _gradient(
         self, weights: Weights, support: Rows, buffers: Tensors, n_classes: int, twice: bool
@@ -155,82 +166,101 @@ class GradientLearner(Learner):
         with torch.enable_grad():
             # Leaves or views of their own: the gradient is by each weight with the others held, also where one was made
             # from another, and where a weight is frozen for the outer loop.
-            ready = {k: w.view_as(w) if twice and w.requires_grad else _leaf(w) for k, w in weights.items()}
-            value = loss(ready)
-            found = torch.autograd.grad(value, list(ready.values()), create_graph=twice, allow_unused=True)
-        gradients = (torch.zeros_like(w) if g is None else g for g, w in zip(found, ready.values(), strict=True))
-        return value if twice else value.detach(), dict(zip(ready, gradients, strict=True))
+            own = {
+                name: w.view_as(w) if twice and w.requires_grad else w.detach().requires_grad_()
+                for name, w in weights.items()
+            }
+            value = loss(own)
+            by_weight = torch.autograd.grad(value, list(own.values()), create_graph=twice, allow_unused=True)
+        gradients = {
+            name: torch.zeros_like(w) if g is None else g for (name, w), g in zip(own.items(), by_weight, strict=True)
+        }
+        return value if twice else value.detach(), gradients
 
     # ---- B tasks -----------------------------------------------------------------------------------------------------
 
     def adapt(self, support: Support) -> AdaptedWeights:
         self._require(support)
         n_classes = support.n_classes or 0
-        with _ordinary_tensors():
+        with self._at_work():
             rows = _rows(support.x, support.y, support.weight)
-            given = (rows, self._buffer_copies(support.n_tasks))
-            weights = self._each(lambda g: self.adapt_task(g[0], g[1], n_classes), given, n_classes, "adapt")
+            arguments = (rows, self._buffer_copies(rows.x, support.n_tasks))
+            weights = self._each(lambda a: self.adapt_task(a[0], a[1], n_classes), arguments, n_classes, "adapt")
             if not inside_transform() and not _finite(weights.values()):
                 self._explain_divergence(rows, n_classes)
             return AdaptedWeights(weights, class_mass(rows, n_classes))
 
     def predict(self, state: AdaptedWeights, query_x: Items) -> Output:
         n_classes = state.mass.shape[-1]
-        with _ordinary_tensors():
-            given = (state.weights, _owned(query_x), self._buffer_copies(state.mass.shape[0]))
-            output = self._each(lambda g: self._pass(g[0], self.prepare(g[1]), g[2])[0], given, n_classes, "predict")
+        with self._at_work():
+            x = _owned(query_x)
+            arguments = (state.weights, x, self._buffer_copies(x, state.mass.shape[0]))
+            output = self._each(
+                lambda a: self._pass(a[0], self.prepare(a[1]), a[2])[0], arguments, n_classes, "predict"
+            )
         if n_classes:
             return hide_absent(columns(output, n_classes), state.mass)
         return Normal(output, torch.full_like(output, self.noise), validate_args=False)
 
-    def loss(self, episode: Episode) -> Float[Tensor, " B"]:
+    def loss(self, episode: Episode, n_steps_ahead: int = 1) -> Float[Tensor, " B"]:
         """(B,) query losses after adaptation: cross-entropy, or squared error of targets.
+
+        Args:
+            episode: B tasks.
+            n_steps_ahead: how many calls like this one there will be; compiling pays in long trainings only.
 
         Raises:
             DivergenceError: the loss of a task is not a number; says at which inner step that began.
+            ConfigError: a model that does not give one tensor (N, out), or that checkpoints its activations.
         """
         self._require(episode.support)
-        with _ordinary_tensors():
-            members = members_of(self)
-            tasks = self._tasks(episode, members)
-            losses, buffers = self._losses(tasks, episode, members)
+        with self._at_work():
+            tensors = module_tensors(self)
+            tasks = self._tasks(episode)
+            losses, buffers = self._losses(tasks, episode, tensors, n_steps_ahead)
             if inside_transform():
                 return losses
             # One number for all, which isfinite of all takes ten times as long to find. Finite losses may overflow in
-            # their sum: then the second look finds nothing.
+            # their sum: then the walk through the inner loops finds nothing.
             if not math.isfinite(losses.sum().item()):
                 self._explain_divergence(tasks.support, episode.n_classes or 0, losses)
-            self._keep(buffers)
+            keep_buffers(self.model, buffers)
             return losses
 
-    def _losses(self, tasks: Task, episode: Episode, members: Members) -> tuple[Tensor, Tensors]:
+    def _losses(
+        self, tasks: Task, episode: Episode, tensors: ModuleTensors, n_steps_ahead: int
+    ) -> tuple[Tensor, Tensors]:
         n_classes = episode.n_classes or 0
         if inside_transform():
             losses, _ = vmap(lambda task: self.task_loss(task, n_classes), randomness="different")(tasks)
             return losses, {}
-        parameters = {name: p for name, p in members.parameters.items() if p.requires_grad}
-        plan = self._plan(episode.n_tasks, n_classes, members, episode)
-        if not torch.is_grad_enabled():
-            return meta_gradient.losses_only(self, tasks, plan)
-        if any(leaf.requires_grad for leaf in meta_gradient.leaves(tasks)):
+        if torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves(tasks)):
             return self._each(lambda task: self.task_loss(task, n_classes)[0], tasks, n_classes, "loss"), {}
-        if not parameters:
+        plan = self._plan(episode.n_tasks, n_classes, tensors, episode, n_steps_ahead)
+        parameters = {name: p for name, p in tensors.parameters.items() if p.requires_grad}
+        with self._kernels(plan, tasks):
+            if parameters and torch.is_grad_enabled():
+                return meta_gradient.losses_with_meta_gradient(self, parameters, tensors, tasks, plan)
             with torch.no_grad():
                 return meta_gradient.losses_only(self, tasks, plan)
-        return meta_gradient.losses_with_meta_gradient(self, parameters, members, tasks, plan)
 
-    def _each(self, one: Callable[[Any], Any], given: Any, n_classes: int, what: str) -> Any:
+    def _each(self, one: Callable[[Any], Any], arguments: Any, n_classes: int, what: str) -> Any:
         """`one` for each task, by the execution; with its graph kept where gradients are enabled."""
         if inside_transform():
-            return vmap(one, randomness="different")(given)
-        plan = self._plan(pytree.tree_leaves(given)[0].shape[0], n_classes, members_of(self))
-        if plan.execution != "loop":
-            if not torch.is_grad_enabled():
-                return meta_gradient.run_vmapped(self, one, given, plan, what)
-            if self._may_differentiate_vmap():
-                return vmap(one, randomness="different")(given)
-        results = [one(task) for task in meta_gradient.each_task(given)]
-        return pytree.tree_map(lambda *t: torch.stack(t), *results)
+            return vmap(one, randomness="different")(arguments)
+
+        def run(arguments: Any, plan: Plan) -> Any:
+            if plan.execution == "loop":
+                return stack([one(task) for task in each_task(arguments)])
+            if torch.is_grad_enabled():
+                return vmap(one, randomness="different")(arguments)
+            return meta_gradient.run_vmapped(self, one, arguments, plan, what)
+
+        plan = self._plan(pytree.tree_leaves(arguments)[0].shape[0], n_classes, module_tensors(self))
+        if torch.is_grad_enabled() and not self._may_differentiate_vmap():
+            plan = plan._replace(execution="loop")
+        with self._kernels(plan, arguments):
+            return execute(self, run, arguments, plan, what)
 
     # ---- execution ---------------------------------------------------------------------------------------------------
 
@@ -239,70 +269,97 @@ class GradientLearner(Learner):
         """Inner steps now: of training, or of prediction."""
         return self.inner_steps if self.training else self.test_steps
 
-    def execution_for(self, n_tasks: int, device: torch.device | str = "cpu", episode: Episode | None = None) -> str:
+    def choose_execution(
+        self,
+        n_tasks: int,
+        device: torch.device | str = "cpu",
+        episode: Episode | None = None,
+        n_steps_ahead: int = 1,
+    ) -> str:
         """How a batch of tasks is executed.
 
         "auto" is "vmap" on a GPU and for models of dense layers, where small products cost more to start than to
         compute; "compiled" for dense models on a CPU in a training of 1,000 steps and more, which repays the minute of
         compiling; and "loop" for a single task. Convolutions on a CPU are trained by "vmap" where 8 tasks or more are
         done at once and the maps of one are small, and else by "loop"; they predict by "loop". See
-        `regard.learners.inner.execution` for what was measured.
+        `regard.learners.inner.execution` for what was measured. A model that cannot be vmapped is found out by the
+        first call, and looped over (`regard.learners.inner.fallback`).
 
         Args:
-            n_tasks: of a batch.
+            n_tasks: tasks per batch.
             device: where the learner is.
             episode: one as it is trained on, for the size of a task.
+            n_steps_ahead: how many steps the training has.
         """
-        return self._execution(self.modules(), n_tasks, device, episode)
+        return self._execution(self.modules(), n_tasks, device, episode, n_steps_ahead)
 
     def _execution(
-        self, modules: Iterable[nn.Module], n_tasks: int, device: torch.device | str, episode: Episode | None
+        self,
+        modules: Iterable[nn.Module],
+        n_tasks: int,
+        device: torch.device | str,
+        episode: Episode | None,
+        n_steps_ahead: int,
     ) -> str:
         if self.execution != "auto":
             return self.execution
-        return executions.rule(modules, n_tasks, device, chunk=self.task_chunk, training=self.training, episode=episode)
-
-    def _plan(self, n_tasks: int, n_classes: int, members: Members, episode: Episode | None = None) -> Plan:
-        parameter = next(iter(members.parameters.values()), None)
-        device = "cpu" if parameter is None else parameter.device
-        execution = self._execution(members.modules.values(), n_tasks, device, episode)
-        settings = (self.n_steps, self.inner_loss, *_numbers(self), *_numbers(self.rule))
-        return Plan(execution, self.task_chunk, n_classes, settings)
-
-    def _tasks(self, episode: Episode, members: Members | None = None) -> Task:
-        support = episode.support
-        return Task(
-            _rows(support.x, support.y, support.weight),
-            _rows(episode.query_x, episode.query_y, episode.query_weight),
-            self._buffer_copies(episode.n_tasks, members),
+        return executions.choose_execution(
+            modules,
+            n_tasks,
+            device,
+            chunk=self.task_chunk,
+            training=self.training,
+            n_steps_ahead=n_steps_ahead,
+            episode=episode,
         )
+
+    def _plan(
+        self,
+        n_tasks: int,
+        n_classes: int,
+        tensors: ModuleTensors,
+        episode: Episode | None = None,
+        n_steps_ahead: int = 1,
+    ) -> Plan:
+        parameter = next(iter(tensors.parameters.values()), None)
+        device = "cpu" if parameter is None else parameter.device
+        execution = self._execution(tensors.modules.values(), n_tasks, device, episode, n_steps_ahead)
+        settings = (self.n_steps, self.inner_loss, *_numbers(self), *_numbers(self.rule))
+        return Plan(execution, self.execution == "auto", self.task_chunk, n_classes, settings)
+
+    def _tasks(self, episode: Episode) -> Task:
+        support = _rows(episode.support.x, episode.support.y, episode.support.weight)
+        query = _rows(episode.query_x, episode.query_y, episode.query_weight)
+        return Task(support, query, self._buffer_copies(support.x, episode.n_tasks))
+
+    def _buffer_copies(self, x: Items, n_tasks: int) -> Tensors:
+        return buffer_copies(self.model, n_tasks, lambda: self.prepare(map_items(lambda t: t[0], x)))
 
     def _may_differentiate_vmap(self) -> bool:
         """Not through torch's batch norm, whose second-order gradients are then silently wrong (see meta_gradient)."""
         # Nor in first order, where a vmapped task cannot tell whether it is differentiated by its support.
         return not self.first_order and not any(isinstance(m, _NormBase) for m in self.modules())
 
-    def _buffer_copies(self, n_tasks: int, members: Members | None = None) -> Tensors:
-        """A copy for each task of the buffers that a pass in training moves in place, by the model's names."""
-        modules = self.model.modules() if members is None else members.modules.values()
-        if not any(isinstance(module, _NormBase) for module in modules):
-            return {}
-        moving = {
-            f"{path}.{name}".lstrip("."): buffer
-            for path, module in self.model.named_modules()
-            if isinstance(module, _NormBase) and module.training
-            for name, buffer in module.named_buffers(recurse=False)
-        }
-        return {name: b.expand(n_tasks, *b.shape).clone() for name, b in moving.items()}
+    @contextmanager
+    def _kernels(self, plan: Plan, arguments: Any) -> Iterator[None]:
+        """The plain formula of attention, where it is vmapped or differentiated twice."""
+        twice = torch.is_grad_enabled() and self._needs_second_order(arguments)
+        with plain_attention() if twice or plan.execution != "loop" else nullcontext():
+            yield
 
-    def _keep(self, buffers: Tensors) -> None:
-        """Move the model's running averages, once a batch."""
-        if not buffers:
-            return
-        own = dict(self.model.named_buffers())
-        with torch.no_grad():
-            for name, after in buffers.items():
-                own[name].copy_(after.mean(0) if after.is_floating_point() else after[0])
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """What has to hold while the model is called with weights that are not its own."""
+        with ExitStack() as stack:
+            stack.enter_context(_lock_of(self.model))
+            # Inside inference mode nothing can be differentiated; so leave it, and keep to no gradients.
+            if torch.is_inference_mode_enabled():
+                stack.enter_context(torch.inference_mode(False))
+                stack.enter_context(torch.no_grad())
+            if not inside_transform():
+                stack.enter_context(no_recomputing())
+            stack.enter_context(plain_recurrence(self.model))
+            yield
 
     # ---- divergence --------------------------------------------------------------------------------------------------
 
@@ -312,39 +369,33 @@ class GradientLearner(Learner):
         Raises:
             DivergenceError: always where a task has diverged.
         """
-        buffers = self._buffer_copies(support.y.shape[0])
+        buffers = self._buffer_copies(support.x, support.y.shape[0])
         with torch.no_grad():
-            for b, (rows, moved) in enumerate(meta_gradient.each_task((support, buffers))):
-                step = self._first_bad_step(rows, moved, n_classes)
-                if step is not None or (losses is not None and not bool(losses[b].isfinite())):
-                    raise DivergenceError(self._divergence(b, step), task=b)
-
-    def _first_bad_step(self, support: Rows, buffers: Tensors, n_classes: int) -> int | None:
-        for step, (loss, weights) in enumerate(self.steps(support, buffers, n_classes)):
-            if loss is not None and not _finite([loss, *weights.values()]):
-                return step
-        return None
-
-    def _divergence(self, task: int, step: int | None) -> str:
-        where = f"at inner step {step} of {self.n_steps}" if step is not None else "on its queries"
-        return (
-            f"task {task} of the batch diverged {where}, with {self.rule.describe()}: expected finite weights and "
-            "losses. Lower inner_lr or take fewer steps, or look at this task for values that are not finite or very "
-            "large."
-        )
+            for b, (rows, copies) in enumerate(each_task((support, buffers))):
+                steps = enumerate(self.steps(rows, copies, n_classes))
+                bad = next((k for k, (loss, w) in steps if loss is not None and not _finite([loss, *w.values()])), None)
+                if bad is None and (losses is None or bool(losses[b].isfinite())):
+                    continue
+                where = f"at inner step {bad} of {self.n_steps}" if bad is not None else "on its queries"
+                raise DivergenceError(
+                    f"task {b} of the batch diverged {where}, with {self.rule.describe()}: expected finite weights and "
+                    "losses. Lower inner_lr or take fewer steps, or look at this task for values that are not finite "
+                    "or very large.",
+                    task=b,
+                )
 
 
 # ---- small parts -----------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _ordinary_tensors() -> Iterator[None]:
-    """Inside inference mode nothing can be differentiated; so leave it, and keep to no gradients."""
-    if not torch.is_inference_mode_enabled():
-        yield
-        return
-    with torch.inference_mode(False), torch.no_grad():
-        yield
+_LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+_LOCKS_LOCK = Lock()
+
+
+def _lock_of(model: nn.Module) -> Any:
+    """One per model, also where two learners share it. Not on the learner, which can be copied and pickled."""
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(model, RLock())
 
 
 def _owned(x: Items) -> Items:
@@ -359,10 +410,6 @@ def _rows(x: Items, y: Tensor, weight: Tensor) -> Rows:
 def _numbers(module: nn.Module) -> tuple[float, ...]:
     """What a compiled step has baked in and somebody may change between two steps, such as a rule's rate."""
     return tuple([value for value in vars(module).values() if isinstance(value, (int, float))])
-
-
-def _leaf(w: Tensor) -> Tensor:
-    return w.detach().requires_grad_()
 
 
 def _finite(tensors: Any) -> bool:

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regard.errors import EpisodeError
-from regard.learners.inner.meta_gradient import Rows
+from regard.errors import ConfigError, EpisodeError
+from regard.learners.inner.tasks import Rows
 
 InnerLoss = Callable[[Tensor, Tensor], Tensor]
 """(N, out) outputs and (N,) classes or (N, T) targets to (N,) losses."""
@@ -50,12 +50,24 @@ def row_losses(output: Tensor, y: Tensor, mass: Tensor, loss: InnerLoss | None =
     Args:
         output: (N, out).
         y: (N,) classes or (N, T) targets.
-        mass: (C,) support weight of each class; without any weight no class is hidden.
+        mass: (C,) support weight per class; without any weight no class is hidden.
         loss: another loss of (N, C) logits and classes, or (N, T) outputs and targets.
+
+    Raises:
+        EpisodeError: the model has fewer outputs than the task has classes, or another number than it has targets.
+        ConfigError: the model gives another number of rows than it got.
     """
+    if output.shape[0] != y.shape[0]:
+        raise ConfigError(
+            f"the model gives {output.shape[0]} rows for {y.shape[0]} items: expected one row (out,) per item."
+        )
     output = output.to(torch.promote_types(output.dtype, torch.float32))
     if y.is_floating_point():
-        _check_targets(output, y)
+        if output.shape != y.shape:
+            raise EpisodeError(
+                f"the model gives {tuple(output.shape)} for targets of {tuple(y.shape)}: expected one output for each "
+                "target; make the model with that many."
+            )
         return (output - y).square().mean(-1) if loss is None else loss(output, y)
     hidden = (mass <= 0) & (mass > 0).any()
     # Low, but finite: a padded row may be labelled with a class that is absent, and 0 times infinity is NaN.
@@ -65,12 +77,26 @@ def row_losses(output: Tensor, y: Tensor, mass: Tensor, loss: InnerLoss | None =
     return torch.logsumexp(logits, -1) - logits.gather(-1, y[:, None]).squeeze(-1)
 
 
-def _check_targets(output: Tensor, y: Tensor) -> None:
-    if output.shape != y.shape:
-        raise EpisodeError(
-            f"the model gives {tuple(output.shape)} for targets of {tuple(y.shape)}: expected one output for each "
-            "target; make the model with that many."
-        )
+def require_rows(output: object, what: str) -> Tensor:
+    """The output of a user's model, if it is one tensor (N, out).
+
+    Raises:
+        ConfigError: it is a tuple, a dict or anything else, or a tensor of other axes.
+    """
+    if isinstance(output, Tensor) and output.ndim == 2:
+        return output
+    if isinstance(output, Tensor):
+        came = f"a tensor of shape {tuple(output.shape)}"
+    elif isinstance(output, (tuple, list)):
+        came = f"a {type(output).__name__} of {len(output)}"
+    elif isinstance(output, dict):
+        came = f"a dict of {', '.join(map(repr, output))}"
+    else:
+        came = f"an object of type {type(output).__name__}"
+    raise ConfigError(
+        f"{what} gives {came} for N items: expected one tensor (N, out) of logits or predicted targets. Wrap it in a "
+        "module whose forward returns that alone, such as model(x)[0] or model(x).flatten(1)."
+    )
 
 
 def weighted_mean(losses: Tensor, weight: Tensor) -> Tensor:

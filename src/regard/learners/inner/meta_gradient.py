@@ -2,12 +2,12 @@
 
     "loop"      one task after another. The memory of one task. Best for convolutions on a CPU.
     "vmap"      vmap over grad, `chunk` tasks at a time. Best for dense layers, and on a GPU.
-    "compiled"  the same function traced once for each shape and given to torch.compile. Best for small dense layers in
-                long trainings: compiling takes a minute or so.
+    "compiled"  the same function traced once per shape and given to torch.compile. Best for small dense layers in long
+                trainings: compiling takes a minute or so.
 
 Losses and per-task meta-gradients are computed together, in the forward pass: so the memory is that of one task or one
-chunk, nothing of it outlives the call, and `loss.backward()` only adds up. Where somebody differentiates that backward
-once more, the losses are computed again, plainly.
+chunk, nothing of it outlives the call, and `loss.backward()` only adds up. If that backward is differentiated once
+more, the losses are computed again, by a plain loop.
 
 The vmap stands outside the gradient on purpose. `vmap(task)(...).mean().backward()` through F.batch_norm on batch
 statistics gives wrong second-order gradients and says nothing (torch 2.13); vmap(grad(task)) is right.
@@ -15,9 +15,9 @@ statistics gives wrong second-order gradients and says nothing (torch 2.13); vma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -25,192 +25,166 @@ from torch._utils import _unflatten_dense_tensors
 from torch.func import grad_and_value, vmap
 from torch.utils import _pytree as pytree
 
-from regard.episode import Items
 from regard.learners.inner.compiling import run_compiled
-from regard.nn.members import Members, members_of
+from regard.learners.inner.fallback import execute
+from regard.learners.inner.kernels import plain_attention
+from regard.learners.inner.tasks import Plan, Task, Tensors, chunks, each_task, leaves, stack
+from regard.nn.members import ModuleTensors, module_tensors
 from regard.nn.transforms import call_with
 
-Execution = Literal["auto", "loop", "vmap", "compiled"]
-Tensors = dict[str, Tensor]
-
-
-class Rows(NamedTuple):
-    """Rows of one task, (S, ...); or of B tasks, (B, S, ...)."""
-
-    x: Items
-    y: Tensor
-    weight: Tensor
-
-
-class Task(NamedTuple):
-    """What one task, or B of them, is made of; C, which has no axis, goes beside it."""
-
-    support: Rows
-    query: Rows
-    buffers: Tensors
-
-
-class TaskLearner(Protocol):
-    """What is executed: the part of a `GradientLearner` that sees one task."""
-
-    def task_loss(self, task: Task, n_classes: int) -> tuple[Tensor, Tensors]:
-        """A scalar, and the buffers after the query pass."""
-        ...
-
-
-class Plan(NamedTuple):
-    """How to go about it, and what a compiled function depends on beside shapes."""
-
-    execution: str
-    chunk: int | None
-    n_classes: int
-    settings: tuple[Any, ...]
+if TYPE_CHECKING:
+    from regard.learners.inner.loop import GradientLearner
 
 
 class _TaskLoss(nn.Module):
-    """`learner.task_loss` as the forward of a module, so that functional_call can swap every parameter under it."""
+    """`learner.task_loss` as the forward of a module, under which every parameter of the learner can be replaced."""
 
-    def __init__(self, learner: Any, n_classes: int) -> None:
+    def __init__(self, learner: GradientLearner, n_classes: int) -> None:
         super().__init__()
         self.learner, self.n_classes = learner, n_classes
         self.training = learner.training
 
     def forward(self, task: Task) -> tuple[Tensor, Tensors]:
-        return self.learner.task_loss(task, self.n_classes)  # type: ignore[no-any-return]
+        return self.learner.task_loss(task, self.n_classes)
 
-    def own(self, tensors: Tensors) -> Tensors:
-        """The learner's names to this module's."""
-        return {f"learner.{name}": tensor for name, tensor in tensors.items()}
+    def loss_with(self, tensors: Tensors, task: Task) -> tuple[Tensor, Tensors]:
+        """The loss and the buffers after it, with these tensors, by the learner's names."""
+        loss, buffers = call_with(self, {f"learner.{name}": tensor for name, tensor in tensors.items()}, task)
+        return loss, buffers
 
 
-def losses_only(learner: Any, tasks: Task, plan: Plan) -> tuple[Tensor, Tensors]:
+def losses_only(learner: GradientLearner, tasks: Task, plan: Plan) -> tuple[Tensor, Tensors]:
     """(B,) losses and the buffers after them, (B, ...) each; for use without gradients."""
-    if plan.execution == "loop":
-        both = [learner.task_loss(task, plan.n_classes) for task in each_task(tasks)]
-        return torch.stack([loss for loss, _ in both]), _stacked([buffers for _, buffers in both])
 
-    def one(task: Task) -> tuple[Tensor, Tensors]:
-        return learner.task_loss(task, plan.n_classes)  # type: ignore[no-any-return]
+    def run(tasks: Task, plan: Plan) -> tuple[Tensor, Tensors]:
+        if plan.execution == "loop":
+            return stack([learner.task_loss(task, plan.n_classes) for task in each_task(tasks)])
+        return run_vmapped(learner, lambda task: learner.task_loss(task, plan.n_classes), tasks, plan, "loss")
 
-    return run_vmapped(learner, one, tasks, plan, "loss")
+    losses, buffers = execute(learner, run, tasks, plan, "loss")
+    return losses, buffers
 
 
-def differentiable_losses(learner: Any, parameters: Tensors, tasks: Task, n_classes: int) -> Tensor:
-    """(B,) losses by a plain loop with its graph kept: it can be differentiated as often as one likes."""
+def differentiable_losses(learner: GradientLearner, parameters: Tensors, tasks: Task, n_classes: int) -> Tensor:
+    """(B,) losses by a loop with its graph kept: they can be differentiated any number of times."""
     module = _TaskLoss(learner, n_classes)
-    swapped = module.own(parameters)
-    return torch.stack([call_with(module, swapped, task)[0] for task in each_task(tasks)])
+    with plain_attention():
+        return torch.stack([module.loss_with(parameters, task)[0] for task in each_task(tasks)])
 
 
 def losses_with_meta_gradient(
-    learner: Any, parameters: Tensors, members: Members, tasks: Task, plan: Plan
+    learner: GradientLearner, parameters: Tensors, tensors: ModuleTensors, tasks: Task, plan: Plan
 ) -> tuple[Tensor, Tensors]:
     """(B,) losses whose backward knows the meta-gradient of every task, and the buffers after them.
 
     Args:
         learner: whose losses they are.
         parameters: those that are differentiated by.
-        members: all that the learner is made of.
+        tensors: all that the learner is made of.
         tasks: (B, ...).
         plan: the execution.
     """
-    run = _Run(learner, tuple(parameters), members, tasks, plan)
-    losses: Tensor = _MetaGradient.apply(run, *parameters.values())  # type: ignore[assignment]
-    return losses, run.buffers
+    batch = _Batch(learner, tuple(parameters), tensors, tasks, plan)
+    losses = _MetaGradient.apply(batch, *parameters.values())
+    assert isinstance(losses, Tensor)
+    return losses, batch.buffers
 
 
-class _Run:
+class _Batch:
     """One batch on its way through `_MetaGradient`."""
 
-    def __init__(self, learner: Any, names: tuple[str, ...], members: Members, tasks: Task, plan: Plan) -> None:
-        self.learner, self.names, self.members, self.tasks, self.plan = learner, names, members, tasks, plan
+    def __init__(
+        self, learner: GradientLearner, names: tuple[str, ...], tensors: ModuleTensors, tasks: Task, plan: Plan
+    ) -> None:
+        self.learner, self.names, self.tensors, self.tasks, self.plan = learner, names, tensors, tasks, plan
         self.buffers: Tensors = {}
-
-    def both(self, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        named = dict(zip(self.names, parameters, strict=True))
-        if self.plan.execution == "loop":
-            losses, gradients, self.buffers = _loop(self.learner, named, self.tasks, self.plan)
-        else:
-            losses, gradients, self.buffers = _vmapped(self.learner, named, self.members, self.tasks, self.plan)
-        return losses, gradients
 
 
 class _MetaGradient(torch.autograd.Function):
     """Computes losses and per-task gradients at once; its backward is their weighted sum."""
 
     @staticmethod
-    def forward(ctx: Any, run: _Run, *parameters: Tensor) -> Tensor:
-        losses, gradients = run.both(parameters)
-        ctx.run = run
+    def forward(ctx: Any, batch: _Batch, *parameters: Tensor) -> Tensor:
+        named = dict(zip(batch.names, parameters, strict=True))
+        run = partial(losses_and_gradients, batch.learner, named, batch.tensors)
+        losses, gradients, batch.buffers = execute(batch.learner, run, batch.tasks, batch.plan, "gradient")
+        ctx.batch = batch
         ctx.save_for_backward(*parameters, gradients)
         return losses
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        saved, run = ctx.saved_tensors, ctx.run
-        n = len(run.names)
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        saved, batch = ctx.saved_tensors, ctx.batch
+        n = len(batch.names)
         if not torch.is_grad_enabled():
-            return None, *_unflat(upstream.to(saved[n].dtype) @ saved[n], saved[:n])
+            return None, *_unflat(upstream[0].to(saved[n].dtype) @ saved[n], saved[:n])
         # Autograd enables gradients here exactly when create_graph was asked for. Views, so that this derivative stops
         # at them and the next one goes on from them.
-        wanted = [p.view_as(p) for p in saved[:n]]
-        named = dict(zip(run.names, wanted, strict=True))
-        losses = differentiable_losses(run.learner, named, run.tasks, run.plan.n_classes)
-        return None, *torch.autograd.grad(losses, wanted, upstream, create_graph=True, allow_unused=True)
+        parameters = [p.view_as(p) for p in saved[:n]]
+        named = dict(zip(batch.names, parameters, strict=True))
+        losses = differentiable_losses(batch.learner, named, batch.tasks, batch.plan.n_classes)
+        return None, *torch.autograd.grad(losses, parameters, upstream[0], create_graph=True, allow_unused=True)
 
 
-def _loop(learner: Any, parameters: Tensors, tasks: Task, plan: Plan) -> tuple[Tensor, Tensor, Tensors]:
-    """Losses (B,), all gradients of each task end to end (B, P), and buffers."""
-    wanted = [p.detach().requires_grad_() for p in parameters.values()]
+def losses_and_gradients(
+    learner: GradientLearner, parameters: Tensors, tensors: ModuleTensors, tasks: Task, plan: Plan
+) -> tuple[Tensor, Tensor, Tensors]:
+    """Losses (B,), all gradients of each task end to end (B, P), and the buffers after them."""
+    if plan.execution == "loop":
+        return _loop(learner, parameters, tasks, plan)
+    return _vmapped(learner, parameters, tensors, tasks, plan)
+
+
+def _loop(learner: GradientLearner, parameters: Tensors, tasks: Task, plan: Plan) -> tuple[Tensor, Tensor, Tensors]:
+    own = {name: p.detach().requires_grad_() for name, p in parameters.items()}
+    sources = list(own.values())
     module = _TaskLoss(learner, plan.n_classes)
-    swapped = module.own(dict(zip(parameters, wanted, strict=True)))
     losses, buffers = [], []
-    gradients = wanted[0].new_empty(tasks.support.y.shape[0], sum(p.numel() for p in wanted))
+    gradients = sources[0].new_empty(tasks.support.y.shape[0], sum(p.numel() for p in sources))
     for b, task in enumerate(each_task(tasks)):
         with torch.enable_grad():
-            loss, changed = call_with(module, swapped, task)
-            found = torch.autograd.grad(loss, wanted, allow_unused=True)
-        torch.cat([_flat(g, p) for g, p in zip(found, wanted, strict=True)], out=gradients[b])
+            loss, changed = module.loss_with(own, task)
+            by_parameter = torch.autograd.grad(loss, sources, allow_unused=True)
+        torch.cat([_flat(g, p) for g, p in zip(by_parameter, sources, strict=True)], out=gradients[b])
         losses.append(loss.detach())
-        buffers.append(changed)
-    return torch.stack(losses), gradients, _stacked(buffers)
+        buffers.append({name: buffer.detach() for name, buffer in changed.items()})
+    return torch.stack(losses), gradients, stack(buffers)
 
 
 def _vmapped(
-    learner: Any, parameters: Tensors, members: Members, tasks: Task, plan: Plan
+    learner: GradientLearner, parameters: Tensors, tensors: ModuleTensors, tasks: Task, plan: Plan
 ) -> tuple[Tensor, Tensor, Tensors]:
-    def one(wanted: Tensors, others: Tensors, task: Task) -> tuple[Tensor, Tensor, Tensors]:
+    def one(own: Tensors, others: Tensors, task: Task) -> tuple[Tensor, Tensor, Tensors]:
         module = _TaskLoss(learner, plan.n_classes)
-
-        def value(wanted: Tensors) -> tuple[Tensor, Tensors]:
-            return call_with(module, module.own(wanted | others), task)  # type: ignore[no-any-return]
-
-        gradients, (loss, buffers) = grad_and_value(value, has_aux=True)(wanted)
+        value = grad_and_value(lambda own: module.loss_with(own | others, task), has_aux=True)
+        gradients, (loss, buffers) = value(own)
         return loss, torch.cat([_flat(g, parameters[name]) for name, g in gradients.items()]), buffers
 
-    return _batched(learner, one, tuple(parameters), members, tasks, plan, "gradient")
+    return _batched(learner, one, tuple(parameters), tensors, tasks, plan, "gradient")
 
 
-def run_vmapped(learner: Any, one: Callable[[Any], Any], tasks: Any, plan: Plan, what: str) -> Any:
+def run_vmapped(learner: GradientLearner, one: Callable[[Any], Any], tasks: Any, plan: Plan, what: str) -> Any:
     """`vmap(one)(tasks)` without gradients, in chunks, compiled where the plan says so.
 
     Args:
         learner: whose parameters `one` reads.
-        one: of one task; under "compiled" the learner's parameters are swapped while it is traced.
+        one: of one task; under "compiled" the learner's parameters are replaced while it is traced.
         tasks: a nest of tensors (B, ...).
         plan: the execution.
         what: tells this function of the learner from its others.
     """
     module = _Reads(learner, one)
 
-    def swapped(wanted: Tensors, others: Tensors, task: Any) -> Any:
+    def with_tensors(own: Tensors, others: Tensors, task: Any) -> Any:
         return call_with(module, {f"learner.{name}": t for name, t in others.items()}, task)
 
-    return _batched(learner, swapped, (), members_of(learner), tasks, plan, what)
+    return _batched(learner, with_tensors, (), module_tensors(learner), tasks, plan, what)
 
 
 class _Reads(nn.Module):
-    def __init__(self, learner: Any, one: Callable[[Any], Any]) -> None:
+    """A function that reads a learner's parameters, as the forward of a module."""
+
+    def __init__(self, learner: GradientLearner, one: Callable[[Any], Any]) -> None:
         super().__init__()
         self.learner, self.one = learner, one
         self.training = learner.training
@@ -220,29 +194,31 @@ class _Reads(nn.Module):
 
 
 def _batched(
-    learner: Any, one: Callable[..., Any], names: tuple[str, ...], members: Members, tasks: Any, plan: Plan, what: str
+    learner: GradientLearner,
+    one: Callable[..., Any],
+    names: tuple[str, ...],
+    tensors: ModuleTensors,
+    tasks: Any,
+    plan: Plan,
+    what: str,
 ) -> Any:
-    """vmap of `one(wanted, others, task)` over the tasks, `plan.chunk` at a time; the wanted are those named."""
+    """vmap of `one(own, others, task)` over the tasks, `plan.chunk` at a time; own are the tensors of these names."""
     # Contiguous: vmap has no rule for some operations on channels-last memory (torch 2.13).
-    others = {name: _contiguous(t) for part in (members.parameters, members.buffers) for name, t in part.items()}
-    wanted = {name: others.pop(name) for name in names}
-    parts = _chunks(tasks, plan.chunk)
+    others = {name: _contiguous(t) for kind in (tensors.parameters, tensors.buffers) for name, t in kind.items()}
+    own = {name: others.pop(name) for name in names}
 
     def function(*arguments: Any) -> Any:
         return vmap(one, in_dims=(None, None, 0), randomness="different")(*arguments)
 
-    if plan.execution == "compiled":
-        given = [*wanted.values(), *others.values()]
-        key = (what, plan, names, tuple(others), members.training())
-        results = [run_compiled(learner, key, function, (wanted, others, p), [*given, *leaves(p)]) for p in parts]
-    else:
-        results = [function(wanted, others, part) for part in parts]
-    if len(results) == 1:
-        return results[0]
-    return pytree.tree_map(lambda *t: torch.cat(t), *results)
-
-
-# ---- small parts -----------------------------------------------------------------------------------------------------
+    results = []
+    for chunk in chunks(tasks, plan.chunk):
+        if plan.execution == "compiled":
+            flat = [*own.values(), *others.values(), *leaves(chunk)]
+            key = (what, plan, names, tuple(others), tensors.training())
+            results.append(run_compiled(learner, key, function, (own, others, chunk), flat))
+        else:
+            results.append(function(own, others, chunk))
+    return results[0] if len(results) == 1 else pytree.tree_map(lambda *t: torch.cat(t), *results)
 
 
 def _flat(gradient: Tensor | None, parameter: Tensor) -> Tensor:
@@ -264,52 +240,8 @@ def _is_channels_last(t: Tensor) -> bool:
     return t.ndim == 4 and not t.is_contiguous() and t.is_contiguous(memory_format=torch.channels_last)
 
 
-def leaves(nest: Any) -> list[Tensor]:
-    """As pytree.tree_leaves for tuples and dicts of tensors, in a tenth of its time."""
-    if isinstance(nest, Tensor):
-        return [nest]
-    return [leaf for part in (nest.values() if isinstance(nest, dict) else nest) for leaf in leaves(part)]
-
-
-def each_task(tasks: Any) -> Iterator[Any]:
-    """A nest of tensors (B, ...) task by task, without the task axis."""
-    leaves, spec = pytree.tree_flatten(tasks)
-    for rows in zip(*(leaf.unbind() for leaf in leaves), strict=True):
-        yield pytree.tree_unflatten(list(rows), spec)
-
-
 def _contiguous(t: Tensor) -> Tensor:
     """Plain strides, also where an axis of size 1 leaves room for doubt: (N, 1, H, W) is contiguous either way."""
     if t.ndim > 2:
         return t.detach().flatten().view(t.shape)
     return t.detach() if t.is_contiguous() else t.detach().contiguous()
-
-
-def _chunks(tasks: Any, size: int | None) -> list[Any]:
-    if size is None:
-        return [tasks]
-    leaves, spec = pytree.tree_flatten(tasks)
-    return [pytree.tree_unflatten(list(p), spec) for p in zip(*(leaf.split(size) for leaf in leaves), strict=True)]
-
-
-def _stacked(dicts: Sequence[Tensors]) -> Tensors:
-    return {name: torch.stack([d[name] for d in dicts]) for name in dicts[0]}
-
-
-_EXPECTED_CALLS = 1
-
-
-@contextmanager
-def expecting(calls: int) -> Iterator[None]:
-    """For the time, "auto" reckons with this many calls: whoever trains long says so, and compiling then pays."""
-    global _EXPECTED_CALLS
-    before, _EXPECTED_CALLS = _EXPECTED_CALLS, max(calls, _EXPECTED_CALLS)  # the longest of nested ones
-    try:
-        yield
-    finally:
-        _EXPECTED_CALLS = before
-
-
-def expected_calls() -> int:
-    """How many calls like this one are expected."""
-    return _EXPECTED_CALLS

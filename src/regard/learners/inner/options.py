@@ -9,7 +9,7 @@ from typing import get_args
 from torch import nn
 
 from regard.errors import ConfigError, did_you_mean
-from regard.learners.inner.meta_gradient import Execution
+from regard.learners.inner.tasks import Execution
 
 
 def match_parameters(model: nn.Module, patterns: str | Sequence[str] | None) -> tuple[str, ...]:
