@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from regard.evaluation import Comparison, Result
-from regard.evaluation.schema import from_json
+from regard.evaluation.results_json import from_json
 
 BESIDE = "Prototypical"
 """Every other learner is compared with it."""

@@ -18,7 +18,7 @@ import numpy as np
 import lake
 import published
 from regard.evaluation import Comparison, Interval, Result, mean_interval, read_results
-from regard.evaluation.schema import from_json
+from regard.evaluation.results_json import from_json
 from regard.learners import find_learner, find_reference
 from tables_auc import METHODS, NAMES, report
 

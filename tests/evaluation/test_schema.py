@@ -12,23 +12,26 @@ import numpy as np
 import pytest
 import torch
 
-from regard.errors import DataError
+from regard.errors import DataError, StorageError
 from regard.evaluation import (
     Comparison,
     Interval,
     Result,
     compare,
     evaluate,
+    from_json,
     read_results,
     to_json,
     validate,
     write_results,
 )
 from regard.evaluation.metrics import METRICS
+from regard.evaluation.schema import ComparisonEntry, Document, Entry, Machine, ResultEntry
 from regard.learners.prototypical import Prototypical
 from regard.nn.conv4 import Conv4
 from regard.sampling import Dataset, EpisodeSampler
 
+RAW = Path(__file__).parents[2] / "benchmarks" / "results"
 DOCS = Path(__file__).parents[2] / "docs" / "results-schema.md"
 
 
@@ -83,26 +86,38 @@ def test_says_what_made_it(found: tuple[list[Result], list[Comparison]]) -> None
     assert "/" not in document["command"].split()[0]
 
 
-def test_the_documented_example_is_valid_and_every_key_is_documented() -> None:
+def test_the_documented_example_is_valid() -> None:
     validate(example())
-    from regard.evaluation import schema
 
+
+@pytest.mark.parametrize("entry", [Document, ResultEntry, ComparisonEntry, Machine])
+def test_every_key_is_documented_as_it_is_declared(entry: type[Entry]) -> None:
     text = DOCS.read_text()
-    source = Path(schema.__file__).read_text()
-    tables = source[source.index("_RESULT_FIELDS = ") :]
-    for key in re.findall(r'"(\w+)": _', tables):
-        assert f"`{key}`" in text or f'"{key}"' in text, f"{key} is not documented"
+    for name, field in entry.model_fields.items():
+        assert field.description
+        row = f"| `{name}` | {'' if field.is_required() else 'optional: '}{field.description} |"
+        assert row in text, row
+
+
+def test_published_results_fit_the_schema() -> None:
+    contents = [json.loads(path.read_text()) for path in sorted(RAW.glob("*.json"))]
+    documents = [content for content in contents if content.get("format", "").startswith("regard.results")]
+    assert len(documents) >= 11  # the other files hold timings and the like, in shapes of their own
+    for document in documents:
+        results, comparisons = from_json(document)
+        assert [result.learner for result in results] == [entry["learner"] for entry in document["results"]]
+        assert len(results) > 0 and len(comparisons) == len(document["comparisons"])
 
 
 def change(path: list[str | int], value: object) -> dict[str, Any]:
     document = deepcopy(example())
-    place: Any = document
+    entry: Any = document
     for step in path[:-1]:
-        place = place[step]
+        entry = entry[step]
     if value is None:
-        del place[path[-1]]
+        del entry[path[-1]]
     else:
-        place[path[-1]] = value
+        entry[path[-1]] = value
     return document
 
 
@@ -119,11 +134,32 @@ def change(path: list[str | int], value: object) -> dict[str, Any]:
         (["results", 0, "metrics", "accuracy"], {"mean": 0.5, "low": 0.6, "high": 0.7}, "expected low <= mean <= high"),
         (["results", 0, "metrics", "accuracy", "hihg"], 1, r"did you mean 'high'\?"),
         (["results", 0, "metrics", "accuracy", "mean"], float("nan"), "expected a finite number"),
-        (["results", 0, "per_episode"], {"accuracy": [0.5]}, "has 1 values: expected one for each of 1000 episodes"),
+        (
+            ["results", 0, "per_episode"],
+            {"accuracy": [0.5]},
+            "has 1 values for 'accuracy': expected one for each of 1000",
+        ),
         (["comparisons", 0, "difference"], 0.1, "expected an object with mean, low, high"),
         (["results"], {}, "results is {}: expected a list"),
         (["format"], "regard.results.9", "this version of regard reads 'regard.results.1'"),
-        (["machine", "cores"], 0, "machine.cores is 0"),
+        (["machine", "cores"], 0, "machine.cores is 0: expected a whole number of at least 1"),
+        (["results", 0, "n_way"], True, r"n_way is True: expected a whole number, \[low, high\], or 0 for regression"),
+        (["results", 0, "n_shot"], [1, 2, 3], r"n_shot is \[1, 2, 3\]: expected a whole number of at least 1"),
+        (["results", 0, "seconds"], 10**400, r"seconds is 10+\.\.\.: expected a finite number"),
+        (["results", 0, "metrics"], [], r"results\[0\].metrics is \[\]: expected an object"),
+        (["results", 0, "calibration"], {"count": [1], "confidence": [], "accuracy": []}, "of one length"),
+        (["results", 0, "calibration"], {"counts": []}, r"results\[0\].calibration.counts is unknown: did you mean"),
+        (
+            ["results", 0, "confusion"],
+            {"class_names": ["a"], "true": [0], "predicted": [1], "count": [3]},
+            "expected true and predicted below the number of class_names",
+        ),
+        (
+            ["results", 0, "confusion"],
+            {"class_names": ["a"], "true": [0], "predicted": [0], "count": [2**63]},
+            r"confusion.count\[0\] is 9223372036854775808: expected a whole number below",
+        ),
+        (["settings"], [], r"settings is \[\]: expected an object"),
     ],
 )
 def test_refuses_what_is_wrong(path: list[str | int], value: object, message: str) -> None:
@@ -131,7 +167,7 @@ def test_refuses_what_is_wrong(path: list[str | int], value: object, message: st
         validate(change(path, value))
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_listed_at_once() -> None:
     document = change(["results", 0, "seed"], "x")
     document["results"][0]["n_query"] = 0
     document["commnad"] = document.pop("command")
@@ -142,11 +178,27 @@ def test_all_mistakes_are_told_at_once() -> None:
     )
 
 
+def test_a_number_too_long_to_be_shown_is_refused_all_the_same() -> None:
+    document = example()
+    document["format"] = 10**5000
+    with pytest.raises(DataError, match="format is a number of too many digits"):
+        validate(document)
+
+
 def test_what_is_no_document_is_refused(tmp_path: Path, found: tuple[list[Result], list[Comparison]]) -> None:
     (tmp_path / "torn.json").write_text('{"results": [')
     with pytest.raises(DataError, match=r"torn.json is not JSON"):
         read_results(tmp_path / "torn.json")
-    with pytest.raises(DataError, match="the document is"):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "huge.json").write_text("1" * 5_000)
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\xff")
+    for name in ("deep", "huge", "bytes"):
+        with pytest.raises(DataError, match=f"{name}.json is not JSON"):
+            read_results(tmp_path / f"{name}.json")
+    for name in ("", "absent.json"):
+        with pytest.raises(StorageError, match="could not read"):
+            read_results(tmp_path / name)
+    with pytest.raises(DataError, match=r"the document is \[\]: expected an object with format, results"):
         validate([])
     bad = Comparison("a", "b", "d", 5, 1, "accuracy", Interval(0.0, float("nan"), 1.0))
     with pytest.raises(DataError, match="finite"):

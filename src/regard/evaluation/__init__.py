@@ -13,7 +13,8 @@ from regard.evaluation.evaluate import evaluate
 from regard.evaluation.intervals import Interval, is_tie, mean_interval, paired_interval
 from regard.evaluation.metrics import METRICS, Calibration, Confusion, episode_metrics
 from regard.evaluation.result import Result
-from regard.evaluation.schema import from_json, read_results, to_json, validate, write_results
+from regard.evaluation.results_json import from_json, read_results, to_json, write_results
+from regard.evaluation.schema import validate
 from regard.evaluation.targets import TARGET_METRICS, target_metrics
 
 __all__ = [
