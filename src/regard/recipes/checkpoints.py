@@ -1,4 +1,4 @@
-"""Where the weights are: a file, the folder of a run, or the name of a model that ships; and to begin with them."""
+"""Where the weights are: a file, the folder of a run, or the name of a model that ships; and to start with them."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def checkpoint_file(name_or_path: str | Path) -> Path:
     return path
 
 
-def begin_with(learner: Learner, name_or_path: str | Path) -> tuple[str, ...]:
-    """Give a new learner what it shares with a trained one; everything else stays as it was drawn.
+def load_matching_weights(learner: Learner, name_or_path: str | Path) -> tuple[str, ...]:
+    """Give a new learner what it shares with a trained one; everything else stays as it was initialised.
 
     The networks, such as the encoder, are taken whole or not at all. Of a learner of the same class so is whatever else
     has the same name and shape; of another it is not, since two methods may call different things a scale.
 
     Args:
-        learner: to begin with these weights; changed in place.
+        learner: to start with these weights; changed in place.
         name_or_path: of the trained one, see `checkpoint_file`.
 
     Returns:
@@ -70,9 +70,9 @@ def begin_with(learner: Learner, name_or_path: str | Path) -> tuple[str, ...]:
     fits = {name for name, tensor in theirs.items() if name in own and own[name].shape == tensor.shape}
     odd = sorted(name for name in {*own, *theirs} if _network(name) in networks and name not in fits)
     if odd or not networks:
-        told = f"{odd[0]!r} is in one only, or of another shape" if odd else "they have no network in common"
+        reason = f"{odd[0]!r} is in one only, or of another shape" if odd else "they have no network in common"
         raise ConfigError(
-            f"start is {str(name_or_path)!r}, a {made_by}, and does not fit this {type(learner).__name__}: {told}; "
+            f"init_from is {str(name_or_path)!r}, a {made_by}, and does not fit this {type(learner).__name__}: {reason}; "
             "give both the same encoder, see `regard train RECIPE --show`."
         )
     same = made_by == type(learner).__name__

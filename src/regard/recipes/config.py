@@ -9,23 +9,23 @@ Nothing here imports PyTorch: `regard train RECIPE --show` and a wrong key answe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from regard.domains.base import Domain
+from regard.domains.options import EpisodeOptions, Strict
+from regard.domains.registry import all_domains, domain_of_data
 from regard.errors import ConfigError, did_you_mean
-from regard.sampling.counts import Count
-from regard.training import TrainConfig
+from regard.training.config import TrainConfig
+
+E = TypeVar("E", bound=EpisodeOptions)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Part(BaseModel):
+class Component(BaseModel):
     """Something with a name and options, which are checked against the signature of what the name stands for."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -41,47 +41,20 @@ class Part(BaseModel):
         return self.model_dump(mode="json")
 
 
-class Episodes(_Strict):
-    """What an episode is."""
+class Recipe(Strict):
+    """Everything that one run depends on. The domain of the data says which options its episodes have."""
 
-    n_way: Count = Field(5, description="classes an episode; a pair is a range; 0 where targets are numbers")
-    n_shot: Count = Field(1, description="examples a class, or a task where there are no classes; a pair is a range")
-    n_query: Count = Field(15, description="queries, counted likewise")
-    within_groups: bool = Field(False, description="draw all classes of an episode from one group, such as an alphabet")
-    rotations: bool = Field(
-        default=False, description="turned images are classes of their own (four times the classes)"
-    )
-
-    def title(self) -> str:
-        """For people: '20-way 1-shot', or '10-shot' of numbers."""
-        way, shot = (f"{v[0]} to {v[1]}" if isinstance(v, tuple) else str(v) for v in (self.n_way, self.n_shot))
-        return f"{way}-way {shot}-shot" if self.n_way else f"{shot}-shot"
-
-
-class TrainEpisodes(Episodes):
-    """Episodes to practise on."""
-
-    distortion: bool | dict[str, float] = Field(
-        default=False, description="distort every image anew; a mapping changes strengths of `Distortion`"
-    )
-    labels: Literal["episode", "data"] = Field(
-        default="episode",
-        description='"data" keeps the number of each class in the training set, for a classifier over all of them',
-    )
-
-
-class Recipe(_Strict):
-    """Everything that one run depends on."""
-
-    data: Part
-    learner: Part
-    start: str | None = Field(
+    data: Component
+    learner: Component
+    init_from: str | None = Field(
         None,
-        description="begin with the weights of this trained learner: a file, a run, or a model that ships",
+        description="start with the weights of this trained learner: a file, a run, or a model that ships",
     )
-    episodes: TrainEpisodes
-    validation: Episodes
-    evaluation: tuple[Episodes, ...] = Field(min_length=1, description="what the finished learner is asked")
+    episodes: EpisodeOptions
+    validation: EpisodeOptions
+    evaluation: tuple[EpisodeOptions, ...] = Field(
+        min_length=1, description="episodes on which the trained learner is evaluated"
+    )
     evaluation_episodes: int = Field(1000, ge=2)
     train: TrainConfig
 
@@ -104,28 +77,64 @@ class Recipe(_Strict):
         merged = yaml.safe_load(yaml.safe_dump(dict(content)))
         for setting in settings:
             _set(merged, setting)
+        data = merged.get("data")
+        name = data.get("name") if isinstance(data, dict) else None
+        model = _recipe_of(domain_of_data(name)) if isinstance(name, str) else cls
         try:
-            return cls.model_validate(merged)
+            return model.model_validate(merged)  # type: ignore[return-value]
         except ValidationError as error:
-            raise ConfigError("\n".join(_explain(cls, mistake) for mistake in error.errors())) from error
+            raise ConfigError("\n".join(_explain(model, mistake) for mistake in error.errors())) from error
+
+    @property
+    def domain(self) -> Domain:
+        """Of its data."""
+        return domain_of_data(self.data.name)
 
     def to_yaml(self) -> str:
         """The whole recipe, every default spelled out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its content: the class may be one that was made for its domain."""
+        return Recipe.of, (self.model_dump(mode="json"),)
+
+
+@cache
+def _recipe_of(domain: Domain) -> type[Recipe]:
+    """The recipe whose episodes have the options of this domain."""
+    evaluation, training = domain.evaluation_options, domain.training_options
+    fields: dict[str, Any] = {
+        "episodes": (training, ...),
+        "validation": (evaluation, ...),
+        "evaluation": (tuple[evaluation, ...], Recipe.model_fields["evaluation"]),
+    }
+    return create_model("Recipe", __base__=Recipe, __module__=__name__, **fields)
+
+
+def changed(episodes: E, **changes: Any) -> E:
+    """Episodes with other options, checked.
+
+    Raises:
+        ConfigError: an option or a value that these episodes do not have.
+    """
+    try:
+        return type(episodes).model_validate({**episodes.model_dump(), **changes})
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(type(episodes), mistake) for mistake in error.errors())) from error
+
+
 def recipe_names() -> tuple[str, ...]:
-    """The recipes that ship."""
-    return tuple(sorted(path.name.removesuffix(".yaml") for path in _shipped() if path.name.endswith(".yaml")))
+    """The recipes that ship, of all domains."""
+    return tuple(sorted(_shipped()))
 
 
-def _shipped() -> list[Any]:
-    folders = [folder for folder in files("regard.domains").iterdir() if folder.is_dir()]
-    return [path for folder in folders for path in folder.iterdir()]
+def _shipped() -> dict[str, Any]:
+    return {name: file for domain in all_domains() for name, file in domain.recipes().items()}
 
 
 def _read_yaml(name_or_path: str) -> dict[str, Any]:
-    shipped = {path.name.removesuffix(".yaml"): path for path in _shipped() if path.name.endswith(".yaml")}
+    shipped = _shipped()
     path = Path(name_or_path)
     if name_or_path in shipped:
         text = shipped[name_or_path].read_text()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regard.domains.base import Reader
 from regard.errors import ConfigError, DataError
 from regard.sampling.dataset import Dataset
 
@@ -40,7 +41,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class ImageReader:
+class ImageReader(Reader):
     """Turns pictures of any size and kind into a uint8 tensor: what an encoder of this size and channels takes.
 
     Files are turned upright as their EXIF says; palettes, transparency (laid over white), CMYK, 1-bit and 16-bit
@@ -72,13 +73,16 @@ class ImageReader:
         if self.box is not None and (self.ink == "keep" or not 0 < self.box <= 1):
             raise ConfigError(f"box is {self.box}: expected a share in (0, 1], with ink other than 'keep' to crop to.")
 
-    def __call__(self, sources: Iterable[Source]) -> Tensor:
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __call__(self, things: Iterable[Source]) -> Tensor:
         """Read pictures into (N, size, size) or (N, size, size, 3) uint8.
 
         Raises:
             DataError: pictures that cannot be read, all of them in one message.
         """
-        pictures, mistakes = _collect(self.read, list(sources))
+        pictures, mistakes = _collect(self.read, list(things))
         _complain("images", mistakes)
         shape = (self.size, self.size) if self.n_channels == 1 else (self.size, self.size, self.n_channels)
         return torch.from_numpy(np.stack(pictures) if pictures else np.zeros((0, *shape), np.uint8))

@@ -19,20 +19,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regard.domains.base import Reader
 from regard.errors import DataError, EpisodeError
 
 _MISSING_WORDS = frozenset({"", "?", "NA", "NaN", "nan", "N/A", "null", "None"})
 
 
 @dataclass(frozen=True)
-class TableReader:
+class TableReader(Reader):
     """Arrays, data frames and lists of rows to items {"x", "missing"}.
 
     Args:
-        categories: for each column, its categories in order, or None where it holds numbers.
+        categories: for each column, its categories in order, or None where it holds numbers; None for a reader that
+            has seen no table, which takes the columns to be what the rows at hand say.
     """
 
-    categories: tuple[tuple[str, ...] | None, ...]
+    categories: tuple[tuple[str, ...] | None, ...] | None = None
+
+    def fit(self, things: Any) -> Self:
+        return self.learn(things)
 
     @classmethod
     def learn(cls, rows: Any) -> Self:
@@ -43,13 +48,15 @@ class TableReader:
         """
         return cls(tuple(_categories(column) for column in _columns(rows)))
 
-    def __call__(self, rows: Any) -> dict[str, Tensor]:
+    def __call__(self, things: Any) -> dict[str, Tensor]:
         """(N, F) cells in float64, and which of them are missing (where the cell is 0).
 
         Raises:
             EpisodeError: as `learn`, another number of columns, or words in a column of numbers.
         """
-        columns = _columns(rows)
+        if self.categories is None:
+            return self.learn(things)(things)
+        columns = _columns(things)
         if len(columns) != len(self.categories):
             raise EpisodeError(f"rows have {len(columns)} columns: expected {len(self.categories)}, as in fit.")
         cells = np.stack(
@@ -59,12 +66,15 @@ class TableReader:
         return {"x": torch.from_numpy(np.where(missing, 0.0, cells)), "missing": torch.from_numpy(missing)}
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        if self.categories is None:
+            return {}
         return {"categories": [None if c is None else list(c) for c in self.categories]}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """Undo `to_dict`."""
+        if "categories" not in content:
+            return cls()
         return cls(tuple(None if c is None else tuple(c) for c in content["categories"]))
 
 

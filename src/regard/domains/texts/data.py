@@ -18,11 +18,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 import torch
 
+from regard.domains.base import Reader
 from regard.errors import DataError
 from regard.sampling.dataset import Dataset
 from regard.sampling.splits import check_disjoint
@@ -39,7 +41,7 @@ def words(text: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Tokenizer:
+class Tokenizer(Reader):
     """Words to ids, and words never seen in training to the ids of their character n-grams.
 
     Each token is a few ids: its word, where the vocabulary has it, and its character n-grams, hashed into buckets
@@ -100,7 +102,7 @@ class Tokenizer:
         return cls(tuple(kept), tuple(rarity), sum(map(is_general, kept)), n_buckets)
 
     @property
-    def n_known(self) -> int:
+    def vocabulary_size(self) -> int:
         """The ids from 0 to this one, left out, are padding, the unknown word and the general words."""
         return 2 + self.n_general
 
@@ -109,7 +111,7 @@ class Tokenizer:
         """How many ids there are, padding included: what an embedding needs."""
         return 2 + len(self.vocabulary) + self.n_buckets
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """What JSON can hold; `from_dict` reads it back."""
         return {
             "vocabulary": list(self.vocabulary),
@@ -122,7 +124,7 @@ class Tokenizer:
         }
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, object]) -> Tokenizer:
+    def from_dict(cls, content: Mapping[str, Any]) -> Tokenizer:
         """Undo `to_dict`.
 
         Raises:
@@ -131,11 +133,12 @@ class Tokenizer:
         expected = {field.name for field in fields(cls)}
         if set(content) != expected:
             raise DataError(f"tokenizer has the keys {sorted(content)}: expected {sorted(expected)}.")
-        lists = {key: tuple(content[key]) for key in ("vocabulary", "rarity", "sizes")}  # type: ignore[arg-type]
-        return cls(**{**content, **lists})  # type: ignore[arg-type]
+        lists = {key: tuple(content[key]) for key in ("vocabulary", "rarity", "sizes")}
+        return cls(**{**content, **lists})
 
-    def __call__(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+    def __call__(self, things: Sequence[str]) -> dict[str, torch.Tensor]:
         """N texts to {"ids": (N, L, G) int64, "mask": (N, L) bool, "rarity": (N, L)}; an empty text is all padding."""
+        texts = list(things)
         number = {word: 2 + i for i, word in enumerate(self.vocabulary)}
         ids = np.zeros((len(texts), self.length, self.n_grams), dtype=np.int64)
         known: dict[str, list[int]] = {}

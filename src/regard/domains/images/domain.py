@@ -1,0 +1,216 @@
+"""Images: photographs, drawings and letters, as files, arrays or Pillow images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from regard.domains.base import Domain, LabelledFiles, LearnerContext, NearCopy, Reader, Rendering, Spec
+from regard.domains.options import GroupedEpisodeOptions, GroupedTrainingOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from regard.domains.images.data import ImageData
+    from regard.domains.images.folder import Ink
+    from regard.domains.views import Views
+    from regard.episode import Items
+
+_SMALL = 40
+"""Side of images that MAML's paper would treat as Omniglot; larger ones as mini-ImageNet."""
+
+
+class ImageEpisodeOptions(GroupedEpisodeOptions):
+    """Options of episodes of images."""
+
+    rotations: bool = Field(
+        default=False, description="rotated images are classes of their own (four times the classes)"
+    )
+
+
+class ImageTrainingOptions(ImageEpisodeOptions, GroupedTrainingOptions):
+    """Options of training episodes of images."""
+
+    distortion: bool | dict[str, float] = Field(
+        default=False, description="distort every image at random; a mapping changes strengths of `Distortion`"
+    )
+
+
+@dataclass(frozen=True)
+class Images(Domain):
+    """The domain of images."""
+
+    name: ClassVar[str] = "images"
+    items: ClassVar[str] = "images"
+    encoders: ClassVar[tuple[str, ...]] = ("Conv4", "ResNet12", "ResidualMaps", "Flat")
+    evaluation_options: ClassVar[type[ImageEpisodeOptions]] = ImageEpisodeOptions
+    training_options: ClassVar[type[ImageTrainingOptions]] = ImageTrainingOptions
+    file_hint: ClassVar[tuple[str, str] | None] = ("EXAMPLES", "QUERIES")
+
+    def data_sets(self) -> Mapping[str, Callable[..., ImageData]]:
+        return {
+            "glyphs": _glyphs,
+            "omniglot": _omniglot,
+            "characters": _characters,
+            "folder": _folder,
+            "packed": _packed,
+        }
+
+    def reader(self, content: Mapping[str, Any]) -> Reader:
+        from regard.domains.images.folder import ImageReader
+        from regard.signatures import call_checked
+
+        return call_checked(ImageReader, content, "items of images")
+
+    def read_files(self, support: Path, query: Path) -> LabelledFiles:
+        """A folder with a sub-folder of images per class, and a folder of images or one image."""
+        from regard.domains.images.folder import class_files, image_files
+
+        by_class = class_files(support)
+        examples = [file for files in by_class.values() for file in files]
+        queries = [query] if query.is_file() else image_files(query)
+        root = query.parent if query.is_file() else query
+        return LabelledFiles(
+            examples,
+            [name for name, files in by_class.items() for _ in files],
+            [str(file.relative_to(support)) for file in examples],
+            queries,
+            [str(file.relative_to(root)) for file in queries],
+        )
+
+    def views(
+        self, n_views: int, reader: Reader, items: Items, weight: Tensor, n_classes: int
+    ) -> Views:
+        """Of grey drawings, each slightly distorted; colour pictures have one view."""
+        from regard.domains.images.folder import ImageReader
+        from regard.domains.images.views import DrawingViews
+
+        if n_views > 1 and isinstance(reader, ImageReader) and reader.n_channels == 1:
+            return DrawingViews(n_views)
+        return super().views(n_views, reader, items, weight, n_classes)
+
+    def near_copies(self, a: Items, b: Items) -> list[NearCopy]:
+        from regard.domains.images.near_copies import near_copies
+
+        return near_copies(a, b)
+
+    def render(self, thing: Any, saliency: NDArray[np.floating] | None = None) -> Rendering:
+        from regard.domains.images.render import render_image
+
+        return render_image(thing, saliency)
+
+    def class_title(self, name: str) -> str:
+        """ "Georgian/U+2D04" is the letter itself, then its script; other names stay."""
+        script, found, code = name.partition("/U+")
+        return f"{chr(int(code, 16))} {script}" if found else name
+
+    def learners(self, context: LearnerContext) -> dict[str, Spec]:
+        """Spatial learners, and those that adapt by gradient."""
+        vector = context.vector
+        moving = {**vector, "norm": "group"} if vector.get("norm") == "batch" else vector
+        # Finn et al. 2017: their Omniglot settings for small images, those of mini-ImageNet for larger ones.
+        small = context.encoder.get("image_size", 0) < _SMALL
+        inner = {"inner_lr": 0.4, "inner_steps": 1, "test_steps": 3} if small else {"inner_lr": 0.01, "inner_steps": 5}
+        return {
+            "Relation": {"encoder": context.tokens},
+            "CrossTransformer": {"d_head": 64, "encoder": context.tokens},
+            "MAML": {**inner, "model": {"n_outputs": context.n_way, "encoder": moving}},
+            "ANIL": {**inner, "n_outputs": context.n_way, "encoder": moving},
+            "ProtoMAML": {"inner_steps": 1, "encoder": moving},
+        }
+
+    def untrained_baseline(self) -> tuple[str, Spec] | None:
+        return "NearestNeighbour (pixels)", {"name": "NearestNeighbour", "encoder": {"name": "Flat"}}
+
+
+IMAGES = Images()
+
+
+# ---- data sets: the options of `data:` are the arguments -------------------------------------------------------------
+
+
+def _glyphs(drawings: int = 20, symbols: bool = False, cache: str | None = None) -> ImageData:
+    from regard.domains.images.data import ImageData, drawing_reader
+    from regard.domains.images.glyphs import glyphs
+
+    return ImageData.of("glyphs", glyphs(cache, drawings=drawings, symbols=symbols), drawing_reader())
+
+
+def _omniglot(folder: str, split: Literal["vinyals", "background"] = "vinyals") -> ImageData:
+    from regard.domains.images.data import ImageData, drawing_reader
+    from regard.domains.images.omniglot import omniglot, omniglot_split
+    from regard.sampling.splits import split_by_group
+
+    splits = omniglot_split(omniglot(folder), split, folder)
+    if split == "background":
+        # Lake's protocol has no validation: the last five background alphabets are kept for it.
+        alphabets = sorted(set(splits["background"].class_groups))
+        kept = split_by_group(splits["background"], {"train": alphabets[:-5], "validation": alphabets[-5:]})
+        splits = {**kept, "test": splits["evaluation"]}
+    return ImageData.of("omniglot", splits, drawing_reader())
+
+
+def _characters(
+    folder: str | None = None,
+    fonts: bool = True,
+    handwriting: str = "none",
+    twins: float = 0.0,
+    cache: str | None = None,
+) -> ImageData:
+    from regard.domains.images.characters import BOX, SIZE, characters
+    from regard.domains.images.data import ImageData
+    from regard.domains.images.folder import ImageReader
+
+    splits = characters(folder, fonts=fonts, handwriting=handwriting, twins=twins, cache=cache)
+    return ImageData.of("characters", splits, ImageReader(SIZE, 1, "auto", BOX), n_views=8)
+
+
+def _folder(
+    folder: str,
+    size: int = 84,
+    n_channels: int = 3,
+    ink: Ink = "keep",
+    train: float = 0.6,
+    validation: float = 0.2,
+    seed: int = 0,
+) -> ImageData:
+    from regard.domains.images.data import ImageData
+    from regard.domains.images.folder import ImageReader, image_folder
+    from regard.sampling.splits import split_classes
+
+    reader = ImageReader(size, n_channels, ink)
+    dataset = image_folder(Path(folder), reader)
+    fractions = {"train": train, "validation": validation, "test": 1 - train - validation}
+    return ImageData.of(Path(folder).name, split_classes(dataset, fractions, seed), reader)
+
+
+def _packed(
+    file: str,
+    split: str | None = None,
+    prefix: str = "",
+    one_a_track: bool = False,
+    validation: float = 1 / 7,
+    seed: int = 0,
+) -> ImageData:
+    from regard.domains.images.data import ImageData
+    from regard.domains.images.folder import ImageReader
+    from regard.domains.images.packed import packed_images, packed_parts
+    from regard.episode import first_tensor
+    from regard.sampling.splits import split_classes
+
+    dataset = packed_images(file, prefix=prefix, one_a_track=one_a_track)
+    # Without a split nothing is for training: a cross-domain test set.
+    splits = packed_parts(dataset, split) if split else {"test": dataset}
+    if "test" not in splits and "validation" in splits:
+        # Its validation is the test then, and a share of the training classes is kept for validation.
+        kept = split_classes(splits["train"], {"train": 1 - validation, "validation": validation}, seed)
+        splits = {**kept, "test": splits["validation"]}
+    images = first_tensor(dataset.x)
+    reader = ImageReader(images.shape[1], 1 if images.ndim == 3 else images.shape[-1], "keep")
+    return ImageData.of(Path(file).parent.name, splits, reader)

@@ -1,0 +1,54 @@
+"""What an episode is, as recipes write it. A domain adds the options that only its items have.
+
+Nothing here imports PyTorch: a recipe is read and checked at once.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from regard.sampling.counts import Count
+
+
+class Strict(BaseModel):
+    """No unknown keys, no changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EpisodeOptions(Strict):
+    """Options of every episode."""
+
+    n_way: Count = Field(5, description="classes per episode; a pair is a range; 0 where targets are numbers")
+    n_shot: Count = Field(
+        1, description="examples per class, or per task where there are no classes; a pair is a range"
+    )
+    n_query: Count = Field(15, description="queries, counted likewise")
+
+    def title(self) -> str:
+        """For people: '20-way 1-shot', or '10-shot' where targets are numbers."""
+        way, shot = (f"{v[0]} to {v[1]}" if isinstance(v, tuple) else str(v) for v in (self.n_way, self.n_shot))
+        return f"{way}-way {shot}-shot" if self.n_way else f"{shot}-shot"
+
+
+class GroupedEpisodeOptions(EpisodeOptions):
+    """Options of episodes whose classes may have groups, such as alphabets or domains of intents."""
+
+    within_groups: bool = Field(
+        False, description="draw all classes of an episode from one group, such as an alphabet"
+    )
+
+
+class LabelledTrainingOptions(Strict):
+    """What training episodes of labelled items have besides; mixed into a domain's own options."""
+
+    labels: Literal["episode", "data"] = Field(
+        default="episode",
+        description='"data" keeps the number of each class in the training set, for a classifier over all of them',
+    )
+
+
+class GroupedTrainingOptions(GroupedEpisodeOptions, LabelledTrainingOptions):
+    """Training episodes of labelled items."""

@@ -1,0 +1,79 @@
+"""Tables: rows of numbers and words, some of them missing."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from regard.domains.base import Domain, Reader, Rendering
+from regard.domains.options import EpisodeOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from regard.domains.data import GeneratedData
+    from regard.domains.views import Views
+    from regard.episode import Items
+
+_FEW_CELLS = 4096
+"""Up to which double precision costs nothing noticeable, and the order of rows changes no digit."""
+
+
+@dataclass(frozen=True)
+class Tables(Domain):
+    """The domain of tables."""
+
+    name: ClassVar[str] = "tables"
+    items: ClassVar[str] = "rows of a table"
+    encoders: ClassVar[tuple[str, ...]] = ()
+    # n_shot is the number of support rows of a table and n_query that of its query rows, over all classes.
+    evaluation_options: ClassVar[type[EpisodeOptions]] = EpisodeOptions
+    training_options: ClassVar[type[EpisodeOptions]] = EpisodeOptions
+    has_columns: ClassVar[bool] = True
+    allows_missing: ClassVar[bool] = True
+
+    def data_sets(self) -> Mapping[str, Callable[..., GeneratedData]]:
+        return {"tables": _synthetic}
+
+    def reader(self, content: Mapping[str, Any]) -> Reader:
+        from regard.domains.tables.reader import TableReader
+
+        return TableReader.from_dict(content)
+
+    def views(self, n_views: int, reader: Reader, items: Items, weight: Tensor, n_classes: int) -> Views:
+        """Columns in another order, classes under other indices, and in every second view ranks instead of numbers."""
+        from regard.domains.tables.views import TableViews
+
+        return TableViews(n_views, items, weight, n_classes)
+
+    def in_double(self, items: Items) -> bool:
+        from regard.episode import first_tensor
+
+        return first_tensor(items).numel() <= _FEW_CELLS
+
+    def render(self, thing: Any, saliency: NDArray[np.floating] | None = None) -> Rendering:
+        """A row of cells, each the darker the more its column mattered."""
+        import numpy as np
+
+        cells = [str(cell) for cell in np.asarray(thing, dtype=object).ravel().tolist()]
+        strength = np.zeros(len(cells)) if saliency is None else np.clip(np.asarray(saliency, float).ravel(), 0, 1)
+        marked = "".join(
+            f'<td style="--saliency:{s:.2f}">{html.escape(cell)}</td>' for cell, s in zip(cells, strength, strict=True)
+        )
+        return Rendering(f'<table class="cells"><tr>{marked}</tr></table>', ", ".join(cells))
+
+
+TABLES = Tables()
+
+
+def _synthetic(**options: Any) -> GeneratedData:
+    """Synthetic tables of the documented prior; with an n_way of 0 there are numbers to be predicted."""
+    from regard.domains.data import GeneratedData
+    from regard.domains.tables.prior import TablePrior
+    from regard.domains.tables.reader import TableReader
+
+    return GeneratedData(TABLES, "tables", TablePrior, TableReader(), options, has_classes=True)

@@ -1,0 +1,165 @@
+"""A trained learner: from a name, a file, the folder of a run, or in hand; ready to adapt, with all that it was made by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+from regard.domains.base import Domain, Reader
+from regard.domains.data import Data
+from regard.domains.registry import find_domain
+from regard.errors import CheckpointError, ConfigError
+from regard.evaluation.confidence import Confidence
+from regard.learners.base import Learner
+from regard.recipes.checkpoints import checkpoint_file, shipped_models
+from regard.recipes.components import build_learner
+from regard.recipes.config import Recipe
+from regard.recipes.data import load_data
+from regard.training import load_checkpoint
+
+_CHANGEABLE = "learner.test_steps="
+"""What may be changed in a trained learner: how many inner steps it takes from now on."""
+
+
+@dataclass(frozen=True)
+class TrainedLearner:
+    """A learner in eval mode, with how its items are read and what it was trained by.
+
+    Args:
+        learner: ready to adapt.
+        domain: of its items.
+        items: how they are read, as a checkpoint keeps it; see `regard.domains.data.describe_items`.
+        spec: the learner as a component, from which it can be built again; empty where it was in hand.
+        name: for tables of results.
+        recipe: that trained it; None where unknown.
+        path: of the file it came from; None where it was in hand.
+        confidence: what `regard calibrate` set; by default every query is answered.
+    """
+
+    learner: Learner
+    domain: Domain
+    items: dict[str, Any]
+    spec: dict[str, Any]
+    name: str
+    recipe: Recipe | None = None
+    path: Path | None = None
+    confidence: Confidence = field(default_factory=Confidence)
+
+    @classmethod
+    def load(cls, source: Learner | str | Path, settings: Sequence[str] = ()) -> Self:
+        """A learner of one's own, in eval mode.
+
+        Args:
+            source: the name of a model that ships, a checkpoint file, the folder of a run (its best checkpoint), or a
+                `Learner` in hand, of which a copy is made.
+            settings: `key=value` changes to the recipe, such as data.folder=elsewhere; of the learner only what says
+                how it adapts later, learner.test_steps.
+
+        Raises:
+            ConfigError: nothing there, or settings that it cannot have.
+            CheckpointError: not a checkpoint, or one of another version.
+
+        Examples:
+            >>> trained = TrainedLearner.load("characters")
+            >>> trained.domain, type(trained.learner).__name__
+            (<domain images>, 'CrossTransformer')
+        """
+        if isinstance(source, Learner):
+            return cls._in_hand(source)
+        if not isinstance(source, str | Path):
+            raise ConfigError(
+                f"learner is a {type(source).__name__}: expected a trained regard Learner, the path of a checkpoint, "
+                f"or the name of a model that ships ({', '.join(shipped_models())})."
+            )
+        return cls._from_file(checkpoint_file(source), tuple(settings))
+
+    @classmethod
+    def shared(cls, source: Learner | str | Path, *, regression: bool) -> Self:
+        """As `load`, read only once as long as the file stays the same: for those who never change it.
+
+        Args:
+            source: as in `load`.
+            regression: what it is for; a name may stand for a pair of models, one of them for regression.
+
+        Raises:
+            ConfigError: as `load`, and a learner for other targets.
+        """
+        if isinstance(source, str | Path):
+            pair = f"{source}-regression"
+            file = checkpoint_file(pair if regression and pair in shipped_models() else source)
+            trained = cls._shared_file(file, file.stat().st_mtime_ns if file.exists() else 0)
+        else:
+            trained = cls.load(source)
+        name = type(trained.learner).__name__
+        if regression and not trained.learner.regresses:
+            raise ConfigError(f"{name} classifies: expected a learner for regression.")
+        if not regression and not trained.learner.classifies:
+            raise ConfigError(f"{name} is for regression: expected a learner that classifies.")
+        return trained
+
+    @classmethod
+    def _in_hand(cls, learner: Learner) -> Self:
+        domain = find_domain(learner.domain)
+        # A copy: whoever trains the original on, or predicts with it in another thread, changes nothing here.
+        return cls(deepcopy(learner).eval(), domain, {"domain": domain.name}, {}, type(learner).__name__)
+
+    @classmethod
+    def _from_file(cls, file: Path, settings: tuple[str, ...] = ()) -> Self:
+        for setting in settings:
+            if setting.startswith("learner") and not setting.startswith(_CHANGEABLE):
+                raise ConfigError(f"--set {setting}: a trained learner cannot be changed; train another one.")
+        checkpoint = load_checkpoint(file)
+        try:
+            content = checkpoint.spec
+            recipe = Recipe.of(content["recipe"], settings)
+            changes = {k: v for k, v in recipe.learner.options().items() if f"learner.{k}=" == _CHANGEABLE}
+            spec, items = {**content["learner"], **changes}, dict(content["items"])
+            learner, domain = build_learner(spec), find_domain(items["domain"])
+            confidence = Confidence.kept_in(content)
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{file} holds no recipe ({error!r}): expected a checkpoint of `regard train`."
+            ) from error
+        checkpoint.load_into(learner)
+        return cls(learner.eval(), domain, items, spec, recipe.learner.name, recipe, file, confidence)
+
+    @classmethod
+    @lru_cache(maxsize=8)
+    def _shared_file(cls, file: Path, changed: int) -> Self:
+        return cls._from_file(file)
+
+    def require_recipe(self) -> Recipe:
+        """The recipe that trained it.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if self.recipe is None:
+            raise ConfigError(f"{self.name} has no recipe: expected a checkpoint of `regard train`.")
+        return self.recipe
+
+    def data(self) -> Data:
+        """The data of its recipe."""
+        return load_data(self.require_recipe().data)
+
+    def reader(self) -> Reader:
+        """How a user's things become its items."""
+        return self.domain.reader(self.items.get("reader", {}))
+
+    @property
+    def n_views(self) -> int:
+        """Views of a task, by default."""
+        return int(self.items.get("n_views", 1))
+
+    @cached_property
+    def in_double(self) -> Learner:
+        """The learner in double precision; made once."""
+        return deepcopy(self.learner).double()
+
+    def named(self, name: str) -> Self:
+        """The same under another name."""
+        return replace(self, name=name)
