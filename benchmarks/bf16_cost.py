@@ -19,10 +19,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does;
 import numpy as np
 import torch
 
+from regard.domains.data import Data
 from regard.evaluation import Comparison, Result, compare, mean_interval, write_results
 from regard.recipes.config import Recipe
-from regard.recipes.data import Tasks, load_data
-from regard.recipes.run import Asked, evaluate_learner, load, train_recipe
+from regard.recipes.data import load_data
+from regard.recipes.run import EvaluationOptions, evaluate_learner, train_recipe
+from regard.recipes.trained import load
 
 _ENCODER = "{name: Conv4, n_filters: [32, 64, 64, 64], norm: batch}"
 _SETTINGS = (
@@ -61,14 +63,14 @@ def main() -> None:
     write_results(out, results, comparisons, settings=settings, command=command)
 
 
-def ask(arguments: argparse.Namespace, seed: int, trained: str, asked: str, data: Tasks) -> list[Result]:
+def ask(arguments: argparse.Namespace, seed: int, trained: str, asked: str, data: Data) -> list[Result]:
     """One learner's results: trained (where that was not done before) in one precision, and asked in one."""
     train = (f"train.steps={arguments.steps}", f"train.seed={seed}", f"train.precision={PRECISIONS[trained]}")
     recipe = Recipe.read("glyphs", (*_SETTINGS, *train))
     loaded = load(train_recipe(recipe, arguments.runs / f"{trained}-{seed}", data=data))
     name = f"trained {trained}, asked {asked}, seed {seed}"
     with torch.autocast("cpu", torch.bfloat16, enabled=asked == "bf16"):
-        return evaluate_learner(loaded, data, Asked(seed=2, episodes=arguments.episodes), name=name)
+        return evaluate_learner(loaded, data, EvaluationOptions(seed=2, episodes=arguments.episodes), name=name)
 
 
 def over_seeds(comparisons: list[Comparison]) -> list[dict[str, Any]]:

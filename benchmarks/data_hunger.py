@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does;
 
 from regard.evaluation import write_results
 from regard.files import write_whole
-from regard.recipes.run import Asked
+from regard.recipes.run import EvaluationOptions
 from regard.suite import run_suite, show_suite
 from regard.suite.hunger import curve_picture
 
@@ -49,7 +49,7 @@ def main() -> None:
         out=arguments.runs,
         learners=arguments.learners,
         classes=arguments.classes,
-        asked=Asked(episodes=arguments.episodes, seed=2),
+        options=EvaluationOptions(episodes=arguments.episodes, seed=2),
     )
     show_suite(suite)
     results = [result for found in suite.curve.values() for result in found]

@@ -22,7 +22,8 @@ from regard.learners.base import Learner
 from regard.nn.flat import Flat
 from regard.recipes.config import Recipe
 from regard.recipes.data import load_data
-from regard.recipes.run import Asked, Loaded, compare_by_setting, evaluate_learner, load, train_recipe
+from regard.recipes.run import EvaluationOptions, compare_by_setting, evaluate_learner, train_recipe
+from regard.recipes.trained import TrainedLearner, load
 
 _VECTOR = "{name: Conv4, n_filters: [32, 64, 64, 64], norm: batch}"
 _MAPS = "{name: Conv4, n_filters: [32, 64, 64, 64], norm: batch, n_halvings: 2, parts: true}"
@@ -63,7 +64,7 @@ def main() -> None:
         f"evaluation_episodes={arguments.episodes}",
     )
     data = load_data(Recipe.read("glyphs", common).data)
-    loaded: dict[str, Loaded] = {}
+    loaded: dict[str, TrainedLearner] = {}
     for name in arguments.learners:
         recipe = Recipe.read("glyphs", (*common, *LEARNERS[name]))
         best = train_recipe(recipe, arguments.runs / name, data=data)
@@ -77,7 +78,7 @@ def main() -> None:
     learners |= {name: one.learner for name, one in loaded.items()}
     host, results = loaded[arguments.learners[0]], list[Result]()
     for name, learner in learners.items():
-        results += evaluate_learner(host, data, Asked(seed=2), name=name, learner=learner)
+        results += evaluate_learner(host, data, EvaluationOptions(seed=2), name=name, learner=learner)
     comparisons = compare_by_setting(results)
     show_results(results, [])
     write_results(out, results, comparisons, raw=True, settings=vars_as_text(arguments))

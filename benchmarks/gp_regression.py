@@ -39,7 +39,7 @@ from regard.episode import Episode, first_tensor
 from regard.evaluation.intervals import mean_interval
 from regard.evaluation.provenance import command_line, machine, versions
 from regard.learners.base import Learner, task_mean
-from regard.recipes.run import load
+from regard.recipes.trained import load
 from regard.sampling.gaussian_processes import GaussianProcesses
 
 HERE = Path(__file__).parent

@@ -28,8 +28,8 @@ from regard.learners import Prototypical
 from regard.nn.encoder import Encoder
 from regard.recipes.components import build_learner
 from regard.recipes.config import Recipe
-from regard.recipes.data import Data
-from regard.recipes.run import compare_by_setting, evaluate_learner, learner_spec, load, train_recipe
+from regard.recipes.run import compare_by_setting, evaluate_learner, learner_spec, train_recipe
+from regard.recipes.trained import load
 
 BAGS: dict[str, Terms] = {"bag of words, centroid": words, "words and n-grams, centroid": words_and_n_grams}
 
@@ -74,13 +74,13 @@ def main() -> None:
 def with_bags(data: Data, folder: Path) -> Data:
     """The same data, each item of its test with its bags beside its tokens."""
     parts = split_domains(read_clinc(folder))
-    test = data.part("test")
+    test = data.split("test")
     items = dict(test.x)  # type: ignore[call-overload]
     for name, terms in BAGS.items():
         bags = tfidf_dataset(parts["train"], parts["test"], terms)
         assert test.class_names == bags.class_names and test.y.equal(bags.y)
         items[name] = bags.x
-    return replace(data, parts={**data.parts, "test": replace(test, x=items)})
+    return replace(data, splits={**data.splits, "test": replace(test, x=items)})
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ from regard.evaluation import mean_interval
 from regard.evaluation.provenance import machine, versions
 from regard.files import write_whole
 from regard.recipes.config import Recipe
-from regard.recipes.run import load, train_recipe
+from regard.recipes.run import train_recipe
+from regard.recipes.trained import load
 
 MODELS: dict[str, tuple[str, ...]] = {
     # Type varies less than hands do, so it takes twice the distortion.

@@ -24,10 +24,12 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before PyTorch is loaded
 
 from regard.commands.show import show_results
+from regard.domains.data import Data
 from regard.evaluation import Result, read_results, write_results
 from regard.recipes.config import Recipe
-from regard.recipes.data import Tasks, load_data
-from regard.recipes.run import Asked, compare_by_setting, evaluate_learner, load, train_recipe
+from regard.recipes.data import load_data
+from regard.recipes.run import EvaluationOptions, compare_by_setting, evaluate_learner, train_recipe
+from regard.recipes.trained import load
 
 
 def encoder(norm: str) -> str:
@@ -98,12 +100,12 @@ def recipe_of(name: str, arguments: argparse.Namespace) -> Recipe:
     return Recipe.read("maml_omniglot", (*common, f"evaluation_episodes={arguments.episodes}", *LEARNERS[name]))
 
 
-def one(name: str, arguments: argparse.Namespace, data: Tasks) -> list[Result]:
+def one(name: str, arguments: argparse.Namespace, data: Data) -> list[Result]:
     """Train and test one learner."""
     recipe = recipe_of(name, arguments)
     best = train_recipe(recipe, arguments.runs / name.replace(", ", "_").replace(" ", "_"), data=data)
     print(name, "is trained", flush=True)
-    return evaluate_learner(load(best, (f"data.folder={arguments.data}",)), data, Asked(seed=2), name=name)
+    return evaluate_learner(load(best, (f"data.folder={arguments.data}",)), data, EvaluationOptions(seed=2), name=name)
 
 
 if __name__ == "__main__":

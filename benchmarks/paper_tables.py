@@ -41,10 +41,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does;
 
 from published import BESIDE
 from regard.commands.show import show_results
+from regard.domains.data import Data
 from regard.evaluation import Result, read_results, write_results
 from regard.recipes.config import Recipe
-from regard.recipes.data import Tasks, load_data
-from regard.recipes.run import Asked, compare_by_setting, evaluate_learner, load, train_recipe
+from regard.recipes.data import load_data
+from regard.recipes.run import EvaluationOptions, compare_by_setting, evaluate_learner, train_recipe
+from regard.recipes.trained import load
 
 HERE = Path(__file__).parent
 
@@ -307,7 +309,7 @@ def placed(settings: Sequence[str], arguments: argparse.Namespace) -> list[str]:
     return [re.sub("|".join(meant), lambda found: meant[found[0]], setting) for setting in settings]
 
 
-def data_of(arguments: argparse.Namespace) -> tuple[Tasks, Tasks | None]:
+def data_of(arguments: argparse.Namespace) -> tuple[Data, Data | None]:
     """What is practised and tested on, and the other domain where there is one."""
     name, *_ = PAPERS[arguments.table].learners
     data, far = load_data(recipe_of(name, arguments).data), far_recipe(name, arguments)
@@ -332,16 +334,14 @@ def length(arguments: argparse.Namespace) -> str:
     return f" --steps {arguments.steps}" if arguments.steps else ""
 
 
-def one(
-    name: str, arguments: argparse.Namespace, data: Tasks, far: Tasks | None
-) -> tuple[list[Result], dict[str, Any]]:
+def one(name: str, arguments: argparse.Namespace, data: Data, far: Data | None) -> tuple[list[Result], dict[str, Any]]:
     """Train and test one learner; and its steps and seconds."""
     recipe, elsewhere = recipe_of(name, arguments), far_recipe(name, arguments)
     folder = arguments.trained or runs_of(arguments) / name
     trained = load(folder if arguments.trained else train_recipe(recipe, folder, data=data))
-    results = evaluate_learner(replace(trained, recipe=recipe), data, Asked(seed=2), name=name)
+    results = evaluate_learner(replace(trained, recipe=recipe), data, EvaluationOptions(seed=2), name=name)
     if far is not None and elsewhere is not None:
-        results += evaluate_learner(replace(trained, recipe=elsewhere), far, Asked(seed=2), name=name)
+        results += evaluate_learner(replace(trained, recipe=elsewhere), far, EvaluationOptions(seed=2), name=name)
     with (folder / "metrics.csv").open() as file:
         last = list(csv.DictReader(file))[-1]
     episodes, tasks = trained.recipe.episodes, trained.recipe.train.tasks_per_step

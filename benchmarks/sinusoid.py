@@ -42,7 +42,8 @@ from regard.learners.maml import MAML
 from regard.nn.mlp import MLP
 from regard.recipes.config import Recipe
 from regard.recipes.data import load_data
-from regard.recipes.run import load, train_recipe
+from regard.recipes.run import train_recipe
+from regard.recipes.trained import load
 from regard.sampling import Sinusoids
 from regard.training import load_checkpoint, train
 
@@ -161,7 +162,7 @@ def trained(name: str, folder: Path, settings: tuple[str, ...]) -> GradientLearn
     validation = data.source("validation", chosen.validation, chosen.train.seed + 1)
     result = train(
         everything,
-        data.practice(chosen.episodes, chosen.train.seed),
+        data.training(chosen.episodes, chosen.train.seed),
         chosen.train,
         validation_sampler=validation,
         folder=folder,

@@ -28,14 +28,14 @@ from torch.distributions import Normal
 from regard.commands.show import show_results
 from regard.episode import first_tensor
 from regard.evaluation import compare, evaluate, write_results
-from regard.recipes.run import Loaded, load
+from regard.recipes.trained import TrainedLearner, load
 from regard.sampling import Sinusoids
 
 HERE = Path(__file__).parent
 N_SHOT = 10
 
 
-def draw(loaded: list[Loaded], path: Path) -> None:
+def draw(loaded: list[TrainedLearner], path: Path) -> None:
     """The first two test tasks, a row each; a column a learner."""
     source, x = Sinusoids(N_SHOT, 1), torch.linspace(-5, 5, 300)[None, :, None]
     figure, axes = plt.subplots(

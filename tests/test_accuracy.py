@@ -16,12 +16,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from regard.domains.data import LabelledData
 from regard.evaluation import evaluate
 from regard.learners import NearestNeighbour
 from regard.learners.base import Learner
 from regard.recipes.components import build_learner
 from regard.recipes.config import Part
-from regard.recipes.data import Data, load_data
+from regard.recipes.data import load_data
 from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeSampler
 from regard.training import TrainConfig, train
@@ -44,13 +45,13 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], int, int, float]] = [
 @cache
 def letters() -> dict[str, Dataset]:
     data = load_data(Part(name="glyphs", drawings=6))  # type: ignore[call-arg]
-    assert isinstance(data, Data)
+    assert isinstance(data, LabelledData)
 
     def halved(part: Dataset) -> Dataset:
         x = F.avg_pool2d(part.x[:, None].float(), 2)[:, 0].round().to(torch.uint8)  # type: ignore[index]
         return replace(part, x=x)
 
-    return {name: halved(data.part(name)) for name in ("train", "test")}
+    return {name: halved(data.split(name)) for name in ("train", "test")}
 
 
 def accuracy(learner: Learner) -> float:

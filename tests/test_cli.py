@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from regard.cli import app
 from regard.commands.predict import predict_files
 from regard.evaluation import read_results
-from regard.recipes.run import load
+from regard.recipes.trained import load
 
 REGARD = [sys.executable, "-m", "regard"]
 TINY = [

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from regard.episode import Episode, Support
     from regard.estimators import FewShotClassifier, FewShotRegressor
     from regard.evaluation import compare, evaluate
-    from regard.recipes.run import load
+    from regard.recipes.trained import load
     from regard.sampling import Dataset, EpisodeSampler
     from regard.training import TrainConfig, train
 
@@ -36,7 +36,7 @@ _HOME = {
     "TrainConfig": "regard.training",
     "compare": "regard.evaluation",
     "evaluate": "regard.evaluation",
-    "load": "regard.recipes.run",
+    "load": "regard.recipes.trained",
     "train": "regard.training",
 }
 

@@ -25,12 +25,12 @@ app = typer.Typer(
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the results to this file.")]
 Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint (.safetensors), or the folder of a training run.")]
-Episodes = Annotated[int | None, typer.Option(help="How many episodes; the recipe says, if left out.")]
-Seed = Annotated[int, typer.Option(help="Of the episodes: the same seed, the same episodes.")]
-DataPart = Annotated[str, typer.Option("--part", help="train, validation or test classes.")]
-Way = Annotated[int | None, typer.Option(help="Classes an episode; the recipe's settings, if left out.")]
-Shot = Annotated[int | None, typer.Option(help="Examples a class.")]
-Query = Annotated[int | None, typer.Option(help="Queries a class.")]
+Episodes = Annotated[int | None, typer.Option(help="Number of episodes; the recipe's by default.")]
+Seed = Annotated[int, typer.Option(help="Random seed of the episodes; the same seed gives the same episodes.")]
+Split = Annotated[str, typer.Option(help="train, validation or test classes.")]
+Way = Annotated[int | None, typer.Option(help="Classes per episode; the recipe's settings by default.")]
+Shot = Annotated[int | None, typer.Option(help="Examples per class.")]
+Query = Annotated[int | None, typer.Option(help="Queries per class.")]
 
 
 def _print_version(wanted: bool) -> bool:
@@ -56,11 +56,14 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="Folder for checkpoint, results.json and report.html.")] = Path(
         "quickstart"
     ),
-    minutes: Annotated[float, typer.Option(help="Practice for each of the two learners.")] = 1.25,
-    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
-    episodes: Annotated[int, typer.Option(help="Tasks of each test.")] = 400,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Training minutes per learner, instead of fixed steps."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of everything.")] = 0,
+    episodes: Annotated[int, typer.Option(help="Episodes per test.")] = 400,
 ) -> None:
-    """Practise on letters, meet alphabets never seen, answer, and show what was attended to."""
+    """Train on letters, evaluate on alphabets never seen, and show what was attended to."""
     from regard.commands.quickstart import quickstart as run
 
     page = run(out, minutes=minutes, seed=seed, n_episodes=episodes)
@@ -71,16 +74,16 @@ def quickstart(
 def train(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe, such as glyphs, omniglot, intents, or a YAML file.")],
     settings: Settings = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/RECIPE if left out.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of resuming.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/RECIPE by default.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start from scratch instead of resuming.")] = False,
     show: Annotated[
         bool, typer.Option("--show", help="Print the recipe, every default spelled out, and stop.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Try a few steps, say how they are done, their memory and time, and stop.")
+        bool, typer.Option("--dry-run", help="Try a few steps, report execution, memory and time, and stop.")
     ] = False,
 ) -> None:
-    """Train a recipe; run it again to resume where it was stopped."""
+    """Train a recipe; run it again to resume."""
     from regard.recipes.config import Recipe
 
     chosen = Recipe.read(recipe, settings or ())
@@ -92,14 +95,15 @@ def train(
 
         _say("\n".join(find_out(chosen).lines()))
         return
-    from regard.recipes.run import Asked, evaluate_learner, load, train_recipe
+    from regard.recipes.run import EvaluationOptions, evaluate_learner, train_recipe
+    from regard.recipes.trained import TrainedLearner
 
     folder = out or Path("runs") / Path(recipe).stem
     best = train_recipe(chosen, folder, resume=not fresh)
-    loaded = load(best)
-    data = loaded.data()
-    asked = Asked(part=data.asked_part)
-    _report(evaluate_learner(loaded, data, asked, name=loaded.name), [], folder / "results.json")
+    trained = TrainedLearner.load(best)
+    data = trained.data()
+    options = EvaluationOptions(split=data.evaluation_split)
+    _report(evaluate_learner(trained, data, options), [], folder / "results.json")
     _say(f"The best checkpoint is {best}.")
 
 
@@ -112,15 +116,16 @@ def evaluate(
     n_query: Query = None,
     episodes: Episodes = None,
     seed: Seed = 0,
-    part: DataPart = "test",
+    split: Split = "test",
     json: JsonFile = None,
 ) -> None:
-    """Ask a trained learner many new tasks and say how well it did, with intervals."""
-    from regard.recipes.run import Asked, evaluate_learner, load
+    """Evaluate a trained learner on many new tasks, with confidence intervals."""
+    from regard.recipes.run import EvaluationOptions, evaluate_learner
+    from regard.recipes.trained import TrainedLearner
 
-    loaded = load(checkpoint, settings or ())
-    asked = Asked(n_way, n_shot, n_query, episodes, seed, part)
-    _report(evaluate_learner(loaded, loaded.data(), asked, name=loaded.name), [], json)
+    trained = TrainedLearner.load(checkpoint, settings or ())
+    options = EvaluationOptions(n_way, n_shot, n_query, episodes, seed, split)
+    _report(evaluate_learner(trained, trained.data(), options), [], json)
 
 
 @app.command()
@@ -134,27 +139,27 @@ def compare(
     n_query: Query = None,
     episodes: Episodes = None,
     seed: Seed = 0,
-    part: DataPart = "test",
+    split: Split = "test",
     json: JsonFile = None,
     suite: Annotated[
         bool, typer.Option("--suite", help="Train the main learners on the recipe's data, and say which is best.")
     ] = False,
-    minutes: Annotated[float, typer.Option(help="Of a suite: practice for each learner.")] = 5.0,
-    learners: Annotated[str, typer.Option(help="Of a suite: only these, such as FEAT,MAML, and the baselines.")] = "",
+    minutes: Annotated[float, typer.Option(help="With --suite: training minutes per learner.")] = 5.0,
+    learners: Annotated[str, typer.Option(help="With --suite: only these, such as FEAT,MAML, and the baselines.")] = "",
     classes: Annotated[
-        str, typer.Option(help="Of a suite: practise on fewer classes too, such as 16,64: the data-hunger curve.")
+        str, typer.Option(help="With --suite: also train on fewer classes, such as 16,64: the data-hunger curve.")
     ] = "",
-    out: Annotated[Path | None, typer.Option(help="Of a suite: its folder; runs/suite-RECIPE if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="With --suite: its folder; runs/suite-RECIPE by default.")] = None,
 ) -> None:
-    """Ask several learners the very same tasks: paired differences with intervals, and ties told as ties.
+    """Evaluate several learners on the same tasks: paired differences with intervals; ties are reported as ties.
 
     With --suite they are trained first: regard compare folder --suite --set data.folder=pets --minutes 3
     """
-    from regard.recipes.run import Asked, compare_checkpoints
+    from regard.recipes.run import EvaluationOptions, compare_checkpoints
 
-    asked = Asked(n_way, n_shot, n_query, episodes, seed, part)
+    options = EvaluationOptions(n_way, n_shot, n_query, episodes, seed, split)
     if not suite:
-        results, comparisons = compare_checkpoints(checkpoints, settings or (), asked)
+        results, comparisons = compare_checkpoints(checkpoints, settings or (), options)
         _report(results, comparisons, json)
         return
     from regard.suite import publish, run_suite
@@ -169,7 +174,7 @@ def compare(
         minutes=minutes,
         learners=_listed(learners),
         classes=_numbers(classes),
-        asked=asked,
+        options=options,
     )
     page = publish(found, json)
     _say(f"\nAll of it, with a page to open in a browser, is in {page}.")
@@ -181,13 +186,13 @@ def calibrate(
     settings: Settings = None,
     target_error: Annotated[float, typer.Option(help="Largest share of wrong answers among those given.")] = 0.05,
     unknown: Annotated[
-        int | None, typer.Option(help="Classes an episode without examples; a quarter of the ways, if left out.")
+        int | None, typer.Option(help="Classes per episode without examples; a quarter of the ways by default.")
     ] = None,
     episodes: Annotated[int, typer.Option(help="Validation episodes, and twice as many of test.")] = 200,
     seed: Seed = 0,
     json: JsonFile = None,
 ) -> None:
-    """Set how sure a learner may be, and when it says none of these; kept in its checkpoint."""
+    """Calibrate a learner's probabilities, and when it answers none of these; kept in its checkpoint."""
     from regard.commands.calibrate import calibrate as run
     from regard.commands.calibrate import show_calibrated, write_calibrated
 
@@ -212,7 +217,7 @@ def doctor(
     seed: Seed = 0,
     json: JsonFile = None,
 ) -> None:
-    """Look for the leaks that make results void: in the data, in the episodes, in the answers."""
+    """Look for leaks that make results void: in the data, the episodes and the answers."""
     from regard.commands.doctor import run_checks, show_findings, write_findings
 
     findings = run_checks(checkpoint, settings or (), n_episodes=episodes, seed=seed)
@@ -229,14 +234,14 @@ def predict(
         str, typer.Argument(help="A model that ships, such as characters; a checkpoint, or the folder of a run.")
     ],
     support: Annotated[
-        Path, typer.Option(help="Labelled examples: a sub-folder of images a class; or CSV text,label.")
+        Path, typer.Option(help="Labelled examples: a sub-folder of images per class; or CSV text,label.")
     ],
     query: Annotated[
-        Path, typer.Option(help="What to name: a folder of images, one image; or a text file, one a line.")
+        Path, typer.Option(help="What to label: a folder of images, one image; or a text file, one text per line.")
     ],
     json: JsonFile = None,
 ) -> None:
-    """Name new things from a few labelled examples of your own."""
+    """Label new things from a few labelled examples of your own."""
     from regard.commands.predict import predict_files, show_predictions, write_predictions
 
     predictions = predict_files(checkpoint, support, query)

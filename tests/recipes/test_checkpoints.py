@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from regard.errors import CheckpointError, ConfigError
-from regard.recipes.checkpoints import begin_with, checkpoint_file, shipped_models
+from regard.recipes.checkpoints import checkpoint_file, load_matching_weights, shipped_models
 from regard.recipes.components import build_learner
 from regard.recipes.config import Recipe
-from regard.recipes.run import learner_spec, load, train_recipe, untrained
+from regard.recipes.run import learner_spec, train_recipe, untrained
+from regard.recipes.trained import load
 from regard.training import save_checkpoint
 
 ENCODER = {"name": "Conv4", "n_filters": 4, "norm": "batch", "image_size": 16}
@@ -32,7 +33,7 @@ def test_another_method_takes_the_encoder_and_nothing_else(tmp_path: Path) -> No
     torch.manual_seed(0)
     learner = build_learner(PARTS)
     before = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
-    taken = begin_with(learner, path)
+    taken = load_matching_weights(learner, path)
     torch.manual_seed(7)
     theirs = build_learner(SIMPLE_SHOT).state_dict()
     assert set(taken) == {name for name in before if name.startswith("encoder.")}
@@ -43,12 +44,12 @@ def test_another_method_takes_the_encoder_and_nothing_else(tmp_path: Path) -> No
 def test_the_same_method_takes_its_head_too(tmp_path: Path) -> None:
     path = saved(PARTS, tmp_path / "a.safetensors")
     learner = build_learner(PARTS)
-    assert set(begin_with(learner, path)) == set(learner.state_dict())
+    assert set(load_matching_weights(learner, path)) == set(learner.state_dict())
 
 
 def test_a_head_of_another_size_stays_as_it_was_drawn(tmp_path: Path) -> None:
     path = saved(SIMPLE_SHOT, tmp_path / "a.safetensors")
-    taken = begin_with(build_learner({**SIMPLE_SHOT, "n_train_classes": 9}), path)
+    taken = load_matching_weights(build_learner({**SIMPLE_SHOT, "n_train_classes": 9}), path)
     assert "encoder" in {name.split(".")[0] for name in taken}
     assert not any(name.startswith("classifier") for name in taken)
 
@@ -56,16 +57,16 @@ def test_a_head_of_another_size_stays_as_it_was_drawn(tmp_path: Path) -> None:
 def test_nothing_that_fits_is_an_error_and_so_is_nothing_there(tmp_path: Path) -> None:
     path = saved(SIMPLE_SHOT, tmp_path / "a.safetensors")
     with pytest.raises(ConfigError, match=r"a SimpleShot, and does not fit this Prototypical: 'encoder\.blocks"):
-        begin_with(build_learner({"name": "Prototypical", "encoder": {"name": "MLP", "n_inputs": 3}}), path)
+        load_matching_weights(build_learner({"name": "Prototypical", "encoder": {"name": "MLP", "n_inputs": 3}}), path)
     with pytest.raises(ConfigError, match="no network in common"):
-        begin_with(
+        load_matching_weights(
             build_learner({"name": "MAML", "inner_lr": 0.1, "model": {"encoder": ENCODER, "n_outputs": 2}}), path
         )
     with pytest.raises(ConfigError, match="no file, and no model that ships"):
-        begin_with(build_learner(PARTS), tmp_path / "none")
+        load_matching_weights(build_learner(PARTS), tmp_path / "none")
     save_checkpoint(tmp_path / "b.safetensors", build_learner(PARTS), spec={"other": 1})
     with pytest.raises(CheckpointError, match="holds no learner"):
-        begin_with(build_learner(PARTS), tmp_path / "b.safetensors")
+        load_matching_weights(build_learner(PARTS), tmp_path / "b.safetensors")
 
 
 def test_a_model_that_ships_goes_by_its_name() -> None:

@@ -10,8 +10,9 @@ import yaml
 from regard.errors import CheckpointError, ConfigError
 from regard.recipes.components import build_encoder, build_learner
 from regard.recipes.config import Recipe, recipe_names
-from regard.recipes.data import load_data, prepare
-from regard.recipes.run import learner_spec, load
+from regard.recipes.data import load_data
+from regard.recipes.run import learner_spec
+from regard.recipes.trained import load
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -13,7 +13,6 @@ import torch
 
 from regard.recipes.components import build_learner
 from regard.recipes.config import Recipe
-from regard.recipes.data import Data
 from regard.recipes.dry_run import _execution
 from regard.recipes.run import learner_spec
 from regard.sampling.dataset import Dataset

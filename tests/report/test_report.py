@@ -16,6 +16,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from regard.domains.images.render import HEAT, INK, heat
+from regard.domains.images.render import data_uri as picture
 from regard.errors import DataError
 from regard.evaluation.compare import compare
 from regard.evaluation.confidence import Confidence, ConfidenceReport
@@ -34,7 +36,6 @@ from regard.report import (
     write_report,
 )
 from regard.report.charts import Axis, points, smooth, thin
-from regard.report.pictures import HEAT, INK, heat, picture
 from regard.report.view import blocks, matrix
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}

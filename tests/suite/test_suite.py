@@ -15,15 +15,18 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from regard.cli import app
+from regard.domains.data import LabelledData
 from regard.errors import ConfigError, DataError, DivergenceError
 from regard.evaluation import Result, mean_interval, read_results
 from regard.evaluation.metrics import METRICS
 from regard.recipes.config import Recipe
-from regard.recipes.data import Data, load_data
-from regard.recipes.run import Asked, compare_by_setting, load
+from regard.recipes.data import load_data
+from regard.recipes.fitting import fitted_to
+from regard.recipes.run import EvaluationOptions, compare_by_setting
+from regard.recipes.trained import load
 from regard.sampling.dataset import Dataset
 from regard.suite import Suite, contest, entrants_for, judge, run_suite, show_suite, write_suite
-from regard.suite.entrants import PIXELS, PROBE, UNPRACTISED, fitted_to
+from regard.suite.candidates import PROBE, UNTRAINED
 from regard.suite.hunger import curve_lines, curve_picture
 from regard.training.progress import Silent
 
@@ -62,7 +65,7 @@ def run(pets: Path, out: Path, learners: Sequence[str] = SOME, **more: object) -
         (f"data.folder={pets}", *SETTINGS),
         out=out,
         learners=learners,
-        asked=Asked(episodes=4),
+        options=EvaluationOptions(episodes=4),
         console=Console(quiet=True),
         **more,  # type: ignore[arg-type]
     )
@@ -92,7 +95,7 @@ def test_all_take_the_recipes_encoder_and_the_recipes_own_learner_is_as_it_says(
     assert found["CrossTransformer"] is recipe
     whole = recipe.learner.options()["encoder"]
     vector = {k: v for k, v in whole.items() if k not in ("parts", "n_halvings")}
-    for name in ("Prototypical", "Matching", "FEAT", "R2D2", "MetaOptNet", PROBE, UNPRACTISED):
+    for name in ("Prototypical", "Matching", "FEAT", "R2D2", "MetaOptNet", PROBE, UNTRAINED):
         assert found[name].learner.options()["encoder"] == vector
     assert found["Relation"].learner.options()["encoder"] == whole
     assert found["MAML"].learner.options()["model"] == {"n_outputs": 30, "encoder": {**vector, "norm": "group"}}
@@ -113,12 +116,12 @@ def test_an_encoder_of_vectors_gives_maps_to_those_who_compare_places() -> None:
 def test_texts_have_entrants_of_their_own() -> None:
     names = [e.name for e in entrants_for(Recipe.read("intents"), blank_data("texts"))]
     assert "AttentionMetaLearner" in names and not {"CrossTransformer", "MAML", PIXELS} & set(names)
-    assert names[-1] == UNPRACTISED
+    assert names[-1] == UNTRAINED
 
 
 def test_names_are_looked_up_and_data_without_classes_is_refused() -> None:
     recipe, data = Recipe.read("glyphs"), blank_data()
-    assert [e.name for e in entrants_for(recipe, data, ["feat"])] == ["FEAT", UNPRACTISED, PIXELS]
+    assert [e.name for e in entrants_for(recipe, data, ["feat"])] == ["FEAT", UNTRAINED, PIXELS]
     with pytest.raises(ConfigError, match="did you mean 'FEAT'"):
         entrants_for(recipe, data, ["FEET"])
     with pytest.raises(ConfigError, match="all methods begin from nothing"):
@@ -143,8 +146,8 @@ def test_episodes_are_fitted_to_small_data_and_what_cannot_be_is_refused() -> No
 
 def test_all_are_asked_the_same_and_can_be_used(suite: Suite) -> None:
     assert {r.digest for r in suite.results if r.n_shot == 1} == {suite.results[0].digest}
-    assert set(suite.entries) == {"SimpleShot", "ANIL", PROBE, UNPRACTISED, PIXELS}
-    assert set(suite.baselines) == {UNPRACTISED, PIXELS}
+    assert set(suite.entries) == {"SimpleShot", "ANIL", PROBE, UNTRAINED, PIXELS}
+    assert set(suite.baselines) == {UNTRAINED, PIXELS}
     for name, entry in suite.entries.items():
         assert load(entry.loaded.path.parent).items == {"kind": "images", "size": 28, "n_channels": 1, "ink": "keep"}
         assert entry.cost.steps == (3 if name not in suite.baselines else 0)
@@ -187,7 +190,7 @@ def test_a_learner_that_diverges_is_told_and_the_others_go_on(
     monkeypatch.setattr(contest, "train_recipe", diverges)
     found = run(pets, tmp_path, ("SimpleShot", "R2D2", "LinearProbe"))
     assert found.failed == {"SimpleShot": "the loss is nan"}
-    assert set(found.entries) == {"R2D2", UNPRACTISED, PIXELS}  # and no probe without its encoder
+    assert set(found.entries) == {"R2D2", UNTRAINED, PIXELS}  # and no probe without its encoder
 
 
 def test_mistakes_are_found_before_any_time_is_spent(pets: Path, tmp_path: Path) -> None:
@@ -203,26 +206,28 @@ def test_mistakes_are_found_before_any_time_is_spent(pets: Path, tmp_path: Path)
 
 def test_fewer_classes_are_among_more_whatever_their_order(pets: Path) -> None:
     data = load_data(Recipe.read("folder", (f"data.folder={pets}", *SETTINGS)).data)
-    assert isinstance(data, Data)
-    names = {n: set(data.practising_on(n, seed=1).part("train").class_names) for n in (3, 6, 12)}
+    assert isinstance(data, LabelledData)
+    names = {n: set(data.training_on(n, seed=1).split("train").class_names) for n in (3, 6, 12)}
     assert names[3] < names[6] < names[12] and [len(v) for v in names.values()] == [3, 6, 12]
-    train = data.part("train")
-    turned = replace(data, parts={**data.parts, "train": train.select_classes(range(train.n_classes)[::-1])})
-    assert set(turned.practising_on(3, seed=1).part("train").class_names) == names[3]
-    assert set(data.practising_on(6, seed=2).part("train").class_names) != names[6]
-    assert data.practising_on(3).part("test") is data.part("test")
-    said = Recipe.read("folder", (f"data.folder={pets}", *SETTINGS, "data.practice_classes=6", "data.practice_seed=1"))
+    train = data.split("train")
+    turned = replace(data, splits={**data.splits, "train": train.select_classes(range(train.n_classes)[::-1])})
+    assert set(turned.training_on(3, seed=1).split("train").class_names) == names[3]
+    assert set(data.training_on(6, seed=2).split("train").class_names) != names[6]
+    assert data.training_on(3).split("test") is data.split("test")
+    said = Recipe.read(
+        "folder", (f"data.folder={pets}", *SETTINGS, "data.n_training_classes=6", "data.training_classes_seed=1")
+    )
     again = load_data(said.data)
-    assert isinstance(again, Data) and set(again.part("train").class_names) == names[6]
+    assert isinstance(again, LabelledData) and set(again.split("train").class_names) == names[6]
     with pytest.raises(ConfigError, match="expected 2 to 12"):
-        data.practising_on(13)
+        data.training_on(13)
 
 
 def test_the_curve_holds_its_numbers_and_practises_alike(suite: Suite) -> None:
     assert list(suite.curve) == [6, 12]
     assert {r.learner for r in suite.curve[6]} == {"SimpleShot", "ANIL", PROBE}
     few, many = (load(suite.folder / where / "SimpleShot") for where in ("6-classes", ""))
-    assert few.recipe.data.options()["practice_classes"] == 6
+    assert few.recipe.data.options()["n_training_classes"] == 6
     assert few.recipe.episodes == many.recipe.episodes
     picture = Image.open(BytesIO(curve_picture(suite.curve, suite.baselines)))
     assert picture.width > picture.height > 300

@@ -1,4 +1,4 @@
-"""Teach a trained learner how sure it may be: set on the validation part, tried on the test part, kept in its file."""
+"""Calibrate a trained learner: set on the validation split, measured on the test split, kept in its checkpoint."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from regard.domains.data import Data, LabelledData
 from regard.errors import ConfigError
 from regard.evaluation.confidence import Confidence, ConfidenceReport, fit_confidence, measure_confidence
 from regard.evaluation.intervals import Interval
 from regard.files import write_whole
-from regard.recipes.data import Data, Tasks
-from regard.recipes.run import load
+from regard.recipes.trained import TrainedLearner
 from regard.training.checkpoint import load_checkpoint, save_checkpoint
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What `calibrate` set and how well it does on test episodes.
+    """What `calibrate` set, and how it does on test episodes.
 
     Args:
         confidence: now in the checkpoint.
         report: of test episodes.
-        n_known: classes an episode with examples.
-        n_unknown: further classes an episode, which the support lacked.
+        n_known: classes per episode with examples.
+        n_unknown: further classes per episode, which the support lacked.
         path: the checkpoint.
     """
 
@@ -49,7 +49,7 @@ def calibrate(
     n_unknown: int | None = None,
     n_episodes: int = 200,
     seed: int = 0,
-    data: Tasks | None = None,
+    data: Data | None = None,
 ) -> Calibrated:
     """Set temperature and threshold on validation episodes, and write them into the checkpoint.
 
@@ -57,40 +57,42 @@ def calibrate(
         path: a checkpoint for use, or the folder of a run.
         settings: changes to its recipe, such as data.folder=elsewhere.
         target_error: largest share of wrong answers among those given.
-        n_unknown: classes an episode that the support lacks; a quarter of the ways where left out.
+        n_unknown: classes per episode that the support lacks; a quarter of the ways by default.
         n_episodes: of validation, and twice as many of test.
         seed: of the episodes.
-        data: of the recipe, where it is at hand; read anew where left out.
+        data: of the recipe, where it is at hand; read again by default.
 
     Raises:
-        ConfigError: a checkpoint to go on training from, or a learner of numbers.
+        ConfigError: a checkpoint to resume training from, or a learner for regression.
     """
-    loaded = load(path, settings)
-    data, checkpoint = data or loaded.data(), load_checkpoint(loaded.path)
+    trained = TrainedLearner.load(path, settings)
+    file, recipe = trained.path, trained.require_recipe()
+    assert file is not None
+    data, checkpoint = data or trained.data(), load_checkpoint(file)
     if checkpoint.training is not None:
-        raise ConfigError(f"{loaded.path} is for going on training: expected the best one; calibrate that.")
-    if not isinstance(data, Data):
+        raise ConfigError(f"{file} is for resuming training: expected the best one; calibrate that.")
+    if not isinstance(data, LabelledData):
         raise ConfigError(
-            f"{loaded.name} was trained on {data.title}, which has no classes: only answers that are "
+            f"{trained.name} was trained on {data.title}, which has no classes: only answers that are "
             "classes can be refused."
         )
-    kind = loaded.recipe.evaluation[0]
-    samplers = {part: data.source(part, kind, seed) for part in ("validation", "test")}
+    kind = recipe.evaluation[0]
+    samplers = {split: data.source(split, kind, seed) for split in ("validation", "test")}
     unknown = max(1, samplers["test"].n_way[1] // 4) if n_unknown is None else n_unknown
     confidence = fit_confidence(
-        loaded.learner, samplers["validation"], target_error=target_error, n_unknown=unknown, n_episodes=n_episodes
+        trained.learner, samplers["validation"], target_error=target_error, n_unknown=unknown, n_episodes=n_episodes
     )
     report = measure_confidence(
-        loaded.learner, samplers["test"], confidence, n_unknown=unknown, n_episodes=2 * n_episodes
+        trained.learner, samplers["test"], confidence, n_unknown=unknown, n_episodes=2 * n_episodes
     )
     save_checkpoint(
-        loaded.path,
-        loaded.learner,
+        file,
+        trained.learner,
         spec={**checkpoint.spec, "confidence": confidence.to_dict()},
         step=checkpoint.step,
         metrics=checkpoint.metrics,
     )
-    return Calibrated(confidence, report, samplers["test"].n_way[1], unknown, loaded.path)
+    return Calibrated(confidence, report, samplers["test"].n_way[1], unknown, file)
 
 
 def show_calibrated(calibrated: Calibrated, console: Console | None = None) -> None:
@@ -101,7 +103,7 @@ def show_calibrated(calibrated: Calibrated, console: Console | None = None) -> N
         table.add_row(name, _three(report.before[name]), _three(report.after[name]))
     console.print(table)
     console.print(
-        f"\nTemperature {found.temperature:.3g}. With {calibrated.n_unknown} unknown classes an episode and a target "
+        f"\nTemperature {found.temperature:.3g}. With {calibrated.n_unknown} unknown classes per episode and a target "
         f"of {100 * found.target_error:g}% error, the learner answers {_percent(report.answered)} of what it can know, "
         f"refuses {_percent(report.refused)} of what it cannot, and errs in {_percent(report.error)} of its answers "
         f"(known from unknown: AUROC {report.auroc:.3f}).",

@@ -10,11 +10,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from regard.domains.data import LabelledData
 from regard.errors import ConfigError
 from regard.evaluation.leaks import Finding, find_leaks
 from regard.files import write_whole
-from regard.recipes.data import Data
-from regard.recipes.run import load
+from regard.recipes.trained import TrainedLearner
 
 _SIGNS = {"passed": "[green]passed[/green]", "failed": "[bold red]FAILED[/bold red]", "does not apply": "[dim]-[/dim]"}
 
@@ -25,14 +25,14 @@ def run_checks(
     """Every check, on the first kind of episodes that the checkpoint's recipe evaluates.
 
     Raises:
-        CheckpointError, ConfigError, DataError: as `load` and the data do.
+        CheckpointError, ConfigError, DataError: as `TrainedLearner.load` and the data do.
     """
-    loaded = load(checkpoint, settings)
-    data = loaded.data()
-    if not isinstance(data, Data):
+    trained = TrainedLearner.load(checkpoint, settings)
+    data = trained.data()
+    if not isinstance(data, LabelledData):
         raise ConfigError(f"{data.title} has no items that could leak: expected a recipe on a data set.")
-    sampler = data.source("test", loaded.recipe.evaluation[0], seed)
-    return find_leaks(loaded.learner, sampler, data.parts, n_episodes=n_episodes)
+    sampler = data.source("test", trained.require_recipe().evaluation[0], seed)
+    return find_leaks(trained.learner, sampler, data.splits, n_episodes=n_episodes)
 
 
 def show_findings(findings: Sequence[Finding], console: Console | None = None) -> None:

@@ -171,9 +171,7 @@ class Domain(ABC):
             f"a learner of {self.items} reads no files: use regard.FewShotClassifier or FewShotRegressor in Python."
         )
 
-    def views(
-        self, n_views: int, reader: Reader, items: Items, weight: Tensor, n_classes: int
-    ) -> Views:
+    def views(self, n_views: int, reader: Reader, items: Items, weight: Tensor, n_classes: int) -> Views:
         """Ways to see one task, whose answers are averaged.
 
         Args:

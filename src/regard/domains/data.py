@@ -1,4 +1,4 @@
-"""Where a recipe's episodes come from: the splits of a labelled data set, or tasks that are generated as they are needed.
+"""Where a recipe's episodes come from: splits of a labelled data set, or tasks generated as they are needed.
 
 What comes back are episodes of the splits "train", "validation" and "test", and how new items of this kind are read: a
 small JSON description that a checkpoint keeps, so that `regard predict` can turn a user's files into what the learner

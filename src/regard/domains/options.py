@@ -36,9 +36,7 @@ class EpisodeOptions(Strict):
 class GroupedEpisodeOptions(EpisodeOptions):
     """Options of episodes whose classes may have groups, such as alphabets or domains of intents."""
 
-    within_groups: bool = Field(
-        False, description="draw all classes of an episode from one group, such as an alphabet"
-    )
+    within_groups: bool = Field(False, description="draw all classes of an episode from one group, such as an alphabet")
 
 
 class LabelledTrainingOptions(Strict):

@@ -1,7 +1,7 @@
 """The domains there are: one line each, imported when first used; others come by the entry point `regard.domains`.
 
-    [project.entry-points."regard.domains"]
-    sounds = "my_package.domain:SOUNDS"     # an instance of a `Domain`
+[project.entry-points."regard.domains"]
+sounds = "my_package.domain:SOUNDS"     # an instance of a `Domain`
 """
 
 from __future__ import annotations

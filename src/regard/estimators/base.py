@@ -1,11 +1,11 @@
-"""What the estimators share: finding the learner, reading X, asking in chunks."""
+"""What the estimators share: the trained learner, reading X, and one pass over the queries."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,23 +15,45 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from regard.domains.tables.reader import TableReader
-from regard.episode import Items, Support, first_tensor, map_items
+from regard.domains.base import Domain, Reader
+from regard.domains.registry import find_domain
+from regard.domains.views import Views
+from regard.episode import Items, Support, first_tensor, flatten_tasks, map_items, unflatten_tasks
 from regard.errors import ConfigError, EpisodeError, RegardError
-from regard.estimators.finding import Found, find
-from regard.estimators.inputs import named, other_shape, shapes, to_items
-from regard.estimators.ways import AsItIs, TableViews, Views, Ways
-from regard.learners.base import AttendingLearner, Learner
-from regard.nn.inference import eval_mode
-from regard.recipes.data import prepare as prepare_kind
+from regard.estimators.inputs import Prepare, Prepared, named, other_shape, shapes
+from regard.learners.base import AttendingLearner, EncodingAttendingLearner, Learner, Output
+from regard.recipes.trained import TrainedLearner
 
-_SMALL = 4096  # cells up to which double precision costs nothing noticeable, and the order of rows changes no digit
 
-Prepare = Callable[[Sequence[Any]], Items]
+class Fitted(NamedTuple):
+    """What `fit` was given, as items: enough to adapt again.
+
+    Args:
+        items: (N, *item).
+        target: (N,) int64 classes or (N, T) targets.
+        weight: (N,).
+    """
+
+    items: Items
+    target: NDArray[Any]
+    weight: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over N queries in E views.
+
+    Args:
+        output: (E, N, ...) logits, or mean and deviation.
+        attention: (N, S) over the examples, in the first view; None where it was not wanted or there is none.
+    """
+
+    output: Tensor
+    attention: Tensor | None
 
 
 class FewShotEstimator(BaseEstimator):
-    """Abstract: `fit` adapts a trained learner, `_ask` answers.
+    """Abstract: `fit` adapts a trained learner, `_predict_items` is one pass over the queries.
 
     Subclasses hold `learner`, `prepare`, `n_estimators` and `chunk_size`, and say whether they regress.
     """
@@ -40,7 +62,7 @@ class FewShotEstimator(BaseEstimator):
     prepare: Prepare | None
     n_estimators: int | None
     chunk_size: int
-    _numbers: bool
+    _regression: bool
 
     def attention(self, X: Any) -> NDArray[np.float64]:
         """(N, n_examples): how much of each answer each example of `fit` carried; rows sum to 1.
@@ -49,13 +71,18 @@ class FewShotEstimator(BaseEstimator):
             ConfigError: the learner does not attend. Otherwise as `predict`.
         """
         check_is_fitted(self)
-        learner = self._learner
-        if not isinstance(learner, AttendingLearner):
+        if not isinstance(self._learner, AttendingLearner):
             raise ConfigError(
-                f"{type(learner).__name__} does not attend: choose a learner that `regard learners` marks so, such as "
-                "Matching, or ask regard.explain which examples mattered, which works for every learner."
+                f"{type(self._learner).__name__} does not attend: choose a learner that `regard learners` marks so, "
+                "such as Matching, or use regard.explain, which says for every learner which examples mattered."
             )
-        return np.asarray(self._ask(X, lambda x: learner.attend(self.state_, x))[0].double().numpy())
+        attention = self._pass(X, attend=True).attention
+        assert attention is not None
+        return np.asarray(attention.double().numpy())
+
+    def _output(self, output: Output) -> Tensor:
+        """(E, N, ...) what subclasses keep of the learner's output."""
+        raise NotImplementedError
 
     def _fitted(self) -> dict[str, Any]:
         """What `fit` learned of y, as JSON."""
@@ -73,68 +100,39 @@ class FewShotEstimator(BaseEstimator):
             raise ConfigError(
                 f"chunk_size is {self.chunk_size} and n_estimators {self.n_estimators}: expected at least 1."
             )
-        found = find(self.learner, numbers=self._numbers)
-        if (self.n_estimators or 1) > 1 and not (found.reads_tables or found.reads_drawings):
-            raise ConfigError(
-                f"n_estimators is {self.n_estimators}: expected 1; there are other ways to ask for learners of tables "
-                f"and of grey drawings only, and {type(found.learner).__name__} is of neither."
-            )
-        self._use(found, TableReader.learn(X) if found.reads_tables and self.prepare is None else None)
+        trained = TrainedLearner.shared(self.learner, regression=self._regression)
+        reader = trained.reader() if self.prepare is None else Prepared(self.prepare)
+        self._use(trained, reader.fit(X))
         items = self.reader_(X)
         self._remember_columns(X, items)
         return items
 
-    def _use(self, found: Found, reader: TableReader | None) -> None:
-        """Ask this learner, and read X by `reader`, by `prepare`, or as the learner's kind of items is read."""
-        self._found, self._learner = found, found.learner
-        prepare = self.prepare or (prepare_kind(found.items) if found.items.get("kind") and not reader else None)
-        if reader is not None:
-            self.reader_: Callable[[Any], Items] = reader
-        elif prepare is not None:
-            self.reader_ = _Prepared(prepare)
-        else:
-            self.reader_ = to_items
+    def _use(self, trained: TrainedLearner, reader: Reader) -> None:
+        """Predict with this learner, and read X by `reader`."""
+        self._trained, self._learner, self.reader_ = trained, trained.learner, reader
 
     def _adapt(self, items: Items, target: NDArray[Any], weight: NDArray[np.float64], n_classes: int) -> None:
         """Adapt to (N, ...) items with int64 classes (N,) or float targets (N, T)."""
-        self._given = items, target, weight
+        self._given = Fitted(items, target, weight)
         self._item_shapes = shapes(items)
-        if self._found.reads_tables:
-            self._scale_columns(items, weight)
-            if self._found.spec and first_tensor(items).numel() <= _SMALL:
-                self._learner = self._found.in_double
+        domain = self._trained.domain
+        if self._trained.spec and domain.in_double(items):
+            self._learner = self._trained.in_double
         like = self._like()
         mass = torch.from_numpy(weight).to(like.device, like.dtype)
         y = torch.from_numpy(target).to(like.device, None if target.dtype == np.int64 else like.dtype)
-        self._ways = self._make_ways(items, weight, n_classes)
-        targets = self._ways.names(n_classes).to(y.device)[:, y] if n_classes else y.expand(self._ways.n, *y.shape)
-        x = self._placed(self._ways.support(self._scaled(items)))
+        n_views = self.n_estimators or self._trained.n_views
+        self._views: Views = domain.views(n_views, self.reader_, items, torch.from_numpy(weight), n_classes)
+        order = self._views.class_order(n_classes).to(y.device)
+        targets = order[:, y] if n_classes else y.expand(self._views.n, *y.shape)
+        x = self._placed(self._views.support(items))
         support = Support(x, targets, mass.expand(len(targets), -1), n_classes).check()
-        # Not inference mode: learners that adapt by gradients turn them on for themselves.
-        with eval_mode(self._learner), torch.no_grad():
+        with torch.no_grad():
             self.state_ = self._learner.adapt(support)
 
-    def _make_ways(self, items: Items, weight: NDArray[np.float64], n_classes: int) -> Ways:
-        n = self.n_estimators or self._found.n_estimators
-        if n == 1:
-            return AsItIs()
-        if self._found.reads_tables:
-            return TableViews(n, self._scaled(items), torch.from_numpy(weight), n_classes)  # type: ignore[arg-type]
-        return Views(n)
-
-    def _scale_columns(self, items: Any, weight: NDArray[np.float64]) -> None:
-        """A unit for each column in double precision: what is left of 1e9 + 0.1 in single precision is 1e9."""
-        mass = torch.from_numpy(weight)[:, None] * ~items["missing"]
-        total = mass.sum(0).clamp_min(torch.finfo(torch.float64).tiny)
-        self._centre = (mass * items["x"]).sum(0) / total
-        spread = ((mass * (items["x"] - self._centre).square()).sum(0) / total).sqrt()
-        # Rounding leaves a constant column a little spread, which must not be blown up.
-        self._spread = torch.where(spread > 1e-12 * (1 + self._centre.abs()), spread, 1.0)
-
     def _remember_columns(self, X: Any, items: Items) -> None:
-        if isinstance(self.reader_, TableReader) or (
-            isinstance(items, Tensor) and items.ndim == 2 and self.prepare is None
-        ):
+        plain = isinstance(items, Tensor) and items.ndim == 2
+        if self.prepare is None and (self._trained.domain.has_columns or plain):
             validate_data(self, _as_array(X), reset=True, skip_check_array=True)
             return
         for name in ("n_features_in_", "feature_names_in_"):
@@ -145,27 +143,45 @@ class FewShotEstimator(BaseEstimator):
         """As `_remember_columns`, from a file."""
         if names:
             self.feature_names_in_ = np.array(names, dtype=object)
-        if isinstance(self.reader_, TableReader):
-            self.n_features_in_ = len(self.reader_.categories)
+        if self._trained.domain.has_columns:
+            self.n_features_in_ = first_tensor(self._given.items).shape[1]
 
-    # ---- asking ------------------------------------------------------------------------------------------------------
+    # ---- predict -----------------------------------------------------------------------------------------------------
 
-    def _ask(self, X: Any, answer: Callable[[Items], Tensor]) -> Tensor:
-        """(E, N, ...) answers to all queries, E ways to ask, some queries at a time."""
+    def _pass(self, X: Any, *, attend: bool = False) -> Pass:
+        """Read, encode and predict all queries once, some at a time.
+
+        Args:
+            X: as in `predict`.
+            attend: also say which examples each answer came from, where the learner attends.
+        """
         check_is_fitted(self)
         if hasattr(self, "n_features_in_") and len(_shape(X)) == 2:
             self._check_columns(X)
         items = self.reader_(X)
         self._check_queries(items)
-        items = self._scaled(items)
         n_rows = len(first_tensor(items))
         step = n_rows if self._learner.transductive else self.chunk_size
-        with eval_mode(self._learner), torch.no_grad():
-            parts = [
-                answer(self._placed(self._ways.queries(map_items(lambda t, at=at: t[at : at + step], items)))).cpu()  # type: ignore[misc]
-                for at in range(0, n_rows, step)
-            ]
-        return torch.cat(parts, 1)
+        outputs, attentions = [], []
+        # Not inference mode: learners that adapt by gradients turn them on for themselves.
+        with torch.no_grad():
+            for start in range(0, n_rows, step):
+                chunk = map_items(lambda t, at=start: t[at : at + step], items)
+                output, attention = self._predict_items(self._placed(self._views.queries(chunk)), attend)
+                outputs.append(self._output(output).cpu())
+                if attention is not None:
+                    attentions.append(attention[0].cpu())
+        return Pass(torch.cat(outputs, 1), torch.cat(attentions) if attentions else None)
+
+    def _predict_items(self, x: Items, attend: bool) -> tuple[Output, Tensor | None]:
+        """Output and attention of (E, N, *item) queries; a learner with an encoder encodes each item once."""
+        learner = self._learner
+        if not attend or not isinstance(learner, AttendingLearner):
+            return learner.predict(self.state_, x), None
+        if not isinstance(learner, EncodingAttendingLearner):
+            return learner.predict(self.state_, x), learner.attend(self.state_, x)
+        z = unflatten_tasks(learner.encode(flatten_tasks(x)), first_tensor(x).shape[0])
+        return learner.predict_encoded(self.state_, z), learner.attend_encoded(self.state_, z)
 
     def _check_columns(self, X: Any) -> None:
         """Their number, and in a data frame their names, are those of `fit`."""
@@ -178,12 +194,6 @@ class FewShotEstimator(BaseEstimator):
         """On the device and of the dtype in which the learner computes."""
         like = self._like()
         return map_items(lambda t: t.to(like.device, like.dtype if t.is_floating_point() else None), items)
-
-    def _scaled(self, items: Items) -> Items:
-        """Cells of tables in units of their columns; other items as they are."""
-        if not self._found.reads_tables or not isinstance(items, dict):
-            return items
-        return {**items, "x": (items["x"] - self._centre) / self._spread}
 
     def _like(self) -> Tensor:
         """A tensor on the device and of the dtype in which the learner computes."""
@@ -207,22 +217,18 @@ class FewShotEstimator(BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        try:
-            tables = find(self.learner, numbers=self._numbers).reads_tables
-        except RegardError:
-            tables = False
-        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = tables
+        allows = self._domain() is not None and self._domain().allows_missing
+        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = allows
         return tags
 
-
-@dataclass(frozen=True)
-class _Prepared:
-    """Things read by a function, which may be pickled if the function may."""
-
-    prepare: Prepare
-
-    def __call__(self, things: Any) -> Items:
-        return to_items(self.prepare(list(things)))
+    def _domain(self) -> Domain | None:
+        """Of the learner; None where it cannot be found, which `fit` says."""
+        try:
+            if isinstance(self.learner, Learner):
+                return find_domain(self.learner.domain)
+            return TrainedLearner.shared(self.learner, regression=self._regression).domain
+        except RegardError:
+            return None
 
 
 def _as_array(X: Any) -> Any:

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from regard.episode import first_tensor
-from regard.estimators.base import FewShotEstimator, Prepare
-from regard.estimators.inputs import to_labels, to_weight
-from regard.learners.base import Learner
+from regard.errors import ConfigError
+from regard.estimators.base import FewShotEstimator
+from regard.estimators.inputs import Prepare, to_labels, to_weight
+from regard.learners.base import Learner, Output
+
+
+@dataclass(frozen=True)
+class ClassPredictions:
+    """Everything that one pass over N queries gives.
+
+    Args:
+        label: (N,) the most probable label.
+        probability: (N, n_classes), columns as `classes_`.
+        answered: (N,) False where the query may be none of the classes, see `FewShotClassifier.answers`.
+        attention: (N, n_examples) how much of each answer each example carried; None where the learner does not attend.
+    """
+
+    label: NDArray[Any]
+    probability: NDArray[np.float64]
+    answered: NDArray[np.bool_]
+    attention: NDArray[np.float64] | None
 
 
 class FewShotClassifier(ClassifierMixin, FewShotEstimator):
@@ -27,11 +45,11 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
             Without it, X is what the learner was trained on: a table (array, data frame, rows of words and numbers,
             with missing cells), images, texts; or, where a learner is in hand, an array, a tensor or a dict of tensors
             whose rows are items.
-        n_estimators: ways to ask whose probabilities are averaged: of tables, columns in another order, classes under
-            other names, ranks instead of numbers; of grey drawings, each a little distorted. Each costs as much as the
-            first. None takes as many as the model says: "characters" 8, all others 1.
-        chunk_size: queries answered at once; it bounds the memory and, unless the learner is transductive (which is
-            asked everything at once), changes nothing else.
+        n_estimators: views of the task whose probabilities are averaged: of tables, columns in another order, classes
+            under other indices, ranks instead of numbers; of grey drawings, each a little distorted. Each costs as
+            much as the first. None takes as many as the model says: "characters" 8, all others 1.
+        chunk_size: queries predicted at once; it bounds the memory and, unless the learner is transductive (which sees
+            all queries at once), changes nothing else.
 
     Attributes:
         classes_: (n_classes,) the labels, sorted.
@@ -50,7 +68,7 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         (3, 3)
     """
 
-    _numbers = False
+    _regression = False
 
     def __init__(
         self,
@@ -86,19 +104,7 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """(N,) the most probable label of each query; arguments and errors as `predict_proba`."""
-        best = self.predict_proba(X).argmax(1)
-        return np.asarray(self.classes_[best])
-
-    def answers(self, X: Any) -> NDArray[np.bool_]:
-        """(N,) whether the answer to each query is to be relied on; where not, it may be none of the classes.
-
-        By the threshold that `regard calibrate` wrote into the learner's checkpoint; all are, where it never ran.
-        Arguments and errors as `predict_proba`.
-        """
-        check_is_fitted(self)
-        confidence = self._found.confidence
-        trust = confidence.trusts(self._ask(X, self._logits)).mean(0)
-        return np.asarray((trust >= confidence.threshold).numpy())
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(1)])
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """(N, n_classes) probabilities, columns as `classes_`; calibrated where the learner's checkpoint says how.
@@ -107,11 +113,38 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
             EpisodeError: items of another shape than those of `fit`, or NaN.
             sklearn.exceptions.NotFittedError: before `fit`.
         """
-        check_is_fitted(self)
-        probability = self._found.confidence.probabilities(self._ask(X, self._logits))
-        names = self._ways.names(len(self.classes_))
-        probability = probability.gather(2, names[:, None].expand_as(probability))
+        return self._probability(self._pass(X).output)
+
+    def answers(self, X: Any) -> NDArray[np.bool_]:
+        """(N,) whether the answer to each query is to be relied on; where not, it may be none of the classes.
+
+        By the threshold that `regard calibrate` wrote into the learner's checkpoint; all are, where it never ran.
+        Arguments and errors as `predict_proba`.
+        """
+        return self._answered(self._pass(X).output)
+
+    def predict_all(self, X: Any) -> ClassPredictions:
+        """Label, probability, whether to rely on it, and attention, in one pass; arguments and errors as above."""
+        found = self._pass(X, attend=True)
+        probability = self._probability(found.output)
+        attention = None if found.attention is None else np.asarray(found.attention.double().numpy())
+        label = np.asarray(self.classes_[probability.argmax(1)])
+        return ClassPredictions(label, probability, self._answered(found.output), attention)
+
+    def _probability(self, logits: Tensor) -> NDArray[np.float64]:
+        probability = self._trained.confidence.probabilities(logits)
+        order = self._views.class_order(len(self.classes_))
+        probability = probability.gather(2, order[:, None].expand_as(probability))
         return np.asarray(probability.mean(0).numpy())
+
+    def _answered(self, logits: Tensor) -> NDArray[np.bool_]:
+        confidence = self._trained.confidence
+        return np.asarray((confidence.trusts(logits).mean(0) >= confidence.threshold).numpy())
+
+    def _output(self, output: Output) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise ConfigError(f"{type(self._learner).__name__} gave a distribution: expected logits of classes.")
+        return output
 
     def _fitted(self) -> dict[str, Any]:
         return {"dtype": self.classes_.dtype.str, "classes": self.classes_.tolist()}
@@ -119,6 +152,3 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
     def _restore(self, fitted: dict[str, Any]) -> int:
         self.classes_ = np.array(fitted["classes"], dtype=np.dtype(fitted["dtype"]))
         return len(self.classes_)
-
-    def _logits(self, x: Any) -> Tensor:
-        return self._learner.predict(self.state_, x)  # type: ignore[return-value]

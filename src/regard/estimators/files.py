@@ -19,16 +19,16 @@ from safetensors.torch import save
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from regard.domains.tables.reader import TableReader
+from regard.domains.registry import find_domain
 from regard.episode import Items
 from regard.errors import CheckpointError, ConfigError
 from regard.estimators.base import FewShotEstimator
 from regard.estimators.classifier import FewShotClassifier
-from regard.estimators.finding import Found
 from regard.estimators.regressor import FewShotRegressor
 from regard.evaluation.confidence import Confidence
 from regard.files import write_whole
 from regard.recipes.components import build_learner
+from regard.recipes.trained import TrainedLearner
 
 FORMAT = "regard.estimator.1"
 _CLASSES: dict[str, type[FewShotEstimator]] = {c.__name__: c for c in (FewShotClassifier, FewShotRegressor)}
@@ -46,8 +46,8 @@ def save_estimator(estimator: FewShotEstimator, path: Path | str) -> None:
         StorageError: as `regard.files.write_whole`.
     """
     check_is_fitted(estimator)
-    found = estimator._found
-    if not found.spec or estimator.prepare is not None:
+    trained = estimator._trained
+    if not trained.spec or estimator.prepare is not None:
         raise ConfigError(
             "this estimator has a learner or a prepare that was made in Python, which a file cannot hold: expected "
             "learner= to be a name or a path; save the learner by regard.training.save_checkpoint, and use its path."
@@ -56,17 +56,16 @@ def save_estimator(estimator: FewShotEstimator, path: Path | str) -> None:
         "format": FORMAT,
         "estimator": type(estimator).__name__,
         "settings": {"n_estimators": estimator.n_estimators, "chunk_size": estimator.chunk_size},
-        "learner": found.spec["learner"],
-        "items": found.items,
-        "confidence": found.confidence.to_dict(),
+        "learner": trained.spec,
+        "items": trained.items,
+        "confidence": trained.confidence.to_dict(),
+        "reader": estimator.reader_.to_dict(),
         "fitted": estimator._fitted(),
         "columns": [str(name) for name in getattr(estimator, "feature_names_in_", ())],
     }
-    if isinstance(estimator.reader_, TableReader):
-        header["reader"] = estimator.reader_.to_dict()
     items, target, weight = estimator._given
     named = items if isinstance(items, dict) else {"": items}
-    tensors = {f"learner/{name}": t for name, t in found.learner.state_dict().items()}
+    tensors = {f"learner/{name}": t for name, t in trained.learner.state_dict().items()}
     tensors |= {f"support/{name}": t for name, t in named.items()}
     tensors |= {"target": torch.from_numpy(target), "weight": torch.from_numpy(weight)}
     plain = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
@@ -86,14 +85,16 @@ def load_estimator(path: Path | str) -> FewShotEstimator:
     header, tensors = _read(Path(path))
     learner = build_learner(header["learner"])
     learner.load_state_dict({k.removeprefix("learner/"): v for k, v in tensors.items() if k.startswith("learner/")})
-    spec = {"learner": header["learner"], "items": header["items"]}
-    found = Found(learner.eval(), header["items"], spec, Confidence.kept_in(header))
-    estimator = _CLASSES[header["estimator"]](found.learner, **header["settings"])  # type: ignore[call-arg]
+    items = header["items"]
+    domain = find_domain(items["domain"])
+    name, confidence = type(learner).__name__, Confidence.kept_in(header)
+    trained = TrainedLearner(learner.eval(), domain, items, header["learner"], name, confidence=confidence)
+    estimator = _CLASSES[header["estimator"]](trained.learner, **header["settings"])  # type: ignore[call-arg]
     support = {k.removeprefix("support/"): v for k, v in tensors.items() if k.startswith("support/")}
-    items: Items = support[""] if set(support) == {""} else support
-    estimator._use(found, TableReader.from_dict(header["reader"]) if "reader" in header else None)
+    given: Items = support[""] if set(support) == {""} else support
+    estimator._use(trained, domain.reader(header["reader"]))
     n_classes = estimator._restore(header["fitted"])
-    estimator._adapt(items, tensors["target"].numpy(), tensors["weight"].numpy(), n_classes)
+    estimator._adapt(given, tensors["target"].numpy(), tensors["weight"].numpy(), n_classes)
     estimator._recall_columns(header["columns"])
     return estimator
 

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 from torch import Tensor
 
-from regard.episode import Items, first_tensor
-from regard.errors import EpisodeError
+from regard.domains.arrays.reader import to_items
+from regard.domains.base import Reader
+from regard.episode import Items
+from regard.errors import ConfigError, EpisodeError
+
+Prepare = Callable[[Sequence[Any]], Any]
+"""A list of things to arrays or tensors of items."""
+
+
+@dataclass(frozen=True)
+class Prepared(Reader):
+    """Things read by a user's function; it pickles if the function does."""
+
+    prepare: Prepare
+
+    def __call__(self, things: Any) -> Items:
+        return to_items(self.prepare(list(things)))
+
+    def to_dict(self) -> dict[str, Any]:
+        raise ConfigError(
+            "this estimator has a prepare that was made in Python, which a file cannot hold: expected a learner whose "
+            "checkpoint says how its items are read."
+        )
 
 
 def named(items: Items) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""`FewShotRegressor`: numbers from a few examples, and how sure they are."""
+"""`FewShotRegressor`: numbers from a few examples, with their standard deviations."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch.distributions import Distribution
 
 from regard.episode import first_tensor
 from regard.errors import ConfigError
-from regard.estimators.base import FewShotEstimator, Prepare
-from regard.estimators.inputs import to_numbers, to_weight
-from regard.learners.base import Learner
+from regard.estimators.base import FewShotEstimator
+from regard.estimators.inputs import Prepare, to_numbers, to_weight
+from regard.learners.base import Learner, Output
 
 
 class FewShotRegressor(RegressorMixin, FewShotEstimator):
@@ -40,7 +40,7 @@ class FewShotRegressor(RegressorMixin, FewShotEstimator):
         (True, (1,))
     """
 
-    _numbers = True
+    _regression = True
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class FewShotRegressor(RegressorMixin, FewShotEstimator):
             ConfigError: deviations asked of a learner that predicts none.
             sklearn.exceptions.NotFittedError: before `fit`.
         """
-        found = self._ask(X, self._moments).double()
+        found = self._pass(X).output.double()
         mean = found[..., 0].mean(0)
         square = (found[..., 1].square() + found[..., 0].square()).mean(0)
         deviation = (square - mean.square()).clamp_min(0).sqrt()
@@ -107,9 +107,8 @@ class FewShotRegressor(RegressorMixin, FewShotEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def _moments(self, x: Any) -> Tensor:
-        """(E, N, T, 2) mean and deviation; NaN for the deviation of a learner that only says a number."""
-        output = self._learner.predict(self.state_, x)
+    def _output(self, output: Output) -> Tensor:
+        """(E, N, T, 2) mean and deviation; NaN for the deviation of a learner that only predicts a number."""
         if isinstance(output, Distribution):
             return torch.stack([output.mean, output.stddev], -1)
         return torch.stack([output, torch.full_like(output, torch.nan)], -1)

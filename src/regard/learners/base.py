@@ -37,7 +37,7 @@ class Learner(nn.Module, ABC):
         relabels: renaming the classes renames the prediction.
         regresses: accepts targets (B, S, T) as well as classes.
         classifies: accepts class indices.
-        reads_tables: items are rows of cells, {"x", "missing"}, some of which may be missing.
+        domain: of items that only this learner reads, such as "tables"; see `regard.domains`.
         differentiates_twice: second derivatives are right, so the learner can stand inside MAML.
         vmaps: `torch.func.vmap` over its parameters gives what a loop gives.
     """
@@ -47,7 +47,7 @@ class Learner(nn.Module, ABC):
     relabels: bool = True
     regresses: bool = False
     classifies: bool = True
-    reads_tables: bool = False
+    domain: str = "arrays"
     differentiates_twice: bool = True
     vmaps: bool = True
 

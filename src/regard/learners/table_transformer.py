@@ -107,7 +107,7 @@ class TableTransformer(Learner):
     # Leave-one-out leaves out a unit: weight 2 is the row twice, but weight 1.4 is not the same as 0.7 twice.
     counts_weight = False
     relabels = False
-    reads_tables = True
+    domain = "tables"
     regresses = True
 
     def __init__(

@@ -72,8 +72,8 @@ def load_matching_weights(learner: Learner, name_or_path: str | Path) -> tuple[s
     if odd or not networks:
         reason = f"{odd[0]!r} is in one only, or of another shape" if odd else "they have no network in common"
         raise ConfigError(
-            f"init_from is {str(name_or_path)!r}, a {made_by}, and does not fit this {type(learner).__name__}: {reason}; "
-            "give both the same encoder, see `regard train RECIPE --show`."
+            f"init_from is {str(name_or_path)!r}, a {made_by}, and does not fit this {type(learner).__name__}: "
+            f"{reason}; give both the same encoder, see `regard train RECIPE --show`."
         )
     same = made_by == type(learner).__name__
     taken = {name: theirs[name] for name in theirs if name in fits and (same or _network(name) in networks)}

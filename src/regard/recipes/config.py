@@ -94,7 +94,6 @@ class Recipe(Strict):
         """The whole recipe, every default spelled out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as its content: the class may be one that was made for its domain."""
         return Recipe.of, (self.model_dump(mode="json"),)

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import torch
 
+from regard.domains.data import Data
 from regard.learners.base import Learner
 from regard.learners.inner.loop import GradientLearner
 from regard.recipes.config import Recipe
-from regard.recipes.data import Tasks, load_data
+from regard.recipes.data import load_data
 from regard.recipes.run import learner_spec, train_recipe, untrained
 from regard.training.progress import Report
 
@@ -113,11 +114,11 @@ def forget_peak() -> bool:
     return True
 
 
-def _execution(learner: Learner, recipe: Recipe, data: Tasks, n_steps_ahead: int) -> str | None:
+def _execution(learner: Learner, recipe: Recipe, data: Data, n_steps_ahead: int) -> str | None:
     if not isinstance(learner, GradientLearner):
         return None
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    episode = data.practice(recipe.episodes, recipe.train.seed)(range(1))
+    episode = data.training(recipe.episodes, recipe.train.seed)(range(1))
     chosen = learner.choose_execution(recipe.train.tasks_per_step, device, episode, n_steps_ahead)
     chunk = "" if learner.task_chunk is None else f", {learner.task_chunk} tasks at a time"
     return f"{chosen}{' (by rule)' if learner.execution == 'auto' else ''}{chunk}"

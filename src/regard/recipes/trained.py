@@ -1,4 +1,4 @@
-"""A trained learner: from a name, a file, the folder of a run, or in hand; ready to adapt, with all that it was made by."""
+"""A trained learner: from a name, a file, the folder of a run, or in hand."""
 
 from __future__ import annotations
 
@@ -163,3 +163,8 @@ class TrainedLearner:
     def named(self, name: str) -> Self:
         """The same under another name."""
         return replace(self, name=name)
+
+
+def load(source: Learner | str | Path, settings: Sequence[str] = ()) -> TrainedLearner:
+    """A trained learner, see `TrainedLearner.load`."""
+    return TrainedLearner.load(source, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING
 from regard.files import write_whole
 from regard.report import view
 from regard.report.content import ReportContent
-from regard.report.pictures import png
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -22,6 +22,11 @@ def write_report(path: Path, content: ReportContent) -> None:
         StorageError: the file cannot be written; an old one is untouched.
     """
     write_whole(path, render_report(content).encode())
+
+
+def _png(content: bytes) -> str:
+    """The bytes of a PNG as they are."""
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
 def render_report(content: ReportContent) -> str:
@@ -53,6 +58,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        seconds=view.seconds_text, number=view.number, emphasis=view.emphasis, practice=view.curve_text, png=png
+        seconds=view.seconds_text, number=view.number, emphasis=view.emphasis, practice=view.curve_text, png=_png
     )
     return environment

@@ -16,8 +16,8 @@ from regard.evaluation import Interval, Result, write_results
 from regard.evaluation.provenance import command_line, machine, versions
 from regard.files import write_whole
 from regard.report import Curve, Figure, ReportContent, TextTable, write_report
-from regard.suite.contest import Cost, Entry, Suite
 from regard.suite.hunger import curve_lines, curve_picture
+from regard.suite.run import Cost, Entry, Suite
 from regard.suite.verdict import Placed, milliseconds
 
 _HEADS = ("practice s", "adapt ms", "file MB", "peak MB")
@@ -45,10 +45,11 @@ def show_suite(suite: Suite, console: Console | None = None) -> None:
 
 def command(suite: Suite) -> str:
     """How the recommended learner is used."""
-    path = suite.entries[suite.verdict.learner].loaded.path.parent
-    kind = suite.entries[suite.verdict.learner].loaded.items["kind"]
-    names = ("EXAMPLES.csv", "QUESTIONS.txt") if kind == "texts" else ("EXAMPLES", "QUESTIONS")
-    return f"regard predict {path} --support {names[0]} --query {names[1]}"
+    path = suite.entries[suite.verdict.learner].path.parent
+    hint = suite.data.domain.file_hint
+    if hint is None:
+        return f"regard.FewShotClassifier({str(path)!r})"
+    return f"regard predict {path} --support {hint[0]} --query {hint[1]}"
 
 
 def _table(suite: Suite, here: Sequence[Placed]) -> Table:
@@ -71,7 +72,7 @@ def _row(one: Placed, cost: Cost) -> list[str]:
 
 def _costs(result: Result, cost: Cost) -> list[str]:
     memory = "" if cost.peak_bytes is None else f"{cost.peak_bytes / 2**20:,.0f}"
-    practice = f"{cost.practice_seconds:.0f}" if cost.steps else "none"
+    practice = f"{cost.training_seconds:.0f}" if cost.steps else "none"
     return [practice, milliseconds(result.adaptation_seconds or 0.0), f"{cost.file_bytes / 2**20:.2g}", memory]
 
 
@@ -138,7 +139,7 @@ def write_json(path: Path, suite: Suite, *, raw: bool = False) -> None:
         "costs": {name: asdict(entry.cost) for name, entry in suite.entries.items()},
         "classes": list(suite.curve),
         "failed": suite.failed,
-        "fitted": suite.told,
+        "fitted": suite.notes,
     }
     write_results(path, [*suite.results, *renamed], suite.comparisons, settings=settings, raw=raw)
 
@@ -166,7 +167,7 @@ def _content(suite: Suite, figures: Sequence[Figure]) -> ReportContent:
             "Of several learners the first is a little lucky: trust the differences more than its own accuracy.",
             "Equal time is not equal effort: a learner that adapts slowly takes fewer steps, and longer practice may "
             "change the order.",
-            *suite.told,
+            *suite.notes,
             *(f"{name} diverged: {why}" for name, why in suite.failed.items()),
         ),
     )
@@ -183,7 +184,7 @@ def _first(suite: Suite, name: str) -> Result:
 
 
 def _curve(entry: Entry) -> Curve | None:
-    file = entry.loaded.path.parent / "metrics.csv"
+    file = entry.path.parent / "metrics.csv"
     if not file.exists():
         return None
     with file.open(newline="") as opened:

@@ -43,7 +43,7 @@ class Verdict:
     placed: Mapping[Setting, list[Placed]]
 
 
-def judge(results: Sequence[Result], comparisons: Sequence[Comparison], baselines: Sequence[str]) -> Verdict:
+def rank_candidates(results: Sequence[Result], comparisons: Sequence[Comparison], baselines: Sequence[str]) -> Verdict:
     """Rank every setting, and recommend one learner.
 
     It is one that nobody beats clearly, in every setting if there is such a one, else the least beaten; of several the
@@ -52,7 +52,7 @@ def judge(results: Sequence[Result], comparisons: Sequence[Comparison], baseline
     Args:
         results: of every learner in every setting.
         comparisons: paired differences of their accuracy.
-        baselines: names of those that did not practise.
+        baselines: names of those that were not trained.
     """
     settings = list(dict.fromkeys(_setting(r) for r in results))
     placed = {setting: _placed(setting, results, comparisons) for setting in settings}

@@ -14,8 +14,9 @@ from regard.commands.show import show_results
 from regard.errors import ConfigError, DataError
 from regard.evaluation import TARGET_METRICS
 from regard.recipes.config import Recipe
-from regard.recipes.data import Functions, episode_sampler, load_data, prepare
-from regard.recipes.run import Asked, compare_checkpoints, evaluate_learner, learner_spec, load, train_recipe
+from regard.recipes.data import load_data
+from regard.recipes.run import EvaluationOptions, compare_checkpoints, evaluate_learner, learner_spec, train_recipe
+from regard.recipes.trained import load
 from regard.sampling import Dataset, GaussianProcesses, Sinusoids
 
 
@@ -41,9 +42,9 @@ def test_trained_evaluated_compared_and_shown(tmp_path: Path) -> None:
         ("sinusoids/test", 0, 5, 20),
         ("sinusoids/test", 0, 10, 20),
     ]
-    asked = evaluate_learner(loaded, loaded.data(), Asked(n_shot=7, n_query=3, episodes=5), name="probe")
+    asked = evaluate_learner(loaded, loaded.data(), EvaluationOptions(n_shot=7, n_query=3, episodes=5), name="probe")
     assert [(r.n_shot, r.n_query, r.episodes) for r in asked] == [(7, 3, 5)]
-    both, comparisons = compare_checkpoints(paths, (), Asked())
+    both, comparisons = compare_checkpoints(paths, (), EvaluationOptions())
     assert len(both) == 4 and len(comparisons) == 2 * len(TARGET_METRICS)
     console = Console(record=True, width=140)
     show_results(both, comparisons, console)
@@ -56,10 +57,10 @@ def test_inner_steps_are_changed_without_training(tmp_path: Path) -> None:
     path = train_recipe(recipe("train.steps=2", learner=maml), tmp_path)
     for steps in (1, 3):
         loaded = load(path, [f"learner.test_steps={steps}"])
-        (result, *_) = evaluate_learner(loaded, loaded.data(), Asked(episodes=3), name="MAML")
+        (result, *_) = evaluate_learner(loaded, loaded.data(), EvaluationOptions(episodes=3), name="MAML")
         by_hand = load(path).learner
         by_hand.test_steps = steps  # type: ignore[assignment]
-        again = evaluate_learner(loaded, loaded.data(), Asked(episodes=3), name="MAML", learner=by_hand)[0]
+        again = evaluate_learner(loaded, loaded.data(), EvaluationOptions(episodes=3), name="MAML", learner=by_hand)[0]
         np.testing.assert_array_equal(result.per_episode["mse"], again.per_episode["mse"])
     with pytest.raises(ConfigError, match="cannot be changed"):
         load(path, ["learner.inner_lr=1"])
@@ -70,7 +71,7 @@ def test_parts_never_share_a_function() -> None:
     parts = [data.source(part, episodes, 0) for part in ("train", "validation", "test")]
     first = [source([0]).support.y for source in parts]
     assert not any(torch.isclose(a, b).any() for a, b in ((first[0], first[1]), (first[1], first[2])))
-    practice = data.practice(episodes, 0)
+    practice = data.training(episodes, 0)
     assert isinstance(practice, Sinusoids) and practice.amplitude == (1, 2)
     torch.testing.assert_close(practice([0]).support.y, first[0])
     # The tests of seed 0 are what the sampler gives by itself, for those who write no recipe.
@@ -80,7 +81,7 @@ def test_parts_never_share_a_function() -> None:
 def test_ranges_reach_the_sampler() -> None:
     wide = recipe("episodes.n_shot=[3, 46]", "episodes.n_query=[3, 46]")
     content = Recipe.of({**wide.model_dump(mode="json"), "data": {"name": "gaussian_processes", "kernel": "matern52"}})
-    source = load_data(content.data).practice(content.episodes, 3)
+    source = load_data(content.data).training(content.episodes, 3)
     assert isinstance(source, GaussianProcesses)
     assert (source.kernel, source.n_shot, source.seed) == ("matern52", (3, 46), 3)
 
@@ -105,7 +106,7 @@ def test_the_network_is_told_of_one_input() -> None:
 def test_what_does_not_fit_is_said(setting: str, message: str) -> None:
     chosen = recipe(setting)
     with pytest.raises(ConfigError, match=message):
-        load_data(chosen.data).practice(chosen.episodes, 0)
+        load_data(chosen.data).training(chosen.episodes, 0)
 
 
 def test_unknown_parts_and_classes_without_ways() -> None:

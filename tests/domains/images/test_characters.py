@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import label
 
+from regard.domains.data import LabelledData
 from regard.domains.images import characters as module
 from regard.domains.images.characters import characters, in_eight_ways
 from regard.domains.images.fonts import render_glyphs
@@ -22,7 +23,7 @@ from regard.domains.images.pen import thin
 from regard.domains.images.strokes import with_twins
 from regard.errors import ConfigError, DataError
 from regard.recipes.config import Recipe
-from regard.recipes.data import Data, load_data
+from regard.recipes.data import load_data
 from regard.sampling.dataset import Dataset
 
 NAMES = (
@@ -117,7 +118,7 @@ def test_what_is_practised_on_and_what_is_kept_out(rendered: None, tmp_path: Pat
     }
     assert set(fonts["validation"].class_groups) == {"type/Arabic"} and len(fonts["validation"]) == 3 * 20
     # Without handwriting there is nothing to be tested on but the scripts of validation.
-    assert load_data(Recipe.read("characters").data).asked_part == "validation"
+    assert load_data(Recipe.read("characters").data).evaluation_split == "validation"
     small = characters(tmp_path, fonts=False, handwriting="small1")
     assert {n.split("@")[0] for n in small["train"].class_groups} == {"Greek", "Latin"}
     assert set(small["test"].class_groups) == {"Angelic"}
@@ -141,11 +142,11 @@ def test_options_that_do_not_go_together(rendered: None) -> None:
 def test_the_recipe_distorts_as_it_says(rendered: None) -> None:
     recipe = Recipe.read("characters", ["episodes.n_way=3"])
     data = load_data(recipe.data)
-    assert isinstance(data, Data) and data.items["views"] == 8
-    transform = data.practice(recipe.episodes, 0).transform
+    assert isinstance(data, LabelledData) and data.items["views"] == 8
+    transform = data.training(recipe.episodes, 0).transform
     assert transform is not None and transform.thickness == 0.3  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match="no option 'thicknes'"):
-        data.practice(Recipe.read("characters", ["episodes.distortion={thicknes: 1}"]).episodes, 0)
+        data.training(Recipe.read("characters", ["episodes.distortion={thicknes: 1}"]).episodes, 0)
 
 
 def alphabets(n_letters: int) -> Dataset:

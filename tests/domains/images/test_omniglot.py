@@ -20,7 +20,6 @@ from PIL import Image
 from regard.domains.images.omniglot import BACKGROUND, CHECKSUMS, download, omniglot, omniglot_split
 from regard.errors import DataError, StorageError
 from regard.recipes.config import Episodes
-from regard.recipes.data import Data
 from regard.sampling.dataset import Dataset
 from regard.sampling.splits import check_disjoint
 

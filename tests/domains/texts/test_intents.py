@@ -14,8 +14,9 @@ from regard.domains.texts.bag_of_words import tfidf_dataset
 from regard.domains.texts.data import TRAIN, VALIDATION, Tokenizer, read_clinc, split_domains, words
 from regard.errors import DataError
 from regard.recipes.config import Recipe
-from regard.recipes.data import load_data, prepare
-from regard.recipes.run import evaluate_learner, load, train_recipe
+from regard.recipes.data import load_data
+from regard.recipes.run import evaluate_learner, train_recipe
+from regard.recipes.trained import load
 
 DOMAINS = (*TRAIN, *VALIDATION, "weather")
 SAID = ("please {}", "can you {} now", "i want to {}", "{} for me", "how do i {}", "{} today please", "tell me to {}")
@@ -68,14 +69,14 @@ def test_sentences_of_a_users_own_are_named(run: Path, tmp_path: Path) -> None:
 def test_the_reader_of_the_checkpoint_is_the_one_of_the_data(run: Path, folder: Path) -> None:
     loaded = load(run)
     test = split_domains(read_clinc(folder))["test"]
-    read, kept = prepare(loaded.items)(test.texts[:5]), loaded.data().part("test").x  # type: ignore[attr-defined]
+    read, kept = prepare(loaded.items)(test.texts[:5]), loaded.data().split("test").x  # type: ignore[attr-defined]
     assert read.keys() == kept.keys()
     assert all(torch.equal(read[key], kept[key][:5]) for key in read)
 
 
 def test_the_bag_of_words_stands_in_the_order_of_the_tokens(folder: Path) -> None:
     parts = split_domains(read_clinc(folder))
-    tokens = load_data(Recipe.read("intents", (f"data.folder={folder}",)).data).part("test")  # type: ignore[attr-defined]
+    tokens = load_data(Recipe.read("intents", (f"data.folder={folder}",)).data).split("test")  # type: ignore[attr-defined]
     bags = tfidf_dataset(parts["train"], parts["test"])
     assert bags.class_names == tokens.class_names and bags.y.equal(tokens.y)
 
@@ -98,8 +99,8 @@ def test_general_words_come_first() -> None:
     texts = ["pay the bill", "pay the rent", "feed the cat", "feed the dog", "pay pay"]
     tokenizer = Tokenizer.learn(texts, ["bank", "bank", "pet", "pet", "bank"], least=2, general=2)
     assert tokenizer.vocabulary == ("the", "pay", "feed") and tokenizer.n_general == 1
-    assert (tokenizer(["the cat"])["ids"][0, :2, 0] < tokenizer.n_known).tolist() == [True, True]
-    assert tokenizer(["pay"])["ids"][0, 0, 0] >= tokenizer.n_known
+    assert (tokenizer(["the cat"])["ids"][0, :2, 0] < tokenizer.vocabulary_size).tolist() == [True, True]
+    assert tokenizer(["pay"])["ids"][0, 0, 0] >= tokenizer.vocabulary_size
     assert Tokenizer.learn(texts).n_general == 0
 
 

@@ -84,9 +84,7 @@ class Images(Domain):
             [str(file.relative_to(root)) for file in queries],
         )
 
-    def views(
-        self, n_views: int, reader: Reader, items: Items, weight: Tensor, n_classes: int
-    ) -> Views:
+    def views(self, n_views: int, reader: Reader, items: Items, weight: Tensor, n_classes: int) -> Views:
         """Of grey drawings, each slightly distorted; colour pictures have one view."""
         from regard.domains.images.folder import ImageReader
         from regard.domains.images.views import DrawingViews

@@ -80,7 +80,7 @@ class TableViews(Views):
 
 def _cells(items: Items) -> dict[str, Tensor]:
     if not isinstance(items, dict):
-        raise EpisodeError("X became one tensor: expected the cells and which are missing, as a TableReader gives them.")
+        raise EpisodeError("X became one tensor: expected cells and which are missing, as a TableReader gives them.")
     return items
 
 

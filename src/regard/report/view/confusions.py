@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.domains.images.render import data_uri as picture
 from regard.report.content import ConfusionPicture
-from regard.report.pictures import picture
 
 _N_MIXES = 8
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from regard.domains.images.render import data_uri as picture
+from regard.domains.images.render import heat
 from regard.report.content import Look
-from regard.report.pictures import heat, picture
 
 _N_TOP = 3
 

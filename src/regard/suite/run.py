@@ -1,0 +1,316 @@
+"""Equal training time for each learner, then the very same test episodes, and what each costs.
+
+One folder per learner: one that has finished is not trained again, and one that was stopped is resumed, since
+`regard.training.train` does so. A learner that diverges is reported as such, and the others go on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from regard.domains.data import LabelledData
+from regard.errors import ConfigError, DivergenceError
+from regard.evaluation import Comparison, Result
+from regard.files import write_whole
+from regard.learners.base import EncodingLearner
+from regard.recipes.components import build_learner
+from regard.recipes.config import Recipe, changed
+from regard.recipes.data import load_data
+from regard.recipes.dry_run import forget_peak, peak_bytes
+from regard.recipes.fitting import fitted_to
+from regard.recipes.run import (
+    EvaluationOptions,
+    checkpoint_content,
+    compare_by_setting,
+    evaluate_learner,
+    learner_spec,
+    train_recipe,
+)
+from regard.recipes.trained import TrainedLearner
+from regard.sampling.splits import check_disjoint
+from regard.suite.candidates import Candidate, candidates_for
+from regard.suite.verdict import Verdict, rank_candidates
+from regard.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
+from regard.training.progress import automatic
+
+EPISODES = 400
+"""Of each test, by default."""
+_COST = "cost.json"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a learner takes.
+
+    Args:
+        training_seconds: of the whole training; 0 without.
+        steps: of it.
+        parameters: numbers that it has learned.
+        file_bytes: of its checkpoint.
+        peak_bytes: the most memory that the process held in training, libraries and data included; None where the
+            system cannot tell, or there was no training.
+    """
+
+    training_seconds: float
+    steps: int
+    parameters: int
+    file_bytes: int
+    peak_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A candidate that was trained on so many classes."""
+
+    name: str
+    n_classes: int
+    trained: TrainedLearner
+    path: Path
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The outcome.
+
+    Args:
+        title: of the data.
+        data: on which all were trained and evaluated.
+        results: of every learner in every setting, all trained on all classes.
+        comparisons: paired differences of accuracy.
+        entries: by name.
+        failed: name to why, of those that diverged.
+        verdict: which is best.
+        curve: results by number of classes, all of them last and there with the baselines; one number by default.
+        notes: what was fitted to the data.
+        minutes: of training each; None where steps were given.
+        folder: of the runs.
+    """
+
+    title: str
+    data: LabelledData
+    results: list[Result]
+    comparisons: list[Comparison]
+    entries: dict[str, Entry]
+    failed: dict[str, str]
+    verdict: Verdict
+    curve: dict[int, list[Result]]
+    notes: list[str]
+    minutes: float | None
+    folder: Path
+
+    @property
+    def baselines(self) -> list[str]:
+        """Those that were not trained."""
+        return [name for name, entry in self.entries.items() if not entry.cost.steps]
+
+
+def run_suite(
+    name: str,
+    settings: Sequence[str] = (),
+    *,
+    out: Path,
+    minutes: float = 5.0,
+    learners: Sequence[str] = (),
+    classes: Sequence[int] = (),
+    options: EvaluationOptions | None = None,
+    console: Console | None = None,
+) -> Suite:
+    """Train the main learners on the recipe's data, and evaluate them on the same episodes.
+
+    Args:
+        name: of a recipe, or a YAML file.
+        settings: `key=value` changes to it, for all learners alike.
+        out: folder of the runs.
+        minutes: of training for each.
+        learners: only these, and the baselines.
+        classes: also train on only so many of the classes, nested: the data-hunger curve.
+        options: episodes of the test.
+        console: where to print; the terminal by default.
+
+    Raises:
+        ConfigError: data or a learner that does not fit.
+        DataError: too few classes or items.
+        KeyboardInterrupt: stopped by Ctrl-C; the same call resumes.
+    """
+    console, options = console or Console(), options or EvaluationOptions()
+    recipe = Recipe.read(name, (f"train.max_minutes={minutes}", *settings))
+    recipe = recipe.model_copy(update={"evaluation": options.settings(recipe)})
+    data = load_data(recipe.data)
+    if not isinstance(data, LabelledData):
+        raise ConfigError(
+            f"{data.title} has no classes of labelled items: expected data such as that of the recipes folder, glyphs, "
+            "omniglot, intents; train two learners with `regard train` and compare their runs instead."
+        )
+    check_disjoint(data.splits)
+    recipe, notes = fitted_to(recipe, data, options.split)
+    points = _points(classes, data)
+    if len(points) > 1:
+        recipe = _alike(recipe, points[0])
+    options = EvaluationOptions(
+        episodes=options.episodes or min(EPISODES, recipe.evaluation_episodes), seed=options.seed, split=options.split
+    )
+    suite = SuiteRun(recipe, data, out, learners, options, console)
+    suite.check()
+    for note in notes:
+        console.print(f"[dim]{note}[/dim]", highlight=False)
+    curve = {n: suite.run(n) for n in points}
+    results = curve[points[-1]]
+    comparisons = compare_by_setting(results, ("accuracy",))
+    entries = {name: entry for (name, n), entry in suite.entries.items() if n == points[-1]}
+    baselines = [one.name for one in suite.candidates if not one.trains]
+    return Suite(
+        data.title,
+        data,
+        results,
+        comparisons,
+        entries,
+        suite.failed,
+        rank_candidates(results, comparisons, baselines),
+        curve,
+        notes,
+        recipe.train.max_minutes,
+        out,
+    )
+
+
+def _points(classes: Sequence[int], data: LabelledData) -> list[int]:
+    every = data.split("train").n_classes
+    wrong = [n for n in classes if not 2 <= n <= every]
+    if wrong:
+        raise ConfigError(f"--classes {wrong[0]}: expected numbers from 2 to {every}, the classes there are.")
+    return sorted({*classes, every})
+
+
+def _alike(recipe: Recipe, fewest: int) -> Recipe:
+    """The same training at every point of a curve: no wider than the fewest classes, which may be of any group."""
+    way = recipe.episodes.n_way
+    high = min(fewest, way[1] if isinstance(way, tuple) else way)
+    changes: dict[str, object] = {"n_way": (min(way[0], high), high) if isinstance(way, tuple) else high}
+    if "within_groups" in type(recipe.episodes).model_fields:
+        changes["within_groups"] = False
+    return recipe.model_copy(update={"episodes": changed(recipe.episodes, **changes)})
+
+
+class SuiteRun:
+    """The data, the recipe and the folders that all candidates share."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: LabelledData,
+        out: Path,
+        learners: Sequence[str],
+        options: EvaluationOptions,
+        console: Console,
+    ) -> None:
+        self.recipe, self.data, self.out, self.options, self.console = recipe, data, out, options, console
+        self.candidates = candidates_for(recipe, data, learners)
+        self.entries: dict[tuple[str, int], Entry] = {}
+        self.failed: dict[str, str] = {}
+        self.n_classes = data.split("train").n_classes
+
+    def check(self) -> None:
+        """Every mistake before any time is spent: learners are built, and episodes of each kind are sampled."""
+        self.data.source("validation", self.recipe.validation, 0)
+        for episodes in self.recipe.evaluation:
+            self.data.source(self.options.split, episodes, 0)
+        for candidate in self.candidates:
+            build_learner(learner_spec(candidate.recipe, self.data))
+            self.data.training(candidate.recipe.episodes, 0)
+
+    def run(self, n_classes: int) -> list[Result]:
+        """Train on so many classes and evaluate; results by setting, then by learner."""
+        by_learner = []
+        whole = n_classes == self.n_classes
+        # Baselines are the same however few classes there are.
+        taking_part = [one for one in self.candidates if whole or one.trains]
+        for number, candidate in enumerate(taking_part, 1):
+            entry = self._entry(candidate, n_classes, f"{candidate.name} ({number} of {len(taking_part)})")
+            if entry is None:
+                continue
+            self.entries[candidate.name, n_classes] = entry
+            results = evaluate_learner(entry.trained, self.data, self.options)
+            line = ", ".join(f"{r.metrics['accuracy'].mean:.1%} {r.n_way}-way {r.n_shot}-shot" for r in results)
+            self.console.print(f"{candidate.name}: {line}", highlight=False)
+            by_learner.append(results)
+        return [result for setting in zip(*by_learner, strict=True) for result in setting]
+
+    def _entry(self, candidate: Candidate, n_classes: int, title: str) -> Entry | None:
+        whole = n_classes == self.n_classes
+        recipe, data = candidate.recipe, self.data
+        if not whole:
+            options = {"n_training_classes": n_classes, "training_classes_seed": recipe.train.seed}
+            recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=options)})
+            data = data.training_on(n_classes, recipe.train.seed)
+        folder = self.out / candidate.folder if whole else self.out / f"{n_classes}-classes" / candidate.folder
+        if candidate.encoder_from is not None:
+            source = self.entries.get((candidate.encoder_from, n_classes))
+            return None if source is None else self._with_encoder_of(source, candidate, recipe, folder)
+        if not candidate.trains:
+            return self._untrained(candidate, recipe, folder, n_classes)
+        where = "" if whole else f" on {n_classes} classes"
+        self.console.print(f"[bold]{title}[/bold] trains{where}.", highlight=False)
+        try:
+            return self._trained(candidate, recipe, data, folder, n_classes)
+        except DivergenceError as error:
+            self.failed[f"{candidate.name}{where}"] = str(error)
+            self.console.print(f"[yellow]{candidate.name} diverged and is left out.[/yellow] {error}", highlight=False)
+            return None
+
+    def _trained(self, candidate: Candidate, recipe: Recipe, data: LabelledData, folder: Path, n_classes: int) -> Entry:
+        reset = forget_peak()
+        best = train_recipe(recipe, folder, data=data, progress=automatic(candidate.name))
+        state = (load_checkpoint(folder / LAST).training or {})["state"]
+        trained = TrainedLearner.load(best).named(candidate.name)
+        file = folder / _COST
+        before = Cost(**json.loads(file.read_text())) if file.exists() else None
+        # Of a run that had finished before, nothing was measured now.
+        done_before = before is not None and before.steps == state["step"]
+        peak = before.peak_bytes if before is not None and done_before else peak_bytes() if reset else None
+        cost = _cost(trained, best, state["seconds"], state["step"], peak)
+        write_whole(file, json.dumps(asdict(cost)).encode())
+        return Entry(candidate.name, n_classes, trained, best, cost)
+
+    def _with_encoder_of(self, source: Entry, candidate: Candidate, recipe: Recipe, folder: Path) -> Entry:
+        """On the encoder that another has trained: its time is the time of both."""
+        learner = source.trained.learner
+        assert isinstance(learner, EncodingLearner)
+        entry = self._untrained(candidate, recipe, folder, source.n_classes, learner.encoder.state_dict())
+        cost = replace(
+            entry.cost,
+            training_seconds=source.cost.training_seconds,
+            steps=source.cost.steps,
+            peak_bytes=source.cost.peak_bytes,
+        )
+        return replace(entry, cost=cost)
+
+    def _untrained(
+        self,
+        candidate: Candidate,
+        recipe: Recipe,
+        folder: Path,
+        n_classes: int,
+        encoder: Mapping[str, torch.Tensor] | None = None,
+    ) -> Entry:
+        """A checkpoint like any other, so that it can be used and evaluated again."""
+        spec = learner_spec(recipe, self.data)
+        torch.manual_seed(recipe.train.seed)
+        learner = build_learner(spec)
+        if encoder is not None:
+            assert isinstance(learner, EncodingLearner)
+            learner.encoder.load_state_dict(encoder)
+        save_checkpoint(folder / BEST, learner, spec=checkpoint_content(recipe, spec, self.data))
+        trained, path = TrainedLearner.load(folder).named(candidate.name), folder / BEST
+        return Entry(candidate.name, n_classes, trained, path, _cost(trained, path, 0.0, 0, None))
+
+
+def _cost(trained: TrainedLearner, path: Path, seconds: float, steps: int, peak: int | None) -> Cost:
+    parameters = sum(p.numel() for p in trained.learner.parameters())
+    return Cost(round(seconds, 3), steps, parameters, path.stat().st_size, peak)
