@@ -21,7 +21,7 @@ from regard.evaluation import evaluate
 from regard.learners import NearestNeighbour
 from regard.learners.base import Learner
 from regard.recipes.components import build_learner
-from regard.recipes.config import Part
+from regard.recipes.config import Component
 from regard.recipes.data import load_data
 from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeSampler
@@ -44,7 +44,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], int, int, float]] = [
 
 @cache
 def letters() -> dict[str, Dataset]:
-    data = load_data(Part(name="glyphs", drawings=6))  # type: ignore[call-arg]
+    data = load_data(Component(name="glyphs", drawings=6))  # type: ignore[call-arg]
     assert isinstance(data, LabelledData)
 
     def halved(part: Dataset) -> Dataset:

@@ -31,7 +31,7 @@ def test_models_are_small_and_have_cards() -> None:
 def test_a_model_says_how_it_was_made_and_cannot_be_mistaken_for_a_run(name: str) -> None:
     checkpoint = load_checkpoint(str(FOLDER / f"{name}.safetensors"))
     assert checkpoint.training is None
-    assert checkpoint.spec["items"] == {"kind": "table"}
+    assert checkpoint.spec["items"] == {"domain": "tables", "reader": {}}
     assert f"`{checkpoint.step}" in (FOLDER / f"{name}.md").read_text()
 
 

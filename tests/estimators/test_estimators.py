@@ -273,8 +273,9 @@ def drawings_checkpoint(folder: Path, n_channels: int = 1, views: int = 1) -> Pa
     """A learner of grey drawings, untrained."""
     torch.manual_seed(0)
     spec = {"name": "Prototypical", "encoder": {"name": "Conv4", "n_filters": 8, "n_channels": n_channels}}
-    items = {"kind": "images", "size": 28, "n_channels": n_channels}
-    items |= {"ink": "auto", "box": 0.8, "views": views} if n_channels == 1 else {}
+    reader = {"size": 28, "n_channels": n_channels}
+    reader |= {"ink": "auto", "box": 0.8} if n_channels == 1 else {}
+    items = {"domain": "images", "reader": reader, "n_views": views}
     path = folder / f"{n_channels}{views}.safetensors"
     save_checkpoint(path, build_learner(spec), spec={"learner": spec, "items": items})
     return path
@@ -303,5 +304,5 @@ def test_drawings_are_asked_in_several_views(tmp_path: Path) -> None:
 
 def test_colour_pictures_have_one_view(tmp_path: Path) -> None:
     pictures = list(np.random.default_rng(0).integers(0, 255, (4, 28, 28, 3), np.uint8))
-    with pytest.raises(ConfigError, match="grey drawings only"):
+    with pytest.raises(ConfigError, match="grey drawings do"):
         FewShotClassifier(drawings_checkpoint(tmp_path, 3), n_estimators=2).fit(pictures, list("aabb"))

@@ -39,7 +39,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         torch.manual_seed(0)
         found[targets] = tmp_path_factory.mktemp("models") / f"{targets}.safetensors"
         options: dict[str, Any] = {"targets": targets, **SMALL}
-        spec = {"learner": {"name": "TableTransformer", **options}, "items": {"kind": "table"}}
+        spec = {"learner": {"name": "TableTransformer", **options}, "items": {"domain": "tables"}}
         save_checkpoint(found[targets], TableTransformer(**options), spec=spec)
     return found
 
@@ -182,7 +182,7 @@ def test_members_cost_nothing_in_accuracy_and_are_for_tables(paths: dict[str, Pa
     assert abs(one.predict_proba(x) - four.predict_proba(x)).max() < 0.3
     assert four.score(x, y) > 0.9
     np.testing.assert_allclose(four.predict_proba(x).sum(1), 1)
-    with pytest.raises(ConfigError, match="learners of tables"):
+    with pytest.raises(ConfigError, match="Tables and grey drawings do"):
         FewShotClassifier(Prototypical(Flat()), n_estimators=2).fit(x, y)
 
 

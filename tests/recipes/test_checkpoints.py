@@ -90,13 +90,13 @@ def test_a_recipe_begins_with_a_run_and_its_own_run_goes_on_without(tmp_path: Pa
         return Recipe.of({**content, **more})
 
     first = train_recipe(recipe(), tmp_path / "first")
-    begun = recipe(start=str(tmp_path / "first"))
+    begun = recipe(init_from=str(tmp_path / "first"))
     trained = load(first).learner.state_dict()
     at_first = untrained(begun, learner_spec(begun, load(first).data())).state_dict()
     assert all(torch.equal(at_first[name], trained[name]) for name in trained)
     moved = load(train_recipe(begun, tmp_path / "second")).learner.state_dict()
     assert any(not torch.equal(moved[name], trained[name]) for name in trained)
-    with pytest.raises(ConfigError, match=r"recipe\.start is another"):
+    with pytest.raises(ConfigError, match=r"recipe\.init_from is another"):
         train_recipe(recipe(), tmp_path / "second")
     shutil.rmtree(tmp_path / "first")
     again = load(train_recipe(begun, tmp_path / "second")).learner.state_dict()

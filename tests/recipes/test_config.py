@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from regard.domains.registry import find_domain
 from regard.errors import CheckpointError, ConfigError
 from regard.recipes.components import build_encoder, build_learner
 from regard.recipes.config import Recipe, recipe_names
@@ -57,8 +58,8 @@ def test_wrong_names_and_options_of_parts_get_a_suggestion() -> None:
         build_learner({"name": "Prototypical"})
     with pytest.raises(ConfigError, match="did you mean 'symbols'"):
         load_data(Recipe.read("glyphs", ["data.symbol=true"]).data)
-    with pytest.raises(ConfigError, match="kind"):
-        prepare({"kind": "sounds"})
+    with pytest.raises(ConfigError, match="no domain is called 'sound'"):
+        find_domain("sound")
 
 
 @pytest.mark.parametrize("name", ["R2D2", "MetaOptNet", "WeightGenerator", "VERSA", "CNAPs"])

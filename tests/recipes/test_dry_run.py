@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from regard.domains.images.data import ImageData
+from regard.domains.images.folder import ImageReader
 from regard.recipes.components import build_learner
 from regard.recipes.config import Recipe
 from regard.recipes.dry_run import _execution
@@ -49,5 +51,5 @@ def test_memory_is_foretold_within_a_quarter(name: str, tmp_path: Path) -> None:
 def test_the_execution_told_is_that_of_such_episodes(n_query: int, told: str) -> None:
     recipe = Recipe.read("maml_omniglot", (f"episodes.n_query={n_query}", "episodes.rotations=false"))
     items = Dataset(torch.zeros(96, 28, 28), torch.arange(6).repeat(16), tuple("abcdef"))
-    data = Data("blank pages", {"train": items}, {"kind": "images", "size": 28}, {})
+    data = ImageData.of("blank pages", {"train": items}, ImageReader(28))
     assert _execution(build_learner(learner_spec(recipe, data)).train(), recipe, data) == told

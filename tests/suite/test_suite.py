@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 
 from regard.cli import app
 from regard.domains.data import LabelledData
+from regard.domains.images.folder import ImageReader
+from regard.domains.registry import find_domain
 from regard.errors import ConfigError, DataError, DivergenceError
 from regard.evaluation import Result, mean_interval, read_results
 from regard.evaluation.metrics import METRICS
@@ -25,7 +27,8 @@ from regard.recipes.fitting import fitted_to
 from regard.recipes.run import EvaluationOptions, compare_by_setting
 from regard.recipes.trained import load
 from regard.sampling.dataset import Dataset
-from regard.suite import Suite, contest, entrants_for, judge, run_suite, show_suite, write_suite
+from regard.suite import Suite, candidates_for, rank_candidates, run_suite, show_suite, write_suite
+from regard.suite import run as suite_run
 from regard.suite.candidates import PROBE, UNTRAINED
 from regard.suite.hunger import curve_lines, curve_picture
 from regard.training.progress import Silent
@@ -84,14 +87,15 @@ def blank(n_classes: int, n_items: int, side: int = 28) -> Dataset:
     return Dataset(torch.zeros(len(y), side, side, dtype=torch.uint8), y, tuple(f"c{i:03}" for i in range(n_classes)))
 
 
-def blank_data(kind: str = "images", n_classes: int = 12, n_items: int = 20) -> Data:
-    parts = {name: blank(n_classes, n_items) for name in ("train", "validation", "test")}
-    return Data("blank", parts, {"kind": kind}, {"n_channels": 1, "image_size": 28})
+def blank_data(domain: str = "images", n_classes: int = 12, n_items: int = 20) -> LabelledData:
+    splits = {name: blank(n_classes, n_items) for name in ("train", "validation", "test")}
+    encoder = {"n_channels": 1, "image_size": 28}
+    return LabelledData(find_domain(domain), "blank", splits, ImageReader(28, 1), encoder)
 
 
 def test_all_take_the_recipes_encoder_and_the_recipes_own_learner_is_as_it_says() -> None:
     recipe = Recipe.read("glyphs")
-    found = {entrant.name: entrant.recipe for entrant in entrants_for(recipe, blank_data())}
+    found = {entrant.name: entrant.recipe for entrant in candidates_for(recipe, blank_data())}
     assert found["CrossTransformer"] is recipe
     whole = recipe.learner.options()["encoder"]
     vector = {k: v for k, v in whole.items() if k not in ("parts", "n_halvings")}
@@ -103,29 +107,31 @@ def test_all_take_the_recipes_encoder_and_the_recipes_own_learner_is_as_it_says(
     assert shot.learner.options()["n_train_classes"] == 12 and shot.episodes.labels == "data"
     # As many images a step, more or less: 4 tasks of 30 x (1 + 1), and 2 of 30 x (1 + 5).
     assert (found["FEAT"].episodes.n_query, found["FEAT"].train.tasks_per_step) == (5, 2)
-    assert found[PIXELS].learner.options() == {"encoder": {"name": "Flat"}}
+    assert found["NearestNeighbour (pixels)"].learner.options() == {"encoder": {"name": "Flat"}}
 
 
 def test_an_encoder_of_vectors_gives_maps_to_those_who_compare_places() -> None:
-    found = {e.name: e.recipe for e in entrants_for(Recipe.read("omniglot"), blank_data())}
+    found = {e.name: e.recipe for e in candidates_for(Recipe.read("omniglot"), blank_data())}
     encoder = {"name": "Conv4", "norm": "batch"}
     assert found["R2D2"].learner.options()["encoder"] == encoder
     assert found["CrossTransformer"].learner.options()["encoder"] == {**encoder, "parts": True, "n_halvings": 2}
 
 
 def test_texts_have_entrants_of_their_own() -> None:
-    names = [e.name for e in entrants_for(Recipe.read("intents"), blank_data("texts"))]
-    assert "AttentionMetaLearner" in names and not {"CrossTransformer", "MAML", PIXELS} & set(names)
+    names = [e.name for e in candidates_for(Recipe.read("intents"), blank_data("texts"))]
+    assert "AttentionMetaLearner" in names and not {"CrossTransformer", "MAML", "NearestNeighbour (pixels)"} & set(
+        names
+    )
     assert names[-1] == UNTRAINED
 
 
 def test_names_are_looked_up_and_data_without_classes_is_refused() -> None:
     recipe, data = Recipe.read("glyphs"), blank_data()
-    assert [e.name for e in entrants_for(recipe, data, ["feat"])] == ["FEAT", UNTRAINED, PIXELS]
+    assert [e.name for e in candidates_for(recipe, data, ["feat"])] == ["FEAT", UNTRAINED, "NearestNeighbour (pixels)"]
     with pytest.raises(ConfigError, match="did you mean 'FEAT'"):
-        entrants_for(recipe, data, ["FEET"])
-    with pytest.raises(ConfigError, match="all methods begin from nothing"):
-        entrants_for(recipe.model_copy(update={"start": "characters"}), data)
+        candidates_for(recipe, data, ["FEET"])
+    with pytest.raises(ConfigError, match="all methods start from scratch"):
+        candidates_for(recipe.model_copy(update={"init_from": "characters"}), data)
     with pytest.raises(ConfigError, match="no classes of labelled items"):
         run_suite("sinusoid", out=Path("none"), console=Console(quiet=True))
 
@@ -146,14 +152,15 @@ def test_episodes_are_fitted_to_small_data_and_what_cannot_be_is_refused() -> No
 
 def test_all_are_asked_the_same_and_can_be_used(suite: Suite) -> None:
     assert {r.digest for r in suite.results if r.n_shot == 1} == {suite.results[0].digest}
-    assert set(suite.entries) == {"SimpleShot", "ANIL", PROBE, UNTRAINED, PIXELS}
-    assert set(suite.baselines) == {UNTRAINED, PIXELS}
+    assert set(suite.entries) == {"SimpleShot", "ANIL", PROBE, UNTRAINED, "NearestNeighbour (pixels)"}
+    assert set(suite.baselines) == {UNTRAINED, "NearestNeighbour (pixels)"}
     for name, entry in suite.entries.items():
-        assert load(entry.loaded.path.parent).items == {"kind": "images", "size": 28, "n_channels": 1, "ink": "keep"}
+        reader = {"size": 28, "n_channels": 1, "ink": "keep", "box": None}
+        assert load(entry.path.parent).items == {"domain": "images", "reader": reader}
         assert entry.cost.steps == (3 if name not in suite.baselines else 0)
-        assert entry.cost.file_bytes == entry.loaded.path.stat().st_size
-        assert (entry.cost.practice_seconds > 0) == (name not in suite.baselines)
-    probe, host = (suite.entries[name].loaded.learner.encoder.state_dict() for name in (PROBE, "SimpleShot"))  # type: ignore[union-attr]
+        assert entry.cost.file_bytes == entry.path.stat().st_size
+        assert (entry.cost.training_seconds > 0) == (name not in suite.baselines)
+    probe, host = (suite.entries[name].trained.learner.encoder.state_dict() for name in (PROBE, "SimpleShot"))  # type: ignore[union-attr]
     assert all(torch.equal(probe[key], host[key]) for key in host)
 
 
@@ -169,7 +176,7 @@ def test_nothing_is_trained_twice_and_what_was_stopped_goes_on(
         def advance(self, report: object) -> None:
             Steps.done += 1
 
-    monkeypatch.setattr(contest, "automatic", lambda title: Steps())
+    monkeypatch.setattr(suite_run, "automatic", lambda title: Steps())
     again = run(pets, suite.folder, SOME[:2], classes=(6,))
     assert Steps.done == 0 and first.stat().st_mtime_ns == before
     expected = [(r.learner, r.metrics) for r in suite.results if r.learner != PROBE]
@@ -180,17 +187,17 @@ def test_nothing_is_trained_twice_and_what_was_stopped_goes_on(
 def test_a_learner_that_diverges_is_told_and_the_others_go_on(
     pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trains = contest.train_recipe
+    trains = suite_run.train_recipe
 
     def diverges(recipe: Recipe, *arguments: object, **more: object) -> Path:
         if recipe.learner.name == "SimpleShot":
             raise DivergenceError("the loss is nan")
         return trains(recipe, *arguments, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(contest, "train_recipe", diverges)
+    monkeypatch.setattr(suite_run, "train_recipe", diverges)
     found = run(pets, tmp_path, ("SimpleShot", "R2D2", "LinearProbe"))
     assert found.failed == {"SimpleShot": "the loss is nan"}
-    assert set(found.entries) == {"R2D2", UNTRAINED, PIXELS}  # and no probe without its encoder
+    assert set(found.entries) == {"R2D2", UNTRAINED, "NearestNeighbour (pixels)"}  # and no probe without its encoder
 
 
 def test_mistakes_are_found_before_any_time_is_spent(pets: Path, tmp_path: Path) -> None:
@@ -227,8 +234,8 @@ def test_the_curve_holds_its_numbers_and_practises_alike(suite: Suite) -> None:
     assert list(suite.curve) == [6, 12]
     assert {r.learner for r in suite.curve[6]} == {"SimpleShot", "ANIL", PROBE}
     few, many = (load(suite.folder / where / "SimpleShot") for where in ("6-classes", ""))
-    assert few.recipe.data.options()["n_training_classes"] == 6
-    assert few.recipe.episodes == many.recipe.episodes
+    assert few.require_recipe().data.options()["n_training_classes"] == 6
+    assert few.require_recipe().episodes == many.require_recipe().episodes
     picture = Image.open(BytesIO(curve_picture(suite.curve, suite.baselines)))
     assert picture.width > picture.height > 300
     assert any("12" in line for line in curve_lines(suite.curve)) and not list(curve_lines({12: suite.results}))
@@ -249,7 +256,7 @@ def result(learner: str, mean: float, *, shot: int = 1, seconds: float = 0.01, n
 
 
 def verdict_of(*results: Result, baselines: Sequence[str] = ("pixels",)) -> tuple[str, str, list[list[int]]]:
-    verdict = judge(results, compare_by_setting(results, ("accuracy",)), baselines)
+    verdict = rank_candidates(results, compare_by_setting(results, ("accuracy",)), baselines)
     ranked = [[one.rank for one in here] for here in verdict.placed.values()]
     return verdict.learner, " ".join(verdict.sentences), ranked
 
@@ -273,9 +280,9 @@ def test_one_that_nobody_beats_anywhere_is_before_one_that_wins_once() -> None:
 
 
 def test_a_baseline_that_is_not_beaten_is_named() -> None:
-    assert "not practised at all" in verdict_of(result("a", 0.5), result("pixels", 0.6))[1]
+    assert "was not trained at all" in verdict_of(result("a", 0.5), result("pixels", 0.6))[1]
     told = verdict_of(result("a", 0.601, noise=1), result("pixels", 0.6, noise=2))[1]
-    assert "pixels, which has not practised, is not clearly behind" in told
+    assert "pixels, which was not trained, is not clearly behind" in told
 
 
 # ---- what is written -------------------------------------------------------------------------------------------------
@@ -288,7 +295,7 @@ def test_table_page_and_json_say_the_same(suite: Suite) -> None:
     assert f"Use {suite.verdict.learner}: regard predict" in told and "Prototypical (untrained)" in told
     page = write_suite(suite)
     text = page.read_text()
-    assert "What each costs" in text and "More classes to practise on" in text and suite.verdict.learner in text
+    assert "What each costs" in text and "More classes to train on" in text and suite.verdict.learner in text
     results, comparisons = read_results(page.parent / "results.json")
     assert [r.learner for r in results if r.learner.endswith("6 classes") and r.n_shot == 1] == [
         f"{name}, 6 classes" for name in ("SimpleShot", "ANIL", PROBE)

@@ -104,7 +104,8 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """(N,) the most probable label of each query; arguments and errors as `predict_proba`."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(1)])
+        best = self.predict_proba(X).argmax(1)
+        return np.asarray(self.classes_[best])
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """(N, n_classes) probabilities, columns as `classes_`; calibrated where the learner's checkpoint says how.

@@ -113,19 +113,19 @@ class TrainedLearner:
             if setting.startswith("learner") and not setting.startswith(_CHANGEABLE):
                 raise ConfigError(f"--set {setting}: a trained learner cannot be changed; train another one.")
         checkpoint = load_checkpoint(file)
+        content = checkpoint.spec
         try:
-            content = checkpoint.spec
-            recipe = Recipe.of(content["recipe"], settings)
-            changes = {k: v for k, v in recipe.learner.options().items() if f"learner.{k}=" == _CHANGEABLE}
+            recipe = Recipe.of(content["recipe"], settings) if "recipe" in content else None
+            options = {} if recipe is None else recipe.learner.options()
+            changes = {k: v for k, v in options.items() if f"learner.{k}=" == _CHANGEABLE}
             spec, items = {**content["learner"], **changes}, dict(content["items"])
-            learner, domain = build_learner(spec), find_domain(items["domain"])
-            confidence = Confidence.kept_in(content)
+            domain, confidence = find_domain(items["domain"]), Confidence.kept_in(content)
         except (KeyError, TypeError) as error:
             raise CheckpointError(
-                f"{file} holds no recipe ({error!r}): expected a checkpoint of `regard train`."
+                f"{file} holds no learner ({error!r}): expected a checkpoint of `regard train`."
             ) from error
-        checkpoint.load_into(learner)
-        return cls(learner.eval(), domain, items, spec, recipe.learner.name, recipe, file, confidence)
+        learner = checkpoint.build(lambda _: build_learner(spec))
+        return cls(learner, domain, items, spec, type(learner).__name__, recipe, file, confidence)
 
     @classmethod
     @lru_cache(maxsize=8)

@@ -1,6 +1,6 @@
-"""The data-hunger curve: accuracy on the test classes against how many classes there were to practise on.
+"""The data-hunger curve: accuracy on the test classes against the number of training classes.
 
-The classes of a smaller number are among those of a larger one, and the practice is the same everywhere: as wide as the
+The classes of a smaller number are among those of a larger one, and training is the same everywhere: as wide as the
 fewest classes allow, whatever their group. Texts are cut into words by what all training classes use.
 """
 
@@ -21,7 +21,7 @@ def curve_lines(curve: Curve) -> Iterator[str]:
     """A line a learner and setting, for the terminal; nothing where there is one number only."""
     if len(curve) < 2:
         return
-    yield f"classes to practise on: {', '.join(map(str, curve))}"
+    yield f"training classes: {', '.join(map(str, curve))}"
     for setting in _settings(curve):
         for name in _names(curve, setting):
             found = [_of(curve, n, setting, name) for n in curve]
@@ -64,7 +64,7 @@ def _panel(panel: Any, curve: Curve, setting: tuple[Any, Any], baselines: Sequen
     panel.set_xscale("log", base=2)
     panel.set_xticks(numbers, [f"{n:,}" for n in numbers])
     panel.minorticks_off()
-    panel.set_xlabel("classes to practise on")
+    panel.set_xlabel("training classes")
     panel.set_title(f"{setting[0]}-way {setting[1]}-shot", fontsize=11)
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)

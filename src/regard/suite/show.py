@@ -20,7 +20,7 @@ from regard.suite.hunger import curve_lines, curve_picture
 from regard.suite.run import Cost, Entry, Suite
 from regard.suite.verdict import Placed, milliseconds
 
-_HEADS = ("practice s", "adapt ms", "file MB", "peak MB")
+_HEADS = ("training s", "adapt ms", "file MB", "peak MB")
 
 
 def show_suite(suite: Suite, console: Console | None = None) -> None:
@@ -56,7 +56,7 @@ def _table(suite: Suite, here: Sequence[Placed]) -> Table:
     r = here[0].result
     title = f"{r.n_way}-way {r.n_shot}-shot, {r.episodes} episodes of {r.data}"
     learner = Column("learner", overflow="fold", min_width=24)
-    heads = ("practice\ns", "adapt\nms", "file\nMB", "peak\nMB")
+    heads = ("training\ns", "adapt\nms", "file\nMB", "peak\nMB")
     table = Table("", learner, "accuracy", "behind", *(Column(h, justify="right") for h in heads), padding=(0, 1, 0, 0))
     table.box, table.title, table.title_justify = None, title, "left"
     for one in here:
@@ -72,8 +72,8 @@ def _row(one: Placed, cost: Cost) -> list[str]:
 
 def _costs(result: Result, cost: Cost) -> list[str]:
     memory = "" if cost.peak_bytes is None else f"{cost.peak_bytes / 2**20:,.0f}"
-    practice = f"{cost.training_seconds:.0f}" if cost.steps else "none"
-    return [practice, milliseconds(result.adaptation_seconds or 0.0), f"{cost.file_bytes / 2**20:.2g}", memory]
+    seconds = f"{cost.training_seconds:.0f}" if cost.steps else "none"
+    return [seconds, milliseconds(result.adaptation_seconds or 0.0), f"{cost.file_bytes / 2**20:.2g}", memory]
 
 
 def _behind(behind: Interval | None) -> str:
@@ -112,15 +112,15 @@ def write_suite(suite: Suite, *, raw: bool = False) -> Path:
     if len(suite.curve) > 1:
         picture = curve_picture(suite.curve, suite.baselines)
         write_whole(suite.folder / "data_hunger.png", picture)
-        figures.append(Figure("More classes to practise on", _HUNGER, picture))
+        figures.append(Figure("More classes to train on", _HUNGER, picture))
     page = suite.folder / "report.html"
     write_report(page, _content(suite, figures))
     return page
 
 
 _HUNGER = (
-    "Accuracy on the test classes against the number of classes there were to practise on, with 95% intervals over "
-    "episodes. Baselines have not practised."
+    "Accuracy on the test classes against the number of training classes, with 95% intervals over "
+    "episodes. Baselines were not trained."
 )
 
 
@@ -165,7 +165,7 @@ def _content(suite: Suite, figures: Sequence[Figure]) -> ReportContent:
         caveats=(
             "Intervals say how sure the mean over tasks is for these trained learners; another training run differs.",
             "Of several learners the first is a little lucky: trust the differences more than its own accuracy.",
-            "Equal time is not equal effort: a learner that adapts slowly takes fewer steps, and longer practice may "
+            "Equal time is not equal effort: a learner that adapts slowly takes fewer steps, and longer training may "
             "change the order.",
             *suite.notes,
             *(f"{name} diverged: {why}" for name, why in suite.failed.items()),
@@ -174,8 +174,8 @@ def _content(suite: Suite, figures: Sequence[Figure]) -> ReportContent:
 
 
 _COSTS = (
-    "Practice is the time spent on the training classes; memory the most that the process held meanwhile, libraries "
-    "and data included. The linear probe's practice is that of the learner whose encoder it stands on."
+    "Training is the time spent on the training classes; memory the most that the process held meanwhile, libraries "
+    "and data included. The linear probe's training is that of the learner whose encoder it takes."
 )
 
 

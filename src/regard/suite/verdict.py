@@ -119,7 +119,7 @@ def _quicker(best: str, everywhere: Sequence[Sequence[Placed]]) -> list[str]:
 
 def _unbeaten(best: str, comparisons: Sequence[Comparison], baselines: Sequence[str]) -> list[str]:
     if best in baselines:
-        return [f"{best} has not practised at all: practice did not pay here. Give more minutes, or more classes."]
+        return [f"{best} was not trained at all: training did not pay here. Give more minutes, or more classes."]
     even = [
         name
         for name in baselines
@@ -128,8 +128,8 @@ def _unbeaten(best: str, comparisons: Sequence[Comparison], baselines: Sequence[
     if not even:
         return []
     return [
-        f"{_and(even)}, which {'has' if len(even) == 1 else 'have'} not practised, {'is' if len(even) == 1 else 'are'} "
-        f"not clearly behind everywhere: give more minutes, or more classes to practise on."
+        f"{_and(even)}, which {'was' if len(even) == 1 else 'were'} not trained, {'is' if len(even) == 1 else 'are'} "
+        f"not clearly behind everywhere: give more minutes, or more classes to train on."
     ]
 
 

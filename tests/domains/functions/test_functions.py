@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 from rich.console import Console
 
 from regard.commands.show import show_results
+from regard.domains.data import GeneratedData, LabelledData
+from regard.domains.registry import find_domain
 from regard.errors import ConfigError, DataError
 from regard.evaluation import TARGET_METRICS
 from regard.recipes.config import Recipe
@@ -37,12 +40,12 @@ def recipe(*settings: str, learner: dict[str, Any] | None = None) -> Recipe:
 def test_trained_evaluated_compared_and_shown(tmp_path: Path) -> None:
     paths = [train_recipe(recipe(), tmp_path / "a"), train_recipe(recipe("train.seed=1"), tmp_path / "b")]
     loaded = load(paths[0])
-    results = evaluate_learner(loaded, loaded.data(), name="probe")
+    results = evaluate_learner(loaded, loaded.data())
     assert [(r.data, r.n_way, r.n_shot, r.n_query) for r in results] == [
         ("sinusoids/test", 0, 5, 20),
         ("sinusoids/test", 0, 10, 20),
     ]
-    asked = evaluate_learner(loaded, loaded.data(), EvaluationOptions(n_shot=7, n_query=3, episodes=5), name="probe")
+    asked = evaluate_learner(loaded, loaded.data(), EvaluationOptions(n_shot=7, n_query=3, episodes=5))
     assert [(r.n_shot, r.n_query, r.episodes) for r in asked] == [(7, 3, 5)]
     both, comparisons = compare_checkpoints(paths, (), EvaluationOptions())
     assert len(both) == 4 and len(comparisons) == 2 * len(TARGET_METRICS)
@@ -57,10 +60,10 @@ def test_inner_steps_are_changed_without_training(tmp_path: Path) -> None:
     path = train_recipe(recipe("train.steps=2", learner=maml), tmp_path)
     for steps in (1, 3):
         loaded = load(path, [f"learner.test_steps={steps}"])
-        (result, *_) = evaluate_learner(loaded, loaded.data(), EvaluationOptions(episodes=3), name="MAML")
+        (result, *_) = evaluate_learner(loaded, loaded.data(), EvaluationOptions(episodes=3))
         by_hand = load(path).learner
         by_hand.test_steps = steps  # type: ignore[assignment]
-        again = evaluate_learner(loaded, loaded.data(), EvaluationOptions(episodes=3), name="MAML", learner=by_hand)[0]
+        again = evaluate_learner(replace(loaded, learner=by_hand), loaded.data(), EvaluationOptions(episodes=3))[0]
         np.testing.assert_array_equal(result.per_episode["mse"], again.per_episode["mse"])
     with pytest.raises(ConfigError, match="cannot be changed"):
         load(path, ["learner.inner_lr=1"])
@@ -90,7 +93,7 @@ def test_the_network_is_told_of_one_input() -> None:
     chosen = recipe()
     spec = learner_spec(chosen, load_data(chosen.data))
     assert spec["encoder"]["n_inputs"] == 1
-    np.testing.assert_allclose(prepare({"kind": "numbers"})([1.0, 2.0]), [[1.0], [2.0]])
+    np.testing.assert_allclose(find_domain("functions").reader({})([1.0, 2.0]), [[1.0], [2.0]])
 
 
 @pytest.mark.parametrize(
@@ -99,20 +102,20 @@ def test_the_network_is_told_of_one_input() -> None:
         ("data.amplitud=[1, 2]", "did you mean 'amplitude'"),
         ("data.seed=3", "train.seed"),
         ("data.name=sinusoid", "did you mean 'sinusoids'"),
-        ("episodes.n_way=5", "n_way is 5"),
+        ("episodes.n_way=5", "n_way: Input should be 0"),
         ("episodes.distortion=true", "distortion"),
     ],
 )
 def test_what_does_not_fit_is_said(setting: str, message: str) -> None:
-    chosen = recipe(setting)
     with pytest.raises(ConfigError, match=message):
+        chosen = recipe(setting)
         load_data(chosen.data).training(chosen.episodes, 0)
 
 
 def test_unknown_parts_and_classes_without_ways() -> None:
     data = load_data(recipe().data)
-    assert isinstance(data, Functions)
+    assert isinstance(data, GeneratedData)
     with pytest.raises(DataError, match="did you mean 'test'"):
         data.source("tests", recipe().episodes, 0)
     with pytest.raises(ConfigError, match="n_way is 0"):
-        episode_sampler(recipe().episodes, Dataset.of(torch.zeros(2, 1), torch.arange(2)), 0)
+        LabelledData.sampler(recipe().episodes, Dataset.of(torch.zeros(2, 1), torch.arange(2)), 0)

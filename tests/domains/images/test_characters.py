@@ -142,7 +142,7 @@ def test_options_that_do_not_go_together(rendered: None) -> None:
 def test_the_recipe_distorts_as_it_says(rendered: None) -> None:
     recipe = Recipe.read("characters", ["episodes.n_way=3"])
     data = load_data(recipe.data)
-    assert isinstance(data, LabelledData) and data.items["views"] == 8
+    assert isinstance(data, LabelledData) and data.items["n_views"] == 8
     transform = data.training(recipe.episodes, 0).transform
     assert transform is not None and transform.thickness == 0.3  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match="no option 'thicknes'"):

@@ -17,9 +17,11 @@ import pytest
 import torch
 from PIL import Image
 
+from regard.domains.images.data import ImageData
+from regard.domains.images.domain import ImageEpisodeOptions
+from regard.domains.images.folder import ImageReader
 from regard.domains.images.omniglot import BACKGROUND, CHECKSUMS, download, omniglot, omniglot_split
 from regard.errors import DataError, StorageError
-from regard.recipes.config import Episodes
 from regard.sampling.dataset import Dataset
 from regard.sampling.splits import check_disjoint
 
@@ -135,8 +137,8 @@ def test_the_split_of_vinyals_is_read_from_a_file(tmp_path: Path) -> None:
 
 def test_turned_characters_are_classes_where_episodes_say_so() -> None:
     one = Dataset(torch.rand(3, 4, 4), torch.zeros(3, dtype=torch.int64), ("Greek/character01",))
-    data = Data("one", {"test": one}, {}, {})
-    plain = Episodes(n_way=4, n_shot=1, n_query=1)
+    data = ImageData.of("one", {"test": one}, ImageReader(4))
+    plain = ImageEpisodeOptions(n_way=4, n_shot=1, n_query=1)
     with pytest.raises(DataError, match="4"):
         data.source("test", plain, 0)
     turned = data.source("test", plain.model_copy(update={"rotations": True}), 0)

@@ -14,8 +14,9 @@ from PIL import Image
 
 from regard.domains.data import LabelledData
 from regard.domains.images.packed import packed_images, packed_parts
+from regard.domains.options import EpisodeOptions
 from regard.errors import DataError
-from regard.recipes.config import Episodes, Part
+from regard.recipes.config import Component
 from regard.recipes.data import load_data
 from regard.sampling.splits import check_disjoint
 
@@ -69,15 +70,15 @@ def test_one_image_of_a_track_is_its_last_and_ids_are_looked_up(tmp_path: Path) 
 def test_a_recipe_names_the_file_and_without_test_classes_the_validation_is_the_test(tmp_path: Path) -> None:
     listed = split(tmp_path, train=list("abcd"), val=["e", "f"])
     file = packed(tmp_path)
-    data = load_data(Part(name="packed", file=str(file), split=str(listed), validation=0.25))  # type: ignore[call-arg]
+    data = load_data(Component(name="packed", file=str(file), split=str(listed), validation=0.25))  # type: ignore[call-arg]
     assert isinstance(data, LabelledData) and data.title == tmp_path.name
     assert data.splits["test"].class_names == ("e", "f")
     assert (data.splits["train"].n_classes, data.splits["validation"].n_classes) == (3, 1)
     check_disjoint(data.splits)
-    episode = data.source("test", Episodes(n_way=2, n_shot=1, n_query=1), 0)([0])
+    episode = data.source("test", EpisodeOptions(n_way=2, n_shot=1, n_query=1), 0)([0])
     assert episode.query_x.shape == (1, 2, 8, 8, 3)  # type: ignore[union-attr]
     assert data.encoder == {"n_channels": 3, "image_size": 8}
-    whole = load_data(Part(name="packed", file=str(file)))  # type: ignore[call-arg]
+    whole = load_data(Component(name="packed", file=str(file)))  # type: ignore[call-arg]
     assert isinstance(whole, LabelledData) and whole.splits.keys() == {"test"}
     split(tmp_path, train=list("abcd"), val=["e"], test=["f"])
     told = packed_parts(packed_images(file), listed)

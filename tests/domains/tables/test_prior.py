@@ -84,7 +84,7 @@ def test_ranges_and_batches_that_cannot_be_are_refused() -> None:
         prior(n_way=(2, 11))
     with pytest.raises(DataError, match="n_shot"):
         prior(n_shot=(5, 2))
-    with pytest.raises(ConfigError, match="say it in episodes"):
+    with pytest.raises(ConfigError, match="are set in episodes"):
         load_data(Recipe.read("tables", ["data.n_way=3"]).data)
     with pytest.raises(ConfigError, match="did you mean 'n_features'"):
         load_data(Recipe.read("tables", ["data.n_feature=3"]).data)

@@ -53,7 +53,7 @@ def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_words_of_a_domain_never_seen_are_matched(run: Path) -> None:
     loaded = load(run)
-    one_shot, more = evaluate_learner(loaded, loaded.data(), name="x")
+    one_shot, more = evaluate_learner(loaded, loaded.data())
     assert one_shot.data == "clinc150/test"
     assert one_shot.metrics["accuracy"].mean > 0.8 and more.metrics["accuracy"].mean > 0.9
 
@@ -69,7 +69,7 @@ def test_sentences_of_a_users_own_are_named(run: Path, tmp_path: Path) -> None:
 def test_the_reader_of_the_checkpoint_is_the_one_of_the_data(run: Path, folder: Path) -> None:
     loaded = load(run)
     test = split_domains(read_clinc(folder))["test"]
-    read, kept = prepare(loaded.items)(test.texts[:5]), loaded.data().split("test").x  # type: ignore[attr-defined]
+    read, kept = loaded.reader()(test.texts[:5]), loaded.data().split("test").x  # type: ignore[attr-defined]
     assert read.keys() == kept.keys()
     assert all(torch.equal(read[key], kept[key][:5]) for key in read)
 
