@@ -38,6 +38,4 @@ model.fit(files, [path.parent.name for path in files])
 
 for query, label, weight in zip(queries, model.predict(queries), model.attention(queries), strict=True):
     nearest = files[weight.argmax()]
-    print(
-        f"{query.relative_to(new)}: {label}, from {nearest.relative_to(examples)} with {weight.max():.0%} of the attention"
-    )
+    print(f"{query.relative_to(new)}: {label}, from {nearest.relative_to(examples)}, attention {weight.max():.0%}")

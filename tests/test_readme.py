@@ -8,15 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regard.recipes.config import Recipe
-from regard.recipes.run import train_recipe
+from pages import ROOT, code_blocks, local_links
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)\n```", README, re.S)
 
 
 def test_the_two_commands_are_marked_and_pinned() -> None:
@@ -29,17 +23,21 @@ def test_the_two_commands_are_marked_and_pinned() -> None:
 
 def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    small = ["train.steps=2", "train.max_minutes=null", "train.validation_episodes=2", "train.tensorboard=false"]
-    train_recipe(Recipe.read("glyphs", [*small, "learner.encoder.n_filters=8"]), tmp_path / "quickstart")
     rng = np.random.default_rng(0)
     drawings = rng.integers(0, 255, (4, 28, 28), dtype=np.uint8)
-    known = {"drawings": drawings, "names": ["a", "b", "c", "d"], "new_drawings": drawings[:2]}
-    for block in blocks("python"):
-        exec(block, known)  # the reader's own names are given, nothing else
-    model = known["model"]
-    assert model.attention(drawings).shape == (4, 4)  # type: ignore[attr-defined]
+    names = {"drawings": drawings, "labels": ["a", "b", "c", "d"], "new_drawings": drawings[:2]}
+    for block in code_blocks(README, "python"):
+        exec(block, names)  # the reader's own images and labels are given, nothing else
+    assert names["model"].attention(drawings).shape == (4, 4)  # type: ignore[attr-defined]
+    assert names["logits"].shape == (1, 75, 5)  # type: ignore[attr-defined]
+
+
+def test_the_library_example_is_short_and_offline() -> None:
+    [block] = [block for block in code_blocks(README, "python") if "EpisodeSampler" in block]
+    assert len([line for line in block.splitlines() if line.strip()]) <= 18
+    assert "http" not in block and "download" not in block
 
 
 def test_every_file_that_the_readme_links_to_is_there() -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+    for target in local_links(README):
         assert (ROOT / target).exists(), target
