@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import doctest
+import tomllib
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pages import ROOT, code_blocks, local_links
+from regard.learners import LEARNERS
 
 SOURCE = ROOT / "src"
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "CONTRIBUTING.md"])
@@ -49,3 +53,23 @@ def test_python_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: py
 def test_every_file_that_a_page_links_to_is_there(page: Path) -> None:
     for target in local_links(page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_site_has_every_page_once_and_every_learner() -> None:
+    site = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]
+    listed = list(_targets(site["nav"]))
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    assert len(listed) == len(set(listed)) and set(listed) == pages
+    reference = (ROOT / "docs" / "reference" / "learners.md").read_text().split()
+    for row in LEARNERS:
+        assert f"regard.learners.{row.module}" in reference, row.name
+
+
+def _targets(nav: list[Any]) -> Iterator[str]:
+    """The files that the site's navigation names, at any depth."""
+    for entry in nav:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            [target] = entry.values()
+            yield from [target] if isinstance(target, str) else _targets(target)
