@@ -91,8 +91,8 @@ class Support(_Value):
     Args:
         x: (B, S, *item) tensor, or a dict of such tensors.
         y: (B, S) int64 class index, or (B, S, T) floating-point target.
-        weight: (B, S), at least 0; 0 is padding. Ones where it is left out.
-        n_classes: C, the largest number of classes in the batch; 0 for regression. Counted from `y` where left out.
+        weight: (B, S), at least 0; 0 is padding. Ones by default.
+        n_classes: C, the largest number of classes in the batch; 0 for regression. Counted from `y` by default.
 
     Raises:
         EpisodeError: leading axes disagree, or `y` has a dtype that is neither a class nor a target.
@@ -163,8 +163,8 @@ class Episode(_Value):
         support: the labelled examples.
         query_x: (B, Q, *item), the same kind of items as the support's.
         query_y: (B, Q) int64 class index, or (B, Q, T) target.
-        query_weight: (B, Q), 0 is padding. Ones where it is left out.
-        n_classes: C; taken from the support where left out.
+        query_weight: (B, Q), 0 is padding. Ones by default.
+        n_classes: C; taken from the support by default.
 
     Raises:
         EpisodeError: leading axes disagree, or support and query hold different numbers of tasks.

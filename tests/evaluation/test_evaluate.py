@@ -128,9 +128,9 @@ def test_each_item_is_encoded_once_and_only_if_asked_for() -> None:
     few = Counting()
     evaluate(Prototypical(few), episodes, 2)
     assert few.n_items <= 2 * 15 + 1
-    anew = Counting()
-    evaluate(Prototypical(anew), episodes, 50, cache=False)
-    assert anew.n_items == 50 * 15
+    again = Counting()
+    evaluate(Prototypical(again), episodes, 50, cache=False)
+    assert again.n_items == 50 * 15
 
 
 def test_a_transform_is_not_cached_away() -> None:

@@ -65,7 +65,7 @@ def test_round_trip(found: tuple[list[Result], list[Comparison]], tmp_path: Path
         assert ours.calibration.ece == theirs.calibration.ece
         assert ours.confusion is not None and theirs.confusion is not None
         assert np.array_equal(ours.confusion.matrix(), theirs.confusion.matrix())
-    # What was read can be compared again: raw results are enough to make the tables anew.
+    # What was read can be compared again: raw results are enough to make the tables again.
     assert compare(back) == comparisons
 
 

@@ -242,7 +242,7 @@ def test_fused_counts_a_shared_tensor_once(share: str) -> None:
     leaves = [x] if share == "all one" else [x, y]
 
     def slopes(keep: bool) -> list[torch.Tensor]:
-        # Built anew each time: a backward frees the graph before the attention too.
+        # Built again each time: a backward frees the graph before the attention too.
         made = {"key is value": (x, y, y), "all one": (x, x, x), "key from query": (x, (x * y).tanh(), y * x)}
         return list(both_orders(attention(*made[share], keep=keep)[0], leaves))
 

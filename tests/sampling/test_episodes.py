@@ -66,8 +66,8 @@ def test_batches_are_the_same_whatever_their_size() -> None:
 
 
 def test_labels_of_the_data_name_the_same_rows_by_their_class_in_it() -> None:
-    anew, kept = (EpisodeSampler(SMALL, (2, 5), (1, 3), 2, labels=labels) for labels in ("episode", "data"))
-    rows, named = anew.rows(range(50)), kept.rows(range(50))
+    again, kept = (EpisodeSampler(SMALL, (2, 5), (1, 3), 2, labels=labels) for labels in ("episode", "data"))
+    rows, named = again.rows(range(50)), kept.rows(range(50))
     assert torch.equal(rows.support, named.support) and torch.equal(rows.query, named.query)
     for index, y in ((named.support, named.support_y), (named.query, named.query_y)):
         assert torch.equal(SMALL.y[index[index >= 0]], y[index >= 0])

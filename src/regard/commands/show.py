@@ -27,7 +27,7 @@ def show_results(results: Sequence[Result], comparisons: Sequence[Comparison], c
             difference = f"{_percent(c.difference, '+.1f')} points" if c.n_way else _number(c.difference, "+.3g")
             console.print(f"  {c.a} - {c.b}: {difference}, {verdict}", highlight=False)
         console.print()
-    unit = "Per cent, mean" if any(r.n_way for r in results) else "Mean"
+    unit = "Percent, mean" if any(r.n_way for r in results) else "Mean"
     console.print(f"[dim]{unit} ± half of the 95% interval over episodes; differences are paired.[/dim]")
 
 

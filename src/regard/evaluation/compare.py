@@ -1,7 +1,7 @@
 """Which learner is better, asked on the very same episodes.
 
 The difference of two learners has a narrower interval than either mean, since what makes an episode hard is hard for
-both. A difference whose interval covers zero is a tie, and is told as one: ranks count only learners that are better
+both. A difference whose interval covers zero is a tie, and reported as one: ranks count only learners that are better
 by an interval clear of zero, so several may share the first rank.
 """
 
@@ -62,7 +62,7 @@ def compare(
 
     Args:
         results: of two or more learners, each under its own name, on the same episodes.
-        metrics: names; all that the results have where left out.
+        metrics: names; all that the results have by default.
         level, method: of the intervals.
 
     Raises:

@@ -120,7 +120,7 @@ def fit_confidence(
     """Set temperature, trust and threshold on validation episodes.
 
     Args:
-        learner: put into eval mode for the time.
+        learner: temporarily in eval mode.
         sampler: of validation episodes.
         target_error: largest share of wrong answers among those given.
         n_unknown: further classes an episode, of which there are queries and no support.

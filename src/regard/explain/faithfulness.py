@@ -73,7 +73,7 @@ def faithfulness(
     """Delete and see.
 
     Args:
-        learner: asked in eval mode and left as it came.
+        learner: temporarily in eval mode, then restored.
         episodes: classification episodes, in batches of any size; two tasks or more in all. Fewer shots than rows to
             delete are fine: classes then die out.
         by: "attention" for an AttendingLearner, "influence" for any.

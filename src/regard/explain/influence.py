@@ -50,7 +50,7 @@ def influence(learner: Learner, episode: Episode) -> Influence:
     """Explain every query of the episode.
 
     Args:
-        learner: asked in eval mode and left as it came; its parameters' gradients are not touched.
+        learner: temporarily in eval mode, then restored; its parameters' gradients are not touched.
         episode: B tasks of Q queries and S support rows.
 
     Raises:

@@ -51,10 +51,10 @@ def saliency_maps(
     """Where each query looked.
 
     Args:
-        learner: asked in eval mode and left as it came.
+        learner: temporarily in eval mode, then restored.
         episode: of images (B, rows, H, W) or (B, rows, H, W, channels). Give few queries: the maps are as large as
             B * Q * S pictures.
-        grid: rows and columns of the encoder's places; square where left out.
+        grid: rows and columns of the encoder's places; square by default.
 
     Raises:
         ConfigError: the learner does not attend to parts, or its parts do not fill the grid.

@@ -35,7 +35,7 @@ class ANIL(EncodingLearner, PlanningLearner):
         n_outputs: the most classes a task may have, or the number of targets.
         inner_lr: learning rate of the inner loop.
         inner_steps: of training.
-        test_steps: of prediction; as many as in training where left out.
+        test_steps: of prediction; as many as in training by default.
         first_order: leave out the derivative of the inner gradients.
         noise: standard deviation of a predicted target.
         execution: of the head's inner loops, see `regard.learners.inner.meta_gradient`.

@@ -51,13 +51,13 @@ class AttentiveNeuralProcess(EncodingLearner):
     Args:
         encoder: items to vectors (N, D); None takes items as they are.
         n_inputs: D, where there is no encoder.
-        d_model: width of everything; the authors' code's.
-        n_heads: H; divides d_model; the authors' code's.
+        d_model: width of everything; as in the authors' code.
+        n_heads: H; divides d_model; as in the authors' code.
         n_layers: of self-attention over the rows; our choice, and 0 leaves it out.
         n_embed, n_place, n_decode: layers of h, of the network under keys and queries, and of g; our choice.
         places: what knows where a row is: networks that read its vector, a part of its "token", as in the paper, or
             attention, by "rotary" turns.
-        min_sigma: the smallest standard deviation of a predicted target; the authors' code's.
+        min_sigma: the smallest standard deviation of a predicted target; as in the authors' code.
 
     Raises:
         ConfigError: an encoder that gives parts, n_heads that does not divide d_model, or unknown places.

@@ -48,7 +48,7 @@ class CNAPs(Learner):
 
     Args:
         encoder: items to vectors (N, D); one that can be modulated, such as Conv4 or MLP.
-        set_encoder: items to vectors, for the look at the whole support; a second one like `encoder` where left out.
+        set_encoder: items to vectors, for the look at the whole support; a second one like `encoder` by default.
         width: of the hidden layers of the small networks.
 
     Raises:

@@ -44,7 +44,7 @@ class CNP(EncodingLearner):
         n_inputs: D, where there is no encoder.
         d_model: width of h, of r and of g; the paper's.
         n_embed, n_decode: layers of h and of g; the paper's for regression.
-        min_sigma: the smallest standard deviation of a predicted target; the authors' code's.
+        min_sigma: the smallest standard deviation of a predicted target; as in the authors' code.
 
     Raises:
         ConfigError: an encoder that gives parts.

@@ -44,14 +44,14 @@ class LearnedOptimizer(GradientLearner):
     Args:
         model: any module from items (N, *item) to (N, out), such as `regard.nn.headed.Headed`.
         network: (n, F) features to (n, 2), m and d of every weight, F = 3 + 2 * len(decays); a perceptron of one
-            hidden layer where left out.
+            hidden layer by default.
         decays: of the means of gradients, each in 0..1; the larger, the longer its memory.
         inner_lr: of the gradient, where training starts.
         step_size: of a step of d = 1.
         inner_steps: of training.
-        test_steps: of prediction; as many as in training where left out.
+        test_steps: of prediction; as many as in training by default.
         first_order: take gradients for constants, as the papers do.
-        adapt_only: name patterns of the parameters that adapt, such as "head.*"; all where left out.
+        adapt_only: name patterns of the parameters that adapt, such as "head.*"; all by default.
         inner_loss: as of `MAML`.
         noise: standard deviation of a predicted target.
         execution, task_chunk: see `regard.learners.inner.meta_gradient`.

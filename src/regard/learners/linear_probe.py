@@ -1,4 +1,4 @@
-"""Linear probe: a linear model on encoded items, fitted anew for every task. The baseline to beat.
+"""Linear probe: a linear model on encoded items, fitted from scratch for every task. The baseline to beat.
 
     classes:  min over W, b of  sum_s w_s cross-entropy(W f(x_s) + b, y_s) + penalty/2 |W|^2       (logistic regression)
     targets:  min over W, b of  sum_s w_s |W f(x_s) + b - y_s|^2 + penalty |W|^2                    (ridge)

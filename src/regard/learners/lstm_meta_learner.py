@@ -43,9 +43,9 @@ class LSTMMetaLearner(GradientLearner):
         inner_lr: what the input gate starts at.
         keep: what the forget gate starts at; sigmoid(5) in the paper.
         inner_steps: of training.
-        test_steps: of prediction; as many as in training where left out.
+        test_steps: of prediction; as many as in training by default.
         first_order: take gradients and losses for constants, as the paper does.
-        adapt_only: name patterns of the parameters that adapt, such as "head.*"; all where left out.
+        adapt_only: name patterns of the parameters that adapt, such as "head.*"; all by default.
         inner_loss: as of `MAML`.
         noise: standard deviation of a predicted target.
         execution, task_chunk: see `regard.learners.inner.meta_gradient`.

@@ -34,15 +34,15 @@ class MAML(GradientLearner):
         model: any module from items (N, *item) to (N, out), such as `regard.nn.headed.Headed`.
         inner_lr: learning rate of the inner loop, or where learned ones start.
         inner_steps: of training.
-        test_steps: of prediction; as many as in training where left out.
+        test_steps: of prediction; as many as in training by default.
         first_order: FOMAML.
         rates: "fixed", or learned one a "tensor" or one a "parameter".
-        adapt_only: name patterns of the parameters that adapt, such as "head.*"; all where left out.
+        adapt_only: name patterns of the parameters that adapt, such as "head.*"; all by default.
         inner_loss: (N, out) and (N,) classes or (N, T) targets to (N,) losses; cross-entropy or squared error where
             left out.
         noise: standard deviation of a predicted target.
         execution: see `regard.learners.inner.meta_gradient`.
-        task_chunk: tasks vmapped at once; all where left out.
+        task_chunk: tasks vmapped at once; all by default.
 
     Raises:
         ConfigError: an option out of range, or a pattern that matches no parameter.

@@ -32,9 +32,9 @@ class MetaSGD(GradientLearner):
         model: any module from items (N, *item) to (N, out).
         inner_lr: lowest and highest rate to start with.
         inner_steps: of training.
-        test_steps: of prediction; as many as in training where left out.
+        test_steps: of prediction; as many as in training by default.
         first_order: leave out the derivative of the inner gradients.
-        adapt_only: name patterns of the parameters that adapt; all where left out.
+        adapt_only: name patterns of the parameters that adapt; all by default.
         noise: standard deviation of a predicted target.
         execution, task_chunk: see `regard.learners.inner.meta_gradient`.
 

@@ -8,7 +8,7 @@ Triantafillou et al. 2020, "Meta-Dataset: A Dataset of Datasets for Learning to 
 arXiv:1903.03096. MAML: Finn, Abbeel, Levine 2017, arXiv:1703.03400; Prototypical: Snell, Swersky, Zemel 2017,
 arXiv:1703.05175.
 
-Differs from the paper: nothing in the method; examples may be weighted. The paper searches learning rate and steps anew
+Differs from the paper: nothing in the method; examples may be weighted. The paper searches rate and steps again
 for every encoder; the defaults here are ours, of the same size as its results.
 """
 
@@ -39,10 +39,10 @@ class ProtoMAML(GradientLearner):
         encoder: items to vectors (N, D).
         inner_lr: learning rate of the inner loop.
         inner_steps: of training.
-        test_steps: of prediction; as many as in training where left out.
+        test_steps: of prediction; as many as in training by default.
         first_order: leave out the derivative of the inner gradients; the head's start is differentiated all the same,
             as in the paper.
-        inner_loss: (N, C) and (N,) classes to (N,) losses; cross-entropy where left out.
+        inner_loss: (N, C) and (N,) classes to (N,) losses; cross-entropy by default.
         execution, task_chunk: see `regard.learners.inner.meta_gradient`.
 
     Raises:
@@ -50,7 +50,7 @@ class ProtoMAML(GradientLearner):
     """
 
     regresses = False
-    # The head is written anew from the examples, so no column has weights of its own.
+    # The head is written from scratch from the examples, so no column has weights of its own.
     relabels = True
 
     def __init__(

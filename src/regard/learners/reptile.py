@@ -10,7 +10,7 @@ learn, 50 steps on the whole support to answer. Theirs for the outer loop are pl
 tasks: the trainer's sgd has momentum, so a learning rate of 0.1 there.
 
 Differs from the paper: in training the rows of a task are its support and its queries together, since the method knows
-no difference (theirs draws 10 examples a class; take as many queries); every batch is drawn anew from all rows, where
+no difference (theirs draws 10 examples a class; take as many queries); every batch is drawn again from all rows, where
 theirs go through all before one comes again.
 """
 

@@ -3,7 +3,7 @@
     training:    min over f, W, b of  cross-entropy(W f(x) + b, the class of x among all training classes)
     a new task:  c_k = mean of f(x_s) / |f(x_s)| over class k           logit_k(x) = - scale | f(x)/|f(x)| - c_k |^2
 
-No episodes are practised: training asks which of all training classes an item is of, and the linear head is then left
+Training uses no episodes: training asks which of all training classes an item is of, and the linear head is then left
 aside. So batches must name classes by their number in the training set (`labels: data` of a recipe's episodes).
 
 Wang, Chao, Weinberger, van der Maaten 2019, "SimpleShot: Revisiting Nearest-Neighbor Classification for Few-Shot

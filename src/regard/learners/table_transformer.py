@@ -1,6 +1,6 @@
 """The in-context transformer for tables: no fitting, one forward pass over the labelled rows and the asked ones.
 
-    cell (r, f)     number, rank, commonness and missingness of x_rf, judged by the support   -> a vector
+    cell (r, f)     number, rank, frequency and missing flag of x_rf, judged by the support   -> a vector
     target (r)      code of the class (or the number) of a support row, "unknown" of a query  -> one more cell
     table layers    attention across the cells of a row, then across the rows of a column
     pool            the target's cell asks the others of its row: a row becomes one vector
@@ -14,7 +14,7 @@ state, so that another question costs the queries alone.
 
 Attention along both axes of the table: TabPFN v2, Hollmann et al. 2025, "Accurate predictions on small data with a
 tabular foundation model", Nature 637. Cells first, then rows of one vector: TabICL, Qu et al. 2025 (arXiv:2502.05564).
-Learning from tables that a prior makes up: Mueller et al. 2022, "Transformers can do Bayesian inference"
+Learning from tables that a prior generates: Mueller et al. 2022, "Transformers can do Bayesian inference"
 (arXiv:2112.10510). Many classes by codes: Dietterich and Bakiri 1995, "Error-correcting output codes".
 
 Differs from the papers: it does not learn all from nothing. Experts in closed form (`nn/kernel_experts.py`) are part

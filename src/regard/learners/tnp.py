@@ -51,8 +51,8 @@ class TNPD(EncodingLearner):
     Args:
         encoder: items to vectors (N, D); None takes items as they are.
         n_inputs: D, where there is no encoder.
-        d_model, n_layers, n_heads, d_feed: of the Transformer; the authors' code's for Gaussian processes.
-        n_embed: layers of the network e that makes tokens; the authors' code's.
+        d_model, n_layers, n_heads, d_feed: of the Transformer; as in the authors' code for Gaussian processes.
+        n_embed: layers of the network e that makes tokens; as in the authors' code.
         places: what knows where a row is: its "token", as in the paper, or attention, by "rotary" turns.
         min_sigma: the smallest standard deviation of a predicted target.
 

@@ -85,7 +85,7 @@ class VERSA(EncodingLearner):
             state: of `adapt`.
             query_z: (B, Q, D) encoded queries.
             n_samples: L.
-            generator: the randomness; torch's own where left out, which training sets anew at each step.
+            generator: the randomness; torch's own by default, which training seeds again at each step.
         """
         noise = torch.randn(
             (n_samples, *state.mean.shape), generator=generator, dtype=state.mean.dtype, device=state.mean.device

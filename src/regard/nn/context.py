@@ -44,7 +44,7 @@ class ContextTransformer(nn.Module):
         d_model: D.
         n_layers: how many.
         n_heads: H; divides D.
-        d_feed: width inside the feed-forward layers; 4 D where left out.
+        d_feed: width inside the feed-forward layers; 4 D by default.
 
     Raises:
         ConfigError: n_heads that does not divide d_model.

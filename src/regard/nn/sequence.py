@@ -48,8 +48,8 @@ class TokenLSTM(Encoder):
         bidirectional: read from both ends.
         dropout: share of embedded and of output features set to 0 in training.
         n_known: only ids below this one are embedded, and of a token only its first; every other reads as id 1, the
-            unknown word. For texts about things never trained on: what a word of the practice's own subjects means
-            says nothing of other subjects. All ids where left out.
+            unknown word. For texts about things never trained on: what a word of the training's own subjects means
+            says nothing of other subjects. All ids by default.
         d_code: put a `TokenCode` of this width before the state, which adds it to D, and the longer the rarer the
             token, so that a part's weight is rarity ** 1.5. A learner can then tell whether two texts share a word,
             also one that training never had. 0 for none.
@@ -112,7 +112,7 @@ class TokenTransformer(Encoder):
         n_tokens: ids run from 0 (padding) to n_tokens - 1.
         d_model: D.
         n_heads, n_layers: of self-attention.
-        d_feed: width inside the feed-forward layers; 4 D where left out.
+        d_feed: width inside the feed-forward layers; 4 D by default.
         dropout: share of features set to 0 in training, at the end of each branch.
         parts, pool: as in `TokenLSTM`.
 

@@ -106,7 +106,7 @@ def peak_bytes() -> int:
 
 
 def forget_peak() -> bool:
-    """Begin `peak_bytes` anew at what is held now; False where the system cannot."""
+    """Begin `peak_bytes` again at what is held now; False where the system cannot."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -20,7 +20,7 @@ from regard.evaluation.result import Result
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """How one learner practised.
+    """How one learner was trained.
 
     Args:
         name: of the learner, as in the results.
@@ -187,7 +187,7 @@ class ReportContent:
         sentence: what happened in plain words; what stands between two `**` is emphasised.
         results: one a learner and setting; a setting is a data set, a way and a shot.
         comparisons: paired differences of these results.
-        learner: whom the page is about, told first and in colour; the first result's where left out.
+        learner: whom the page is about, told first and in colour; the first result's by default.
         certainty: of the page's learner.
         looks: about a dozen.
         faithfulness: what deleting attended rows does, in one sentence.

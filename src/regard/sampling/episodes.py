@@ -76,12 +76,12 @@ class EpisodeSampler(EpisodeSource):
 
     Args:
         dataset: where items come from.
-        n_way: classes an episode; a pair draws from an inclusive range, anew for each episode.
-        n_shot: support rows a class; a pair draws anew for each class, which makes unbalanced support sets.
+        n_way: classes an episode; a pair draws from an inclusive range, again for each episode.
+        n_shot: support rows a class; a pair draws again for each class, which makes unbalanced support sets.
         n_query: query rows a class.
         seed: the run's seed.
         within_groups: draw all classes of an episode from one group, chosen in proportion to its number of classes.
-        labels: "episode" numbers the classes of each episode anew; "data" keeps their number in the data set, and all
+        labels: "episode" renumbers the classes of each episode; "data" keeps their number in the data set, and all
             its classes are then the episode's, most of them without a row: for learners that train a classifier.
         transform: a random change of items, applied after the gather, such as distortion.
         dtype: floating-point type in which uint8 items come out, divided by 255. Left out, they stay uint8: the

@@ -38,11 +38,11 @@ class FunctionSampler(EpisodeSource):
     Args:
         n_shot: support rows; a pair draws from an inclusive range.
         n_query: query rows, likewise.
-        n_points: most rows of one episode, support and query together; the sum of both where left out.
+        n_points: most rows of one episode, support and query together; the sum of both by default.
         block: episodes whose number divided by this is the same draw the same numbers of rows, so that a batch of
             just these needs no padding.
         seed: the run's seed.
-        stream: keeps apart episodes of one seed that must not be the same, such as practice and test.
+        stream: keeps apart episodes of one seed that must not be the same, such as training and test.
 
     Raises:
         DataError: counts below 1, or no room for the fewest queries beside the most support rows.

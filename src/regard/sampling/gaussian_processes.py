@@ -14,7 +14,7 @@ So a learner's distance from it, in nats a target, is a yardstick that needs no 
 The protocol (one-dimensional regression of Lee et al. 2020, "Bootstrapping neural processes", arXiv:2008.02956, taken
 over by Nguyen and Grover 2022, "Transformer neural processes", arXiv:2207.04179): x in U(-2, 2), l in U(0.1, 0.6), s in
 U(0.1, 1), p in U(0.1, 0.5), noise 0.02; 3 to 46 support rows and 3 to 49 less those queries, alike in a batch of 16.
-Learners practise on rbf; the other two are out of distribution.
+Learners are trained on rbf; the other two are out of distribution.
 
 Differs: numbers of rows belong to blocks of 16 episode numbers instead of to batches, so that an episode does not
 depend on how it is batched.

@@ -79,7 +79,7 @@ def check_learner(
     Args:
         make_learner: a new learner at each call, its parameters drawn from torch's global generator.
         make_episode: seed to episode; see `random_episode` for one made of noise.
-        laws: some of `LAWS`; all where left out.
+        laws: some of `LAWS`; all by default.
         tolerance: largest difference that counts as rounding; iterative solvers need more than the default.
 
     Raises:

@@ -23,7 +23,7 @@ class Logs:
     Args:
         folder: of the run; metrics.csv and TensorBoard's events go there.
         columns: of the table, "step" first.
-        step: rows after this one are dropped; 0 begins anew.
+        step: rows after this one are dropped; 0 starts from scratch.
         tensorboard: whether to write events as well.
     """
 

@@ -90,12 +90,12 @@ def train(
     Args:
         learner: what is trained.
         sampler: episode numbers to a batch, a pure function.
-        config: the settings; defaults where left out.
+        config: the settings; `TrainConfig()` by default.
         validation_sampler: asked now and then; decides what is best and when patience is at its end.
         folder: for last.safetensors, best.safetensors, metrics.csv and TensorBoard's events.
         spec: JSON from which the learner can be rebuilt, for the checkpoints.
-        resume: go on from the folder's last.safetensors if there is one; False begins anew.
-        progress: told of every step; a bar or log lines where left out.
+        resume: go on from the folder's last.safetensors if there is one; False starts from scratch.
+        progress: told of every step; a bar or log lines by default.
         n_steps_ahead: how long the training is taken to be where learners plan for it (`PlanningLearner`); defaults to
             `config.steps`, and to 1 for a training that ends by time.
 

@@ -74,7 +74,7 @@ def restore_optimizer(learner: nn.Module, optimizer: Optimizer, tensors: dict[st
         if name not in parameters or parameters[name] not in number:
             raise CheckpointError(
                 f"the optimizer's state names {name!r}, which the learner does not train: expected the learner that "
-                "was saved; start anew with resume=False or in another folder."
+                "was saved; start from scratch with resume=False or in another folder."
             )
         state.setdefault(number[parameters[name]], {})[kind] = _laid_out(value, parameters[name])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -99,7 +99,7 @@ class RunState:
         if checkpoint.training is None:
             raise CheckpointError(
                 f"{path} is for use only, without the optimizer's state: expected last.safetensors of a run; start "
-                "anew with resume=False or in another folder."
+                "from scratch with resume=False or in another folder."
             )
         _check_same(checkpoint, checkpoint.training["config"], config, spec)
         checkpoint.load_into(learner)
@@ -148,5 +148,5 @@ def _check_same(checkpoint: Checkpoint, saved: dict[str, Any], config: TrainConf
     if changed:
         raise ConfigError(
             f"{checkpoint.path} belongs to a run with other settings: {'; '.join(changed)}. Use the old settings to go "
-            "on with it, another folder for a new run, or resume=False to begin anew in this one."
+            "on with it, another folder for a new run, or resume=False to start from scratch in this one."
         )

@@ -135,7 +135,7 @@ def test_options_that_do_not_go_together(rendered: None) -> None:
         load_data(Recipe.read("characters", ["data.handwriting=smal1"]).data)
     with pytest.raises(ConfigError, match="where Omniglot lies"):
         characters(handwriting="background")
-    with pytest.raises(ConfigError, match="something to practise on"):
+    with pytest.raises(ConfigError, match="something to train on"):
         characters(fonts=False)
 
 

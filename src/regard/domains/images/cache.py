@@ -29,7 +29,7 @@ def cached(
         what: for the file's name and for people, such as "glyphs".
         settings: all that the arrays depend on, a number of their format among it.
         make: makes them; no array may be of objects.
-        folder: of the file; `cache_folder()` where left out. One that cannot be written costs a warning.
+        folder: of the file; `cache_folder()` by default. One that cannot be written costs a warning.
     """
     path = Path(folder or cache_folder()) / f"{what}-{_key(settings)}.npz"
     arrays = _read(path, what)

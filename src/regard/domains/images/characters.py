@@ -1,10 +1,10 @@
-"""Alphabets to practise on for a learner that is to tell the letters of any alphabet apart, from one drawing each.
+"""Alphabets to train on for a learner that is to tell the letters of any alphabet apart, from one drawing each.
 
     fonts         letters and signs of the DejaVu faces, as type and as two pens would draw them
     handwriting   alphabets of Omniglot, boxed like everything a user will show
 
 Every alphabet comes in eight ways, turned by quarters and mirrored, each an alphabet of its own; only type beside
-handwriting comes upright, or it would be three quarters of the practice. In an episode all letters are turned alike,
+handwriting comes upright, or it would be three quarters of the training. In an episode all letters are turned alike,
 since an alphabet that holds a letter and the same letter turned exists (the Canadian syllabics), and one that holds it
 by accident would be wrong.
 
@@ -38,7 +38,7 @@ from regard.sampling.dataset import Dataset
 from regard.sampling.random import uniform
 
 HANDWRITING: Mapping[str, tuple[str, ...]] = {"none": (), **SMALL_BACKGROUNDS, "background": BACKGROUND}
-"""Alphabets of Omniglot to practise on, by name."""
+"""Alphabets of Omniglot to train on, by name."""
 
 SIZE = 28
 BOX = 24 / 28
@@ -65,18 +65,18 @@ def characters(
 
     Args:
         folder: with Omniglot, as `regard.domains.images.omniglot` describes it.
-        fonts: practise on the fonts: all scripts but the two of validation.
-        handwriting: practise on Lake's five alphabets "small1" or "small2", on all thirty "background" ones, or "none".
-        twins: to this share of the letters of practice add another with one stroke more, see
+        fonts: train on the fonts: all scripts but the two of validation.
+        handwriting: train on Lake's five alphabets "small1" or "small2", on all thirty "background" ones, or "none".
+        twins: to this share of the training letters add another with one stroke more, see
             `regard.domains.images.strokes`.
-        cache: folder of the rendered fonts; `regard.files.cache_folder()` where left out.
+        cache: folder of the rendered fonts; `regard.files.cache_folder()` by default.
 
     Returns:
         "train": the alphabets, in eight ways. "validation": drawings of two scripts of the fonts, distorted. "test":
         Omniglot's other alphabets.
 
     Raises:
-        ConfigError: nothing to practise on, an unknown set, or handwriting without a folder.
+        ConfigError: nothing to train on, an unknown set, or handwriting without a folder.
         DataError: a folder without Omniglot.
     """
     if handwriting not in HANDWRITING:
@@ -84,7 +84,7 @@ def characters(
     if folder is None and handwriting != "none":
         raise ConfigError(f"handwriting is {handwriting!r} and folder is not set: say where Omniglot lies.")
     if not fonts and handwriting == "none":
-        raise ConfigError("fonts is off and handwriting 'none': expected something to practise on.")
+        raise ConfigError("fonts is off and handwriting 'none': expected something to train on.")
     rendered = cached("characters", {"format": _FORMAT, "size": SIZE, "box": BOX}, _render, cache)
     drawn = omniglot(folder, size=SIZE, box=BOX) if folder is not None else None
     parts = [_font_alphabets(rendered, set(SPLIT["validation"]), held_out=True)] if fonts else []

@@ -130,7 +130,7 @@ def image_folder(folder: Path | str, reader: ImageReader | None = None, *, n_ite
 
     Args:
         folder: where to look.
-        reader: how pictures are made alike; `ImageReader()` where left out.
+        reader: how pictures are made alike; `ImageReader()` by default.
         n_items: images that each class must have at least, such as n_shot + n_query.
 
     Raises:

@@ -45,13 +45,13 @@ def glyphs(
     """The parts "train", "validation" and "test": uint8 (N, size, size), ink 255 on 0, class group = script.
 
     Args:
-        cache: folder of the rendered file; `regard.files.cache_folder()` where left out. One that cannot be written
+        cache: folder of the rendered file; `regard.files.cache_folder()` by default. One that cannot be written
             costs a warning and the seconds of rendering again.
         size: side of a picture.
         drawings: items a character.
         seed: of the distortion of validation and test drawings.
         symbols: also train on operators, arrows and dingbats.
-        distortion: of validation and test drawings; `Distortion()` where left out.
+        distortion: of validation and test drawings; `Distortion()` by default.
 
     Raises:
         ConfigError: a size or a number of drawings that is too small.

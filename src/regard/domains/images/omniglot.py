@@ -291,7 +291,7 @@ def _md5(path: Path) -> str:
 
 
 def _receive(source: _Source, timeout: float) -> None:
-    """Append what is missing, or start anew where the server does not know how to continue."""
+    """Append what is missing, or start from scratch where the server does not know how to continue."""
     have = source.partial.stat().st_size if source.partial.is_file() else 0
     request = Request(source.url, headers={"Range": f"bytes={have}-"} if have else {})
     try:

@@ -1,7 +1,7 @@
 """Letters as a pen draws them: strokes of type thinned to lines, then drawn again with one width.
 
 Type has thick and thin strokes, serifs and slants; a hand has a pen of one width. What is left of a letter after
-thinning is about what a hand draws, and a learner that practised on type alone is told so.
+thinning is about what a hand draws, and a learner trained on type alone is told so.
 
 Zhang and Suen 1984, "A fast parallel algorithm for thinning digital patterns", Communications of the ACM 27, 236-239.
 """

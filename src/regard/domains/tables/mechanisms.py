@@ -1,4 +1,4 @@
-"""How made-up tables come about: causes, what follows from them, and functions from features to targets.
+"""How synthetic tables come about: causes, what follows from them, and functions from features to targets.
 
 All is done for B tables at once; axes are B tables, R rows, F features, K outputs.
 """

@@ -44,7 +44,7 @@ _N_SCORES = 10
 
 @final
 class TablePrior(EpisodeSource):
-    """Episode numbers to made-up tables.
+    """Episode numbers to synthetic tables.
 
     Args:
         n_way: fewest and most classes, from 2 to 10; (0, 0) for numbers to be predicted.

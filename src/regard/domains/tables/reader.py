@@ -83,7 +83,7 @@ def read_csv(path: Path | str, *, header: bool | None = None) -> tuple[list[str]
 
     Args:
         path: of the file.
-        header: whether the first line names the columns; found out where left out (no cell of it is a number).
+        header: whether the first line names the columns; detected by default (no cell of it is a number).
 
     Raises:
         DataError: no such file, no rows, or rows of different lengths.

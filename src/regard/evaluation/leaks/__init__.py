@@ -73,11 +73,11 @@ def find_leaks(
     """Look for every leak.
 
     Args:
-        learner: put into eval mode for the time, and left as it came.
+        learner: temporarily in eval mode, then restored.
         sampler: of the episodes a result is claimed for.
         parts: name to data set, to compare training with testing.
         n_episodes: at least 2; more find fainter leaks.
-        checks: some of `CHECKS`; all where left out.
+        checks: some of `CHECKS`; all by default.
 
     Raises:
         DataError: fewer than two episodes, or a learner that does not classify.

@@ -96,5 +96,5 @@ def judged(check: str, faults: Sequence[str], otherwise: str) -> Finding:
 
 
 def percent(interval: Interval) -> str:
-    """For people: a share in per cent."""
+    """For people: a share in percent."""
     return f"{100 * interval.mean:+.1f} ±{100 * interval.half_width:.1f}"

@@ -1,4 +1,4 @@
-"""How the learners practised: loss and validation over steps."""
+"""How the learners were trained: loss and validation over steps."""
 
 from __future__ import annotations
 
