@@ -12,7 +12,17 @@ from torch import Tensor, nn
 
 from regard.episode import Episode, Items
 from regard.errors import ConfigError, DataError, EpisodeError
-from regard.evaluation import LOWER_IS_BETTER, METRICS, Result, compare, compare_learners, evaluate, ranks
+from regard.evaluation import (
+    LOWER_IS_BETTER,
+    METRICS,
+    Comparison,
+    Interval,
+    Result,
+    compare,
+    compare_learners,
+    evaluate,
+    ranks,
+)
 from regard.learners.base import EncodingLearner, Learner
 from regard.learners.cross_transformer import CrossTransformer
 from regard.learners.matching import Matching
@@ -96,7 +106,7 @@ def test_cached_is_fresh_and_batches_do_not_matter(name: str, n_way: int | tuple
     assert_same(one, evaluate(learner, episodes, 7, batch=100, cache=False))
 
 
-def test_equals_asking_by_hand() -> None:
+def test_equals_a_loop_by_hand() -> None:
     learner, episodes = learners()["prototypical"].eval(), sampler(n_way=(2, 5))
     result = evaluate(learner, episodes, 4)
     for i in range(4):
@@ -121,7 +131,7 @@ def test_confusion_is_over_the_classes_of_the_data() -> None:
     assert matrix.trace() == pytest.approx(30 * 5 * 3 * result.metrics["accuracy"].mean)
 
 
-def test_each_item_is_encoded_once_and_only_if_asked_for() -> None:
+def test_each_item_is_encoded_once_and_only_if_needed() -> None:
     encoder, episodes = Counting(), sampler(n_query=1)
     evaluate(Prototypical(encoder), episodes, 50)
     assert encoder.n_items <= len(episodes.dataset)
@@ -140,7 +150,7 @@ def test_a_transform_is_not_cached_away() -> None:
     assert distorted.digest != evaluate(Prototypical(encoder), sampler(), 3).digest
 
 
-def test_a_transductive_learner_is_asked_one_episode_at_a_time() -> None:
+def test_a_transductive_learner_gets_one_episode_at_a_time() -> None:
     learner = Prototypical(Conv4(n_filters=8, norm="transductive", n_halvings=2, image_size=8), scale=0.1)
     a, b = evaluate(learner, sampler(), 5, batch=1), evaluate(learner, sampler(), 5, batch=5)
     assert_same(a, b)
@@ -173,10 +183,10 @@ def test_modes_are_restored_after_an_error() -> None:
     assert learner.training
 
 
-def test_progress_is_told() -> None:
-    told: list[tuple[int, int]] = []
-    evaluate(learners()["prototypical"], sampler(), 5, batch=2, progress=lambda done, total: told.append((done, total)))
-    assert told == [(2, 5), (4, 5), (5, 5)]
+def test_progress_is_reported() -> None:
+    seen: list[tuple[int, int]] = []
+    evaluate(learners()["prototypical"], sampler(), 5, batch=2, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(2, 5), (4, 5), (5, 5)]
 
 
 def test_refuses_what_cannot_be_evaluated() -> None:
@@ -206,14 +216,14 @@ def result_with(name: str, accuracy: np.ndarray, **change: object) -> Result:
     return replace(base, per_episode={"accuracy": accuracy, "nll": 1 - accuracy}, **change)  # type: ignore[arg-type]
 
 
-def test_ties_are_told_as_ties_and_ranks_share() -> None:
+def test_ties_are_reported_as_ties_and_ranks_share() -> None:
     generator = np.random.default_rng(0)
     hard = generator.uniform(size=60)
     a, b, c = (
         result_with(n, hard + s + 0.02 * generator.normal(size=60)) for n, s in zip("abc", (0, 0, -0.1), strict=True)
     )
-    told = compare([a, b, c], ["accuracy", "nll"])
-    assert [(t.a, t.b, t.metric, t.tie, t.better) for t in told] == [
+    compared = compare([a, b, c], ["accuracy", "nll"])
+    assert [(t.a, t.b, t.metric, t.tie, t.better) for t in compared] == [
         ("a", "b", "accuracy", True, None),
         ("a", "b", "nll", True, None),
         ("a", "c", "accuracy", False, "a"),
@@ -222,9 +232,27 @@ def test_ties_are_told_as_ties_and_ranks_share() -> None:
         ("b", "c", "nll", False, "b"),
     ]
     assert "nll" in LOWER_IS_BETTER
-    assert ranks(told) == ranks(told, "nll") == {"a": 1, "b": 1, "c": 3}
+    assert ranks(compared) == ranks(compared, "nll") == {"a": 1, "b": 1, "c": 3}
     with pytest.raises(ConfigError, match="did you mean 'accuracy'"):
-        ranks(told, "acuracy")
+        ranks(compared, "acuracy")
+
+
+def comparison(a: str, b: str, low: float, high: float, metric: str = "accuracy") -> Comparison:
+    return Comparison(a, b, "toy", 5, 1, metric, Interval((low + high) / 2, low, high))
+
+
+def test_an_interval_that_touches_zero_is_a_tie() -> None:
+    assert comparison("a", "b", 0.0, 0.2).tie and comparison("a", "b", -0.2, 0.0).tie
+    assert comparison("a", "b", 1e-9, 0.2).better == "a" and comparison("a", "b", -0.2, -1e-9).better == "b"
+    assert comparison("a", "b", 0.1, 0.2, "crps").better == "b"
+    assert comparison("a", "b", 0.1, 0.2, "coverage").better is None
+
+
+def test_ranks_count_the_clearly_better() -> None:
+    tied, clear = (-0.1, 0.1), (0.1, 0.2)
+    pairs = {"ab": tied, "ac": clear, "ad": clear, "bc": tied, "bd": clear, "cd": tied}
+    assert ranks([comparison(*pair, *bounds) for pair, bounds in pairs.items()]) == {"a": 1, "b": 1, "c": 2, "d": 3}
+    assert ranks([comparison(*pair, *tied) for pair in pairs]) == dict.fromkeys("abcd", 1)
 
 
 def test_compare_learners_asks_the_same_episodes() -> None:
