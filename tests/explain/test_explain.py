@@ -353,9 +353,9 @@ def test_padding_pictures_are_not_looked_at() -> None:
 
 
 def test_saliency_maps_say_what_they_need() -> None:
-    with pytest.raises(ConfigError, match="Relation does not attend to parts"):
+    with pytest.raises(ConfigError, match="Relation does not attend to patches"):
         unwrap(saliency_maps)(Relation(Conv4(n_filters=4, n_halvings=1, parts=True, image_size=8)), pictures())  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"gives 16 parts, not 3 x 5"):
+    with pytest.raises(ConfigError, match=r"gives 16 patches, not 3 x 5"):
         saliency_maps(cross_transformer(), pictures(), grid=(3, 5))
     flat = vectors()
     with pytest.raises(EpisodeError, match="expected images"):

@@ -1,7 +1,7 @@
-"""Which learner is better, asked on the very same episodes.
+"""Which learner is better, evaluated on the very same episodes.
 
 The difference of two learners has a narrower interval than either mean, since what makes an episode hard is hard for
-both. A difference whose interval covers zero is a tie, and reported as one: ranks count only learners that are better
+both. A difference whose interval covers zero is reported as a tie: ranks count only learners that are better
 by an interval clear of zero, so several may share the first rank.
 """
 
@@ -27,7 +27,7 @@ NEITHER_IS_BETTER = frozenset({"coverage"})
 """Metrics that have a right value instead of a direction."""
 
 _SAME = ("data", "n_way", "n_shot", "n_query", "episodes", "seed", "digest")
-"""What two results must share to be compared. Not `transductive`: that is a property of the learner, told beside it."""
+"""What two results must share to be compared. Not `transductive`, which is a property of the learner."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Comparison:
 
     @property
     def better(self) -> str | None:
-        """The name of the better learner; None in a tie, and for a metric of which neither more nor less is better."""
+        """The name of the better learner; None in a tie, and for a metric without a direction."""
         if self.tie or self.metric in NEITHER_IS_BETTER:
             return None
         return self.a if (self.difference.mean > 0) != (self.metric in LOWER_IS_BETTER) else self.b
@@ -62,7 +62,7 @@ def compare(
 
     Args:
         results: of two or more learners, each under its own name, on the same episodes.
-        metrics: names; all that the results have by default.
+        metrics: names; defaults to all metrics of the results.
         level, method: of the intervals.
 
     Raises:
@@ -119,11 +119,11 @@ def compare_learners(
 
 def ranks(comparisons: Sequence[Comparison], metric: str = "accuracy") -> dict[str, int]:
     """Rank by name: one more than the number of learners that are clearly better. Ties share a rank."""
-    asked = [c for c in comparisons if c.metric == metric]
-    if not asked:
+    compared = [c for c in comparisons if c.metric == metric]
+    if not compared:
         raise ConfigError(f"no comparison of {metric!r}: {did_you_mean(metric, {c.metric for c in comparisons})}")
-    beaten = [c.b if c.better == c.a else c.a for c in asked if c.better is not None]
-    return {name: 1 + beaten.count(name) for c in asked for name in (c.a, c.b)}
+    beaten = [c.b if c.better == c.a else c.a for c in compared if c.better is not None]
+    return {name: 1 + beaten.count(name) for c in compared for name in (c.a, c.b)}
 
 
 def metrics_of(result: Result) -> tuple[str, ...]:

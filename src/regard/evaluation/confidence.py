@@ -1,21 +1,21 @@
-"""How sure an answer is, and when to give none.
+"""How confident a prediction is, and when to give none.
 
     p          = softmax(logits / T)                    T lowers the negative log-likelihood of validation episodes most
     trust      = sigmoid(b + u log max p + v max logit)             the probability that the answer is right
     answer     = argmax p   if trust >= threshold       else "none of these"
 
-Trust is a logistic regression on validation episodes that are open: some queries are of classes that the support lacks,
-and every answer to them is wrong. A largest probability must be large somewhere, even for a thing unlike all examples;
-the largest logit of a learner that compares by distance says how near the nearest is. Which of the two tells more
-depends on the learner, so their weights are learned. The threshold is the lowest at which no more than `target_error`
+Trust is a logistic regression on open validation episodes: some queries are of classes that the support lacks, and any
+answer to them is wrong. The largest probability must be large somewhere, even for an item unlike all examples; the
+largest logit of a learner that compares by distance says how near the nearest is. Which of the two says more depends on
+the learner, so their weights are learned. The threshold is the lowest at which no more than `target_error`
 of the answers given on those episodes are wrong.
 
 Guo et al. 2017, "On calibration of modern neural networks" (arXiv:1706.04599), for the temperature; Hendrycks and
 Gimpel 2017 (arXiv:1610.02136) and Vaze et al. 2022, "Open-set recognition: a good closed-set classifier is all you
-need?" (arXiv:2110.06207), for the two signs; Platt 1999 for the regression; Geifman and El-Yaniv 2017
+need?" (arXiv:2110.06207), for the two signals; Platt 1999 for the regression; Geifman and El-Yaniv 2017
 (arXiv:1705.08500) for the target error.
 
-Left out: a guarantee. The target holds on average over episodes like those of validation, and for no others.
+Not here: a guarantee. The target holds on average over episodes like those of validation, and for no others.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _AT_ONCE = 4  # episodes
 
 @dataclass(frozen=True)
 class Confidence:
-    """What validation taught about a learner's answers.
+    """Temperature, trust and threshold, set on validation episodes.
 
     Args:
         temperature: logits are divided by it.
@@ -61,12 +61,12 @@ class Confidence:
         return torch.softmax(logits.double() / self.temperature, -1)
 
     def trusts(self, logits: Tensor) -> Tensor:
-        """(...) the probability that the best answer is right, the chance of an unknown class counted."""
+        """(...) the probability that the best answer is right, unknown classes included."""
         bias, *slopes = self.trust
         return torch.sigmoid(bias + _signals(logits, self.temperature) @ torch.tensor(slopes, dtype=torch.float64))
 
     def answers(self, logits: Tensor) -> Tensor:
-        """(...) which queries get an answer; the others are none of these."""
+        """(...) bool, which queries get an answer; the others are "none of these"."""
         return self.trusts(logits) >= self.threshold
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,20 +80,20 @@ class Confidence:
 
     @classmethod
     def kept_in(cls, header: Mapping[str, Any]) -> Self:
-        """What stands under "confidence"; where nothing does, all is answered as it is."""
+        """What a header holds under "confidence"; by default, every query is answered, uncalibrated."""
         return cls.from_dict(header["confidence"]) if "confidence" in header else cls()
 
 
 @dataclass(frozen=True)
 class ConfidenceReport:
-    """How well it worked, on episodes that were not used to set it.
+    """How well a confidence works, on episodes that were not used to set it.
 
     Args:
         before, after: ece, brier and nll of queries of known classes, without and with the temperature.
         answered: share of the queries of known classes that got an answer.
         refused: share of the queries of unknown classes that got none.
         error: share of wrong ones among the answers given, to known and unknown alike.
-        auroc: how well trust tells queries of known classes from others; 0.5 is chance.
+        auroc: how well trust separates queries of known classes from others; 0.5 is chance.
     """
 
     before: dict[str, Interval]
@@ -106,7 +106,7 @@ class ConfidenceReport:
 
 @dataclass(frozen=True)
 class _OpenPredictions:
-    """Open episodes, asked: logits (E, Q, C), y (E, Q), known (E, Q) and weight (E, Q)."""
+    """Predictions for open episodes: logits (E, Q, C), y (E, Q), known (E, Q) and weight (E, Q)."""
 
     logits: Tensor
     y: Tensor
@@ -120,45 +120,48 @@ def fit_confidence(
     """Set temperature, trust and threshold on validation episodes.
 
     Args:
-        learner: temporarily in eval mode.
+        learner: temporarily in eval mode, then restored.
         sampler: of validation episodes.
         target_error: largest share of wrong answers among those given.
-        n_unknown: further classes an episode, of which there are queries and no support.
+        n_unknown: further classes per episode, with queries and without support.
         n_episodes: how many.
 
     Raises:
         ConfigError: a target outside (0, 1), or n_unknown below 1.
-        DataError: fewer classes than the ways and the unknown ones.
+        DataError: fewer classes than n_way + n_unknown.
+        EpisodeError: a learner that predicts numbers.
     """
     if not 0 < target_error < 1:
         raise ConfigError(f"target_error is {target_error!r}: expected a share between 0 and 1, such as 0.05.")
-    asked = _predict(learner, sampler, n_unknown, n_episodes)
-    there = asked.weight > 0
-    known = asked.known & there
-    temperature = best_temperature(asked.logits[known], asked.y[known])
-    right = ((asked.logits.argmax(-1) == asked.y) & asked.known)[there]
-    trust = _regression(_signals(asked.logits[there], temperature), right)
+    predictions = _predict(learner, sampler, n_unknown, n_episodes)
+    is_real = predictions.weight > 0
+    known = predictions.known & is_real
+    temperature = best_temperature(predictions.logits[known], predictions.y[known])
+    right = ((predictions.logits.argmax(-1) == predictions.y) & predictions.known)[is_real]
+    trust = _regression(_signals(predictions.logits[is_real], temperature), right)
     confidence = Confidence(temperature, trust, 0.0, target_error)
-    return replace(confidence, threshold=_threshold(confidence.trusts(asked.logits)[there], right, target_error))
+    return replace(
+        confidence, threshold=_threshold(confidence.trusts(predictions.logits)[is_real], right, target_error)
+    )
 
 
 def measure_confidence(
     learner: Learner, sampler: EpisodeSampler, confidence: Confidence, *, n_unknown: int = 1, n_episodes: int = 400
 ) -> ConfidenceReport:
-    """Try a confidence on other episodes; arguments and errors as `fit_confidence`."""
-    asked = _predict(learner, sampler, n_unknown, n_episodes)
-    known = (asked.known * asked.weight).numpy()
-    unknown = (~asked.known * asked.weight).numpy()
-    given = confidence.answers(asked.logits).numpy()
-    right = ((asked.logits.argmax(-1) == asked.y) & asked.known).numpy()
-    there = asked.weight > 0
+    """Measure a confidence on other episodes; arguments and errors as for `fit_confidence`."""
+    predictions = _predict(learner, sampler, n_unknown, n_episodes)
+    known = (predictions.known * predictions.weight).numpy()
+    unknown = (~predictions.known * predictions.weight).numpy()
+    is_answered = confidence.answers(predictions.logits).numpy()
+    right = ((predictions.logits.argmax(-1) == predictions.y) & predictions.known).numpy()
+    is_real = predictions.weight > 0
     return ConfidenceReport(
-        before=_calibration(asked, 1.0),
-        after=_calibration(asked, confidence.temperature),
-        answered=_share(given * known, known),
-        refused=_share(~given * unknown, unknown),
-        error=_share(given * ~right * (known + unknown), given * (known + unknown)),
-        auroc=auroc(confidence.trusts(asked.logits)[there], asked.known[there]),
+        before=_calibration(predictions, 1.0),
+        after=_calibration(predictions, confidence.temperature),
+        answered=_ratio(is_answered * known, known),
+        refused=_ratio(~is_answered * unknown, unknown),
+        error=_ratio(is_answered * ~right * (known + unknown), is_answered * (known + unknown)),
+        auroc=auroc(confidence.trusts(predictions.logits)[is_real], predictions.known[is_real]),
     )
 
 
@@ -178,12 +181,12 @@ def best_temperature(logits: Tensor, y: Tensor) -> float:
 
     from scipy.optimize import minimize_scalar  # comes with scikit-learn
 
-    found = minimize_scalar(loss, bounds=(-np.log(100), np.log(100)), method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(found.x))
+    best = minimize_scalar(loss, bounds=(-np.log(100), np.log(100)), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(best.x))
 
 
 def auroc(score: Tensor, positive: Tensor) -> float:
-    """The area under the ROC curve; 0.5 where one kind is missing."""
+    """The area under the ROC curve; 0.5 if all are positive or none is."""
     from sklearn.metrics import roc_auc_score
 
     kind = positive.numpy()
@@ -241,26 +244,26 @@ def _without_support(rows: EpisodeRows, n_unknown: int) -> tuple[EpisodeRows, Te
 
 
 def _signals(logits: Tensor, temperature: float) -> Tensor:
-    """(..., 2) what trust looks at: the log of the largest probability, and the largest logit."""
+    """(..., 2) the inputs of trust: the log of the largest probability, and the largest logit."""
     logits = logits.double()
     return torch.stack([torch.log_softmax(logits / temperature, -1).amax(-1), logits.amax(-1)], -1)
 
 
-def _regression(signs: Tensor, right: Tensor) -> tuple[float, float, float]:
-    """The logistic regression of `right` (N,) on `signs` (N, 2); constant where all are right or all wrong."""
+def _regression(signals: Tensor, right: Tensor) -> tuple[float, float, float]:
+    """The logistic regression of `right` (N,) on `signals` (N, 2); constant if all are right or all wrong."""
     from sklearn.linear_model import LogisticRegression
 
     share = float(right.double().mean())
     if share in (0.0, 1.0):
         return (20.0 if share else -20.0, 0.0, 0.0)
-    mean, deviation = signs.mean(0), signs.std(0).clamp_min(1e-12)
-    found = LogisticRegression(C=np.inf).fit(((signs - mean) / deviation).numpy(), right.numpy())
-    slopes = torch.from_numpy(found.coef_[0]) / deviation
-    return (float(found.intercept_[0]) - float(slopes @ mean), float(slopes[0]), float(slopes[1]))
+    mean, deviation = signals.mean(0), signals.std(0).clamp_min(1e-12)
+    fitted = LogisticRegression(C=np.inf).fit(((signals - mean) / deviation).numpy(), right.numpy())
+    slopes = torch.from_numpy(fitted.coef_[0]) / deviation
+    return (float(fitted.intercept_[0]) - float(slopes @ mean), float(slopes[0]), float(slopes[1]))
 
 
 def _threshold(score: Tensor, right: Tensor, target_error: float) -> float:
-    """The lowest score above which at most `target_error` of the answers are wrong; above all where none is."""
+    """The lowest score above which at most `target_error` of the answers are wrong; above all if there is none."""
     ordered, index = score.double().sort(descending=True)
     wrong = (~right[index]).double().cumsum(0) / torch.arange(1, len(score) + 1)
     # Equal scores are answered together: only the last of a run can be a threshold.
@@ -269,15 +272,17 @@ def _threshold(score: Tensor, right: Tensor, target_error: float) -> float:
     return float(ordered[good[-1]]) if len(good) else float(np.nextafter(float(ordered[0]), np.inf))
 
 
-def _calibration(asked: _OpenPredictions, temperature: float) -> dict[str, Interval]:
-    metrics, bins = episode_metrics(asked.logits / temperature, asked.y, asked.known * asked.weight)
+def _calibration(predictions: _OpenPredictions, temperature: float) -> dict[str, Interval]:
+    metrics, bins = episode_metrics(
+        predictions.logits / temperature, predictions.y, predictions.known * predictions.weight
+    )
     values = {"ece": ece_by_episode(bins.numpy()), "brier": metrics["brier"].numpy(), "nll": metrics["nll"].numpy()}
     return {name: mean_interval(value) for name, value in values.items()}
 
 
-def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> Interval:
+def _ratio(top_EQ: NDArray[np.float64], bottom_EQ: NDArray[np.float64]) -> Interval:
     """The ratio of two sums over episodes, with an interval by the delta method."""
-    top, bottom = part.sum(1), whole.sum(1)
+    top, bottom = top_EQ.sum(1), bottom_EQ.sum(1)
     if bottom.sum() == 0:
         return Interval(0.0, 0.0, 0.0)
     ratio = top.sum() / bottom.sum()

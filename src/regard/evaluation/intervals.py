@@ -1,4 +1,4 @@
-"""A mean is told with its interval, and two learners are compared on the very same episodes.
+"""A mean is reported with its interval, and two learners are compared on the very same episodes.
 
     mean +- t(0.975, n - 1) * s / sqrt(n)        s: sample standard deviation (n - 1) of the n per-episode values
 
@@ -10,7 +10,7 @@ skewed values. Papers of this field write 1.96 for t, which is the same from a f
 
 Student 1908, "The probable error of a mean"; Efron 1979, "Bootstrap methods: another look at the jackknife".
 
-Left out: a correction for comparing many learners at once. Of twenty comparisons between equals, one will look clear
+Not here: a correction for comparing many learners at once. Of twenty comparisons between equals, one will look clear
 of zero at 95%; raise `level` where that matters.
 """
 
@@ -54,10 +54,10 @@ def mean_interval(values: ArrayLike, *, level: float = 0.95, method: Method = "t
     """The mean of per-episode values and its interval.
 
     Args:
-        values: (n,) one number an episode.
+        values: (n,) one number per episode.
         level: how often such intervals cover the true mean.
         method: "t" or "bootstrap", as above.
-        seed: of the bootstrap; the same seed, the same interval.
+        seed: random seed of the bootstrap; the same seed gives the same interval.
 
     Raises:
         DataError: fewer than two values, or values that are not finite.
@@ -97,7 +97,7 @@ def paired_interval(
 
 
 def is_tie(difference: Interval) -> bool:
-    """Whether a difference cannot be told from none: its interval covers zero."""
+    """Whether a difference is not clear: its interval covers zero, the bounds included."""
     return difference.covers(0.0)
 
 

@@ -1,10 +1,10 @@
-"""How good answers by class are: one number an episode and metric, thousands of episodes at once.
+"""How good predicted classes are: one number per episode and metric, thousands of episodes at once.
 
-    accuracy           the share of queries answered right
+    accuracy           the share of queries predicted right
     precision, recall, f1
-                       macro: the mean over the classes that were asked or answered in the episode; 0 where a class was
-                       never answered (precision) or never asked (recall). As scikit-learn's with average="macro",
-                       zero_division=0
+                       macro: the mean over the classes that occur in the episode, as labels or predictions; 0 for a
+                       class that is never predicted (precision) or never a label (recall). As scikit-learn's with
+                       average="macro", zero_division=0
     nll                mean of -log p(right class); p is held at 2.2e-16 from below, as scikit-learn's log_loss does, so
                        that one certain mistake of a hard attention does not make a mean infinite
     brier              mean over queries of sum_c (p_c - [y = c])^2, between 0 and 2
@@ -43,10 +43,10 @@ _SMALLEST_LOG = float(np.log(np.finfo(np.float64).eps))
 
 @dataclass(frozen=True)
 class Calibration:
-    """A reliability curve: what was promised and what was kept, by bin of the highest probability.
+    """A reliability curve: confidence and accuracy by bin of the highest probability.
 
     count, confidence, accuracy: (15,) queries in the bin, their mean probability and their share of right answers; 0
-    where a bin is empty. Bin b holds probabilities in (b / 15, (b + 1) / 15].
+    for an empty bin. Bin b holds probabilities in (b / 15, (b + 1) / 15].
     """
 
     count: NDArray[np.float64]
@@ -74,7 +74,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Which classes of the *data set* were taken for which, over all episodes; only pairs that occurred are kept.
+    """Which classes of the *data set* were predicted for which, over all episodes; only pairs that occurred are kept.
 
     Args:
         class_names: all names of the data set.
@@ -94,11 +94,11 @@ class Confusion:
         return cls(class_names, pair // len(class_names), pair % len(class_names), count)
 
     def matrix(self, classes: list[int] | None = None) -> NDArray[np.int64]:
-        """(K, K) counts, a row for what was true and a column for the answer, of these classes or all."""
+        """(K, K) counts, a row per true class and a column per predicted one, of these classes or all."""
         chosen = range(len(self.class_names)) if classes is None else classes
-        place = np.full(len(self.class_names), -1)
-        place[list(chosen)] = np.arange(len(chosen))
-        row, column = place[self.true], place[self.predicted]
+        index = np.full(len(self.class_names), -1)
+        index[list(chosen)] = np.arange(len(chosen))
+        row, column = index[self.true], index[self.predicted]
         kept = (row >= 0) & (column >= 0)
         matrix = np.zeros((len(chosen), len(chosen)), dtype=np.int64)
         np.add.at(matrix, (row[kept], column[kept]), self.count[kept])
@@ -130,24 +130,24 @@ def episode_metrics(logits: Tensor, y: Tensor, weight: Tensor) -> tuple[dict[str
 
 
 def confusion(predicted: Tensor, y: Tensor, weight: Tensor, n_classes: int) -> Tensor:
-    """(B, C, C) summed weight of the queries of class (row) that were answered so (column)."""
+    """(B, C, C) summed weight of the queries of class (row) that were predicted as (column)."""
     pair = y * n_classes + predicted
     counts = weight.new_zeros(len(y), n_classes * n_classes).scatter_add_(1, pair, weight)
     return counts.unflatten(1, (n_classes, n_classes))
 
 
 def _by_class(counts: Tensor) -> dict[str, Tensor]:
-    right, asked, answered = counts.diagonal(dim1=1, dim2=2), counts.sum(2), counts.sum(1)
-    seen = ((asked + answered) > 0).double()
+    right, labelled, predicted = counts.diagonal(dim1=1, dim2=2), counts.sum(2), counts.sum(1)
+    seen = ((labelled + predicted) > 0).double()
 
     def macro(top: Tensor, bottom: Tensor) -> Tensor:
         return (top / torch.where(bottom > 0, bottom, 1.0)).sum(1) / seen.sum(1)
 
     return {
-        "accuracy": right.sum(1) / asked.sum(1),
-        "precision": macro(right, answered),
-        "recall": macro(right, asked),
-        "f1": macro(2 * right, asked + answered),
+        "accuracy": right.sum(1) / labelled.sum(1),
+        "precision": macro(right, predicted),
+        "recall": macro(right, labelled),
+        "f1": macro(2 * right, labelled + predicted),
     }
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation found: the numbers of the tables, and the raw values they were made from."""
+"""What an evaluation measured: the numbers of the tables, and the raw values they were made from."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class Result:
 
     Args:
         learner: a name for it.
-        data: a name for what it was asked about.
-        n_way: a number of classes, or the inclusive range that episodes drew from; 0 where targets are numbers.
-        n_shot, n_query: support and query rows a class, or a task where there are no classes; likewise.
+        data: a name for the data set and split.
+        n_way: a number of classes, or the inclusive range that episodes drew from; 0 in regression.
+        n_shot, n_query: support and query rows per class, or per task in regression; likewise.
         episodes: how many.
         seed: of the sampler; episodes are numbers 0 .. episodes - 1 of that seed.
-        transductive: whether the answer to a query depended on the other queries.
+        transductive: whether the prediction for a query depended on the other queries.
         metrics: name to mean and interval over episodes.
         seconds: wall time, encoding included.
-        per_episode: name to (episodes,) raw values; empty where read from a file that left them out.
+        per_episode: name to (episodes,) raw values; empty if read from a file without them.
         calibration: the reliability curve over all queries.
-        confusion: which classes were taken for which.
-        adaptation_seconds: the median time that `adapt` took for one task by itself; None where it was not measured.
-        digest: of the very rows and items asked; equal digests mean the same episodes. "" where unknown.
+        confusion: which classes were predicted for which.
+        adaptation_seconds: the median time that `adapt` took for one task by itself; None if not measured.
+        digest: of the rows and items evaluated on; equal digests mean the same episodes. "" if unknown.
     """
 
     learner: str

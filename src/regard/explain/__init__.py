@@ -1,4 +1,4 @@
-"""Explaining an answer: which examples mattered, where on them, and how far to believe it."""
+"""Explaining a prediction: which examples mattered, where on them, and whether to believe it."""
 
 from regard.explain.faithfulness import Faithfulness, faithfulness
 from regard.explain.influence import Influence, influence

@@ -1,4 +1,4 @@
-"""How far to believe an explanation: take away what it says mattered, and see whether the answer moves.
+"""Whether to believe an explanation: delete what it says mattered, and see whether the prediction changes.
 
     drop(row) = p(c) - p(c | that row has weight 0)              c: the class predicted with all rows
 
@@ -7,8 +7,8 @@ same class where there is one, else of any. An explanation that points at what t
 paired difference over episodes, with its interval, says whether it does. The deletion curve goes on: p(c) after the
 first k rows in the order of the explanation, and after k rows in random order.
 
-With one example a class, deleting the top row deletes its class, and p(c) falls to 0 whatever else is true: ask with
-two shots or more.
+With one example per class, deleting the top row deletes its class, and p(c) falls to 0 whatever else is true: use two
+shots or more.
 
 Deletion curves: Samek et al. 2017 (arXiv:1509.06321); that attention need not be explanation: Jain and Wallace 2019
 (arXiv:1902.10186). Differs from both: rows of a support set are deleted, exactly, by weight 0, so no blank or blurred
@@ -70,7 +70,7 @@ def faithfulness(
     n_deleted: int = 5,
     seed: int = 0,
 ) -> Faithfulness:
-    """Delete and see.
+    """Delete rows and measure the drop of the predicted probability.
 
     Args:
         learner: temporarily in eval mode, then restored.
@@ -78,7 +78,7 @@ def faithfulness(
             delete are fine: classes then die out.
         by: "attention" for an AttendingLearner, "influence" for any.
         n_deleted: K, the length of the deletion curve.
-        seed: of the random rows; the same seed, the same answer, however the episodes are batched.
+        seed: random seed of the random rows; the same seed gives the same result, however the episodes are batched.
 
     Raises:
         ConfigError: `by` is unknown, the learner does not attend, or it is transductive.
@@ -95,16 +95,16 @@ def faithfulness(
         (3, True)
     """
     _check(learner, by, n_deleted)
-    parts: list[dict[str, Tensor]] = []
+    batches: list[dict[str, Tensor]] = []
     done = 0
     with eval_mode(learner):
         for episode in episodes:
             number = np.arange(done, done + episode.n_tasks)
-            parts.append(_delete(learner, episode, by, n_deleted, seed, number))
+            batches.append(_delete(learner, episode, by, n_deleted, seed, number))
             done += episode.n_tasks
-    if not parts:
+    if not batches:
         raise EpisodeError("faithfulness got no episodes: expected two tasks or more, such as sampler.batches(100, 4).")
-    values = {name: torch.cat([p[name] for p in parts]).double().numpy(force=True) for name in parts[0]}
+    values = {name: torch.cat([b[name] for b in batches]).double().numpy(force=True) for name in batches[0]}
     top, random = values["top"], values["random"]
     return Faithfulness(
         by=by,
@@ -128,11 +128,11 @@ def _delete(
         for stream in (_OTHER, _ORDER)
     ]
     other, order = (part.to(episode.query_y.device) for part in noise)
-    told = influence(learner, episode)
-    score = told.contribution if by == "influence" or told.attention is None else told.attention
+    explained = influence(learner, episode)
+    score = explained.contribution if by == "influence" or explained.attention is None else explained.attention
     reweighting = Reweighting.of(learner, episode)
     with torch.no_grad():
-        probability = _Probability(reweighting, told.predicted, told.probability, episode)
+        probability = _Probability(reweighting, explained.predicted, explained.probability, episode)
         real = (reweighting.weights(n_query) > 0).expand(score.shape)
         top = score.masked_fill(~real, -torch.inf).argmax(-1, keepdim=True)
         return {
@@ -164,14 +164,14 @@ class _Probability:
     def without(self, deleted: Tensor) -> Tensor:
         """(B, Q): with the rows (B, Q, S) deleted."""
         weight = self.reweighting.weights(deleted.shape[1]).masked_fill(deleted, 0.0)
-        return self.reweighting.answer(weight).exp().gather(-1, self.predicted[..., None])[..., 0]
+        return self.reweighting.predict(weight).exp().gather(-1, self.predicted[..., None])[..., 0]
 
     def mean(self, value: Tensor) -> Tensor:
-        """(B, Q) to (B,), padding left out."""
+        """(B, Q) to (B,), without padding."""
         return task_mean(value, self.episode.query_weight)
 
     def drop(self, row: Tensor) -> Tensor:
-        """(B,): what deleting row (B, Q, 1) takes away."""
+        """(B,): the drop when row (B, Q, 1) is deleted."""
         deleted = torch.zeros((*row.shape[:2], self.episode.support.n_rows), dtype=torch.bool, device=row.device)
         return self.mean(self.before - self.without(deleted.scatter(-1, row, True)))
 
@@ -188,7 +188,7 @@ def _check(learner: Learner, by: str, n_deleted: int) -> None:
     if by not in get_args(By):
         raise ConfigError(f"by is {by!r}: {did_you_mean(by, get_args(By))}")
     if by == "attention" and not isinstance(learner, AttendingLearner):
-        raise ConfigError(f"{type(learner).__name__} does not attend: ask by='influence', which every learner has.")
+        raise ConfigError(f"{type(learner).__name__} does not attend: choose by='influence', which every learner has.")
     if n_deleted < 1:
         raise ConfigError(f"n_deleted is {n_deleted}: expected at least 1 row to delete.")
 

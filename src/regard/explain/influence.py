@@ -1,17 +1,17 @@
-"""Which support examples mattered: how the answer moves when a row is trusted a little more or less.
+"""Which support examples mattered: how the prediction changes when a row weighs a little more or less.
 
     influence_qs = d log p(c_q | query q) / d weight_s          c_q: the class predicted for q
 
-For every learner there is, attending or not, since weights are part of the episode. Positive rows speak for the answer,
+For every learner, attending or not, since weights are part of the episode. Positive rows speak for the predicted class,
 negative ones against it. `contribution` is weight times influence: to first order, what deleting the row would take
 away, and 0 for padding. For a row of weight 0 the influence says what adding it would do, where the learner computes
-with such rows at all (hard choices and CrossTransformer leave them out, and say 0). In regression the answer is the
-predicted mean, summed over targets.
+with such rows at all (hard attention and CrossTransformer skip them and give 0). In regression the predicted mean,
+summed over targets, takes the place of log p.
 
 This is the infinitesimal jackknife (Jaeckel 1972; Koh and Liang 2017, arXiv:1703.04730), with adaptation
 differentiated through instead of a Hessian inverted.
 
-How far to believe it is another question: see `faithfulness`.
+Whether to believe it is another question: see `faithfulness`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from regard.nn.inference import eval_mode
 
 @dataclass(frozen=True)
 class Influence:
-    """What mattered to each answer.
+    """What mattered to each prediction.
 
     Args:
         influence: (B, Q, S), as in the module's formula.
@@ -66,31 +66,25 @@ def influence(learner: Learner, episode: Episode) -> Influence:
         >>> result.predicted, tuple(result.contribution.shape)
         (tensor([[0]]), (1, 1, 2))
     """
+    is_regression = episode.support.is_regression
     with eval_mode(learner):
         reweighting = Reweighting.of(learner, episode)
         weight = reweighting.weights(episode.query_y.shape[1]).clone().requires_grad_()
         with torch.enable_grad():
-            value, predicted = _answer(reweighting.answer(weight), episode.support.is_regression)
+            output = reweighting.predict(weight)
+            if is_regression:
+                value, predicted = output.sum(-1), torch.zeros_like(output[..., 0], dtype=torch.int64)
+            else:
+                value, predicted = output.max(-1)
             gradient = torch.autograd.grad(value.sum(), weight)[0]
+        attention = None
+        if isinstance(learner, AttendingLearner):
+            with torch.no_grad():
+                attention = learner.attend(learner.adapt(episode.support), episode.query_x)
         return Influence(
             influence=gradient,
             contribution=gradient * weight.detach(),
-            attention=_attention(learner, episode),
+            attention=attention,
             predicted=predicted,
-            probability=(value if episode.support.is_regression else value.exp()).detach(),
+            probability=(value if is_regression else value.exp()).detach(),
         )
-
-
-def _answer(output: Tensor, regression: bool) -> tuple[Tensor, Tensor]:
-    """(B, Q) what is differentiated, and the class that it speaks of."""
-    if regression:
-        return output.sum(-1), torch.zeros(output.shape[:2], dtype=torch.int64, device=output.device)
-    value, predicted = output.max(-1)
-    return value, predicted
-
-
-def _attention(learner: Learner, episode: Episode) -> Tensor | None:
-    if not isinstance(learner, AttendingLearner):
-        return None
-    with torch.no_grad():
-        return learner.attend(learner.adapt(episode.support), episode.query_x)

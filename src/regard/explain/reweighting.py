@@ -1,11 +1,11 @@
 """Predictions for the same queries under other support weights, which may differ from query to query.
 
-Every explanation here changes support weights, query by query. So each query is made a task of its own: B tasks of Q
+Every explanation here changes support weights, query by query. So each query becomes a task of its own: B tasks of Q
 queries become B * Q tasks of one query, with weights (B, Q, S). Since a batch is a loop and queries do not see each
-other, the answers are the same; and one backward pass gives the gradient of every query with respect to every row.
+other, the predictions are the same; and one backward pass gives the gradient of every query with respect to every row.
 
-Items are encoded once where the learner can (`EncodingLearner`); other learners are given the items again and again,
-which for a large encoder takes its time: ask about few queries.
+Items are encoded once for an `EncodingLearner`; other learners get the items again and again, which takes long with a
+large encoder: explain few queries at a time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from regard.episode import Episode, Items, Support, map_items
+from regard.episode import Episode, Items, Support
 from regard.errors import ConfigError
 from regard.learners.base import EncodingLearner, Learner, Output
 
@@ -26,7 +26,7 @@ _ROWS_AT_ONCE = 20_000
 
 @dataclass(frozen=True)
 class Reweighting:
-    """A learner before an episode; see the module. Make one by `Reweighting.of`."""
+    """A learner and an episode, ready to be predicted under other weights. Made by `Reweighting.of`."""
 
     learner: Learner
     support: Support
@@ -38,12 +38,12 @@ class Reweighting:
         """Encode what can be encoded once.
 
         Raises:
-            ConfigError: the learner is transductive: its queries see each other and cannot be asked one by one.
+            ConfigError: the learner is transductive: its queries see each other and cannot be predicted one by one.
         """
         if learner.transductive:
             raise ConfigError(
-                f"{type(learner).__name__} is transductive, so one query's answer depends on the others: expected a "
-                "learner whose encoder mixes nothing; norm='group' or norm='batch' gives one."
+                f"{type(learner).__name__} is transductive, so a prediction depends on the other queries: expected "
+                "a learner whose encoder mixes nothing; norm='group' or norm='batch' gives one."
             )
         if not isinstance(learner, EncodingLearner):
             return cls(learner, episode.support, episode.query_x, False)
@@ -55,24 +55,28 @@ class Reweighting:
         """(B, Q, S): the support's own weights, once for each query."""
         return self.support.weight[:, None].expand(-1, n_query, -1)
 
-    def answer(self, weight: Tensor) -> Tensor:
+    def predict(self, weight: Tensor) -> Tensor:
         """Weights (B, Q, S) to (B, Q, C) log-probabilities; in regression to (B, Q, T) predicted means."""
         n_tasks, n_query, n_rows = weight.shape
-        task = torch.arange(n_tasks, device=weight.device).repeat_interleave(n_query)
-        query = map_items(lambda t: t.flatten(0, 1)[:, None], self.query)  # type: ignore[type-var]
-        flat = weight.flatten(0, 1)
-        parts = torch.arange(len(task), device=weight.device).split(max(1, _ROWS_AT_ONCE // max(1, n_rows)))
-        answers = [self._ask(task[part], map_items(lambda t, i=part: t[i], query), flat[part]) for part in parts]
-        return torch.cat(answers).unflatten(0, (n_tasks, n_query))
+        copies = torch.arange(n_tasks * n_query, device=weight.device)
+        outputs: list[Tensor] = []
+        for copy in copies.split(max(1, _ROWS_AT_ONCE // max(1, n_rows))):
+            task = copy // n_query
+            support = Support(
+                _rows(self.support.x, task), self.support.y[task], weight.flatten(0, 1)[copy], self.support.n_classes
+            )
+            output = self._output(support, _rows(self.query, task, copy % n_query))
+            outputs.append((output.mean if isinstance(output, Distribution) else torch.log_softmax(output, -1))[:, 0])
+        return torch.cat(outputs).unflatten(0, (n_tasks, n_query))
 
-    def _ask(self, task: Tensor, query: Items, weight: Tensor) -> Tensor:
-        x = map_items(lambda t: t[task], self.support.x)  # type: ignore[type-var]
-        support = Support(x, self.support.y[task], weight, self.support.n_classes)
-        if self.encoded and isinstance(self.learner, EncodingLearner):
-            state = self.learner.adapt_encoded(support)
-            return _told(self.learner.predict_encoded(state, query))[:, 0]  # type: ignore[arg-type]
-        return _told(self.learner.predict(self.learner.adapt(support), query))[:, 0]
+    def _output(self, support: Support, query: Items) -> Output:
+        if isinstance(self.learner, EncodingLearner) and isinstance(query, Tensor) and self.encoded:
+            return self.learner.predict_encoded(self.learner.adapt_encoded(support), query)
+        return self.learner.predict(self.learner.adapt(support), query)
 
 
-def _told(output: Output) -> Tensor:
-    return output.mean if isinstance(output, Distribution) else torch.log_softmax(output, -1)
+def _rows(x: Items, task: Tensor, query: Tensor | None = None) -> Items:
+    """(B, R, *item) to (N, R, *item) of these tasks, or to (N, 1, *item) of one query of each."""
+    if isinstance(x, dict):
+        return {key: t[task] if query is None else t[task, query][:, None] for key, t in x.items()}
+    return x[task] if query is None else x[task, query][:, None]

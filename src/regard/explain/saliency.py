@@ -1,14 +1,14 @@
-"""Where on the pictures the learner looked, as heat maps of the pictures' size. Arrays only; drawing is others' work.
+"""Which parts of the images mattered, as heat maps of the images' size. Arrays only; drawing is done elsewhere.
 
-    on a support picture   the attention that its places received, averaged over the places of the query; over the
-                           pictures of one class it sums to 1 (before enlarging)
-    on the query           how much each place argued for the predicted class: its own logit margin over the runner-up,
-                           with the learner asked about that place alone
+    on a support image   the attention that its patches received, averaged over the patches of the query; over the
+                         images of one class it sums to 1 (before enlarging)
+    on the query         how much each patch speaks for the predicted class: its own logit margin over the runner-up,
+                         with that patch alone as the query
 
-The first is the learner's own attention. The second is exact where a learner's logits are the mean over query places,
+The first is the learner's own attention. The second is exact where a learner's logits are the mean over query patches,
 as in CrossTransformer: the votes then average to the logits. Maps are enlarged bilinearly, so their detail is that of
-the encoder's places (7 x 7 for a Conv4 that halves twice), and a place has seen its neighbours too: an edge of a map is
-not an edge of what mattered.
+the encoder's grid of patches (7 x 7 for a Conv4 that halves twice), and a patch has seen its neighbours too: an edge of
+a map is not an edge of what mattered.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SaliencyMaps:
 
     Args:
         support: (B, Q, S, H, W), at least 0; for a padding row 0.
-        query: (B, Q, H, W), positive where a place argues for the predicted class.
+        query: (B, Q, H, W), positive where a patch speaks for the predicted class.
         predicted: (B, Q) class.
         probability: (B, Q) of it.
     """
@@ -48,54 +48,58 @@ class SaliencyMaps:
 def saliency_maps(
     learner: PartAttendingLearner, episode: Episode, *, grid: tuple[int, int] | None = None
 ) -> SaliencyMaps:
-    """Where each query looked.
+    """Heat maps for every query and every support image.
 
     Args:
         learner: temporarily in eval mode, then restored.
         episode: of images (B, rows, H, W) or (B, rows, H, W, channels). Give few queries: the maps are as large as
-            B * Q * S pictures.
-        grid: rows and columns of the encoder's places; square by default.
+            B * Q * S images.
+        grid: rows and columns of the encoder's patches; a square by default.
 
     Raises:
-        ConfigError: the learner does not attend to parts, or its parts do not fill the grid.
+        ConfigError: the learner does not attend to patches, or they do not fill the grid.
         EpisodeError: items that are not images.
     """
     if not isinstance(learner, PartAttendingLearner):
         raise ConfigError(
-            f"{type(learner).__name__} does not attend to parts: expected a PartAttendingLearner, such as "
+            f"{type(learner).__name__} does not attend to patches: expected a PartAttendingLearner, such as "
             "CrossTransformer; for others `influence` says which rows mattered."
         )
     size = _image_size(episode)
     with eval_mode(learner), torch.no_grad():
         support, query_z = learner.encode_episode(episode)
         state = learner.adapt_encoded(support)
-        logits: Tensor = learner.predict_encoded(state, query_z)  # type: ignore[assignment]
-        probability, predicted = torch.softmax(logits, -1).max(-1)
-        looked = learner.attend_parts(state, episode.query_x).mean(2)
-        argued = _margin(votes(learner, state, query_z), predicted)
+        probability, predicted = torch.softmax(_logits(learner, state, query_z), -1).max(-1)
+        attended = learner.attend_parts(state, episode.query_x).mean(2)
+        margin = _margin(votes(learner, state, query_z), predicted)
     shape = _grid(query_z.shape[2], grid)
     return SaliencyMaps(
-        _enlarge(looked, shape, size), _enlarge(argued, shape, size), predicted.numpy(force=True), _array(probability)
+        _enlarge(attended, shape, size), _enlarge(margin, shape, size), predicted.numpy(force=True), _array(probability)
     )
 
 
 def votes(learner: PartAttendingLearner, state: object, query_z: Tensor) -> Tensor:
-    """(B, Q, P, C) logits of each query place alone; query_z: (B, Q, P, D)."""
+    """(B, Q, P, C) logits of each query patch alone; query_z: (B, Q, P, D)."""
     n_query = query_z.shape[1]
     alone = query_z.flatten(1, 2)[:, :, None]
-    return learner.predict_encoded(state, alone).unflatten(1, (n_query, -1))  # type: ignore[union-attr]
+    return _logits(learner, state, alone).unflatten(1, (n_query, -1))
+
+
+def _logits(learner: PartAttendingLearner, state: object, query_z: Tensor) -> Tensor:
+    output = learner.predict_encoded(state, query_z)
+    if not isinstance(output, Tensor):
+        raise EpisodeError(f"the learner predicts a {type(output).__name__}: saliency maps need logits of classes.")
+    return output
 
 
 def _margin(votes_BQPC: Tensor, predicted: Tensor) -> Tensor:
     """(B, Q, P) of the predicted class over the class that is second for the query as a whole."""
-    whole = votes_BQPC.mean(2)
-    others = whole.scatter(-1, predicted[..., None], -torch.inf)
-    second = others.argmax(-1)
-    mine, its = (
+    second = votes_BQPC.mean(2).scatter(-1, predicted[..., None], -torch.inf).argmax(-1)
+    best, runner_up = (
         votes_BQPC.gather(-1, c[:, :, None, None].expand(*votes_BQPC.shape[:3], 1)) for c in (predicted, second)
     )
-    # With one class there is no second: its logit is minus infinity, and nothing to argue about.
-    return torch.where(torch.isfinite(its), mine - its, 0.0)[..., 0]
+    # With one class there is no runner-up: its logit is minus infinity, and there is no margin.
+    return torch.where(torch.isfinite(runner_up), best - runner_up, 0.0)[..., 0]
 
 
 def _image_size(episode: Episode) -> tuple[int, int]:
@@ -107,11 +111,11 @@ def _image_size(episode: Episode) -> tuple[int, int]:
     return x.shape[2], x.shape[3]
 
 
-def _grid(n_parts: int, grid: tuple[int, int] | None) -> tuple[int, int]:
-    side = math.isqrt(n_parts)
+def _grid(n_patches: int, grid: tuple[int, int] | None) -> tuple[int, int]:
+    side = math.isqrt(n_patches)
     rows, columns = grid or (side, side)
-    if rows * columns != n_parts:
-        raise ConfigError(f"the encoder gives {n_parts} parts, not {rows} x {columns}: give grid=(rows, columns).")
+    if rows * columns != n_patches:
+        raise ConfigError(f"the encoder gives {n_patches} patches, not {rows} x {columns}: give grid=(rows, columns).")
     return rows, columns
 
 
