@@ -24,7 +24,6 @@ from regard.learners.deep_kernel import DeepKernel
 from regard.learners.fast_weights import FastWeights
 from regard.learners.feat import FEAT
 from regard.learners.inner.loop import GradientLearner
-from regard.learners.inner.options import match_parameters
 from regard.learners.inner.rule import GradientDescent
 from regard.learners.inner.tasks import Tensors
 from regard.learners.learned_optimizer import LearnedOptimizer
@@ -386,12 +385,23 @@ class DependsOnTheExecution(GradientLearner):
     """Says something else under vmap."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.model, self.rule, self.inner_steps, self.test_steps = outputs(), GradientDescent(0.1), 1, 1
-        self.adaptable = match_parameters(self.model, None)
+        super().__init__(outputs(), inner_steps=1)
+        self.rule = GradientDescent(0.1)
 
     def outputs(self, tensors: Tensors, x: object) -> Tensor:
         return super().outputs(tensors, x) * (1.001 if inside_transform() else 1.0)
+
+
+class LeavesCopiesBehind(_Faulty):
+    """Puts other parameters in the place of its own, and forgets to put these back when it fails."""
+
+    def loss(self, episode: Episode) -> Tensor:
+        first = next(module for module in self.modules() if module._parameters)
+        name, own = next((name, p) for name, p in first._parameters.items() if p is not None)
+        first._parameters[name] = nn.Parameter(own.detach().clone())
+        loss = super().loss(episode)
+        first._parameters[name] = own
+        return loss
 
 
 class EncodesTheEpisode(_Faulty):
@@ -449,6 +459,7 @@ FAULTS: list[tuple[Callable[[], Learner], set[str]]] = [
     (WrongSecondDerivative, {"second_derivatives_are_right"}),
     (Unvmappable, {"vmap_is_a_loop"}),
     (DependsOnTheExecution, {"executions_agree"}),
+    (LeavesCopiesBehind, {"the_model_is_left_whole"}),
     (EncodesTheEpisode, {"forward_is_adapt_then_predict", "encoded_is_fresh"}),
     (TakesAnything, {"the_wrong_targets_are_refused"}),
     (Blurs, {"attention_is_a_distribution"}),

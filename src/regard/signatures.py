@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from regard.errors import ConfigError, did_you_mean
 
@@ -25,14 +25,29 @@ def call_checked(function: Callable[..., T], options: Mapping[str, Any], what: s
     Raises:
         ConfigError: an option that it does not have, or one that it needs and did not get.
     """
-    parameters = inspect.signature(function).parameters
-    # A module without an __init__ of its own shows that of nn.Module: *args and **kwargs, which nobody has to give.
-    named = {n: p for n, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-    passes_on = inspect.isfunction(function) and any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    named, open_ended = _options_of(function)
     for option in options:
-        if option not in named and not passes_on:
+        if option not in named and not open_ended:
             raise ConfigError(f"{what} has no option {option!r}: {did_you_mean(option, named)}")
-    required = [n for n, p in named.items() if p.default is p.empty and n not in options]
+    required = [name for name, needed in named.items() if needed and name not in options]
     if required:
         raise ConfigError(f"{what} needs {', '.join(map(repr, required))}: add it to the recipe or by --set.")
     return function(**{key: tuple(v) if isinstance(v, list) else v for key, v in options.items()})
+
+
+def _options_of(function: Callable[..., Any]) -> tuple[dict[str, bool], bool]:
+    """The options that a function takes by name and whether it needs each; and whether it takes any others."""
+    named: dict[str, bool] = {}
+    open_ended = False
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            # `**options: Unpack[InnerOptions]` names them; a function without that passes on what it gets. A module
+            # without an __init__ of its own shows that of nn.Module: *args and **kwargs, which nobody has to give.
+            source = function.__init__ if isinstance(function, type) else function
+            shared = get_args(get_type_hints(source).get(name))
+            for options in shared:
+                named |= dict.fromkeys(options.__annotations__, False)
+            open_ended = inspect.isfunction(function) and not shared
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            named[name] = parameter.default is parameter.empty
+    return named, open_ended

@@ -52,4 +52,4 @@ def test_the_execution_told_is_that_of_such_episodes(n_query: int, told: str) ->
     recipe = Recipe.read("maml_omniglot", (f"episodes.n_query={n_query}", "episodes.rotations=false"))
     items = Dataset(torch.zeros(96, 28, 28), torch.arange(6).repeat(16), tuple("abcdef"))
     data = ImageData.of("blank pages", {"train": items}, ImageReader(28))
-    assert _execution(build_learner(learner_spec(recipe, data)).train(), recipe, data) == told
+    assert _execution(build_learner(learner_spec(recipe, data)).train(), recipe, data, 1) == told

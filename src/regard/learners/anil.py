@@ -14,7 +14,7 @@ defaults are those of MAML's 5-way Omniglot.
 
 from __future__ import annotations
 
-from typing import final
+from typing import Unpack, final
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from regard.episode import Episode, Support
 from regard.learners.base import EncodingLearner, Output, PlanningLearner, require_vectors
 from regard.learners.inner.loop import AdaptedWeights
-from regard.learners.inner.tasks import Execution
+from regard.learners.inner.options import InnerOptions
 from regard.learners.maml import MAML
+from regard.nn.encoder import Encoder
 
 
 @final
@@ -34,11 +35,9 @@ class ANIL(EncodingLearner, PlanningLearner):
         encoder: items to vectors (N, D).
         n_outputs: the most classes a task may have, or the number of targets.
         inner_lr: learning rate of the inner loop.
-        inner_steps: of training.
-        test_steps: of prediction; as many as in training by default.
+        inner_steps: steps in training.
         first_order: leave out the derivative of the inner gradients.
-        noise: standard deviation of a predicted target.
-        execution: of the head's inner loops, see `regard.learners.inner.meta_gradient`.
+        options: of the head: test_steps, inner_loss, noise, execution and task_chunk, see `InnerOptions`.
 
     Raises:
         ConfigError: an option out of range, or an encoder that gives parts.
@@ -50,29 +49,19 @@ class ANIL(EncodingLearner, PlanningLearner):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         n_outputs: int,
         *,
         inner_lr: float = 0.4,
         inner_steps: int = 1,
-        test_steps: int | None = None,
         first_order: bool = False,
-        noise: float = 0.1,
-        execution: Execution = "auto",
+        **options: Unpack[InnerOptions],
     ) -> None:
         super().__init__()
         require_vectors(encoder, "ANIL")
         self.encoder = encoder
-        n_features: int = encoder.n_features  # type: ignore[assignment]
-        self.head = MAML(
-            nn.Linear(n_features, n_outputs),
-            inner_lr=inner_lr,
-            inner_steps=inner_steps,
-            test_steps=test_steps,
-            first_order=first_order,
-            noise=noise,
-            execution=execution,
-        )
+        head = nn.Linear(encoder.n_features, n_outputs)
+        self.head = MAML(head, inner_lr=inner_lr, inner_steps=inner_steps, first_order=first_order, **options)
         self.differentiates_twice = not first_order
 
     def adapt_encoded(self, support: Support) -> AdaptedWeights:

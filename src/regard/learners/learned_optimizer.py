@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, Unpack, final
 
 import torch
 from jaxtyping import Float
@@ -31,10 +31,8 @@ from torch import Tensor, nn
 
 from regard.errors import ConfigError
 from regard.learners.inner.loop import GradientLearner
-from regard.learners.inner.loss import InnerLoss
-from regard.learners.inner.options import check_inner_options, match_parameters
+from regard.learners.inner.options import InnerOptions
 from regard.learners.inner.rule import InnerRule, Weights
-from regard.learners.inner.tasks import Execution
 
 
 @final
@@ -48,13 +46,9 @@ class LearnedOptimizer(GradientLearner):
         decays: of the means of gradients, each in 0..1; the larger, the longer its memory.
         inner_lr: of the gradient, where training starts.
         step_size: of a step of d = 1.
-        inner_steps: of training.
-        test_steps: of prediction; as many as in training by default.
+        inner_steps: steps in training.
         first_order: take gradients for constants, as the papers do.
-        adapt_only: name patterns of the parameters that adapt, such as "head.*"; all by default.
-        inner_loss: as of `MAML`.
-        noise: standard deviation of a predicted target.
-        execution, task_chunk: see `regard.learners.inner.meta_gradient`.
+        options: test_steps, adapt_only, inner_loss, noise, execution and task_chunk, see `InnerOptions`.
 
     Raises:
         ConfigError: an option out of range, or a pattern that matches no parameter.
@@ -69,24 +63,11 @@ class LearnedOptimizer(GradientLearner):
         inner_lr: float = 0.1,
         step_size: float = 0.01,
         inner_steps: int = 5,
-        test_steps: int | None = None,
         first_order: bool = True,
-        adapt_only: str | Sequence[str] | None = None,
-        inner_loss: InnerLoss | None = None,
-        noise: float = 0.1,
-        execution: Execution = "auto",
-        task_chunk: int | None = None,
+        **options: Unpack[InnerOptions],
     ) -> None:
-        super().__init__()
-        check_inner_options(execution, inner_steps, test_steps, task_chunk)
-        self.model, self.adaptable = model, match_parameters(model, adapt_only)
+        super().__init__(model, inner_steps=inner_steps, first_order=first_order, **options)
         self.rule = NetworkRule(network, tuple(decays), inner_lr, step_size)
-        self.inner_steps, self.test_steps = inner_steps, test_steps or inner_steps
-        self.first_order, self.inner_loss, self.noise = first_order, inner_loss, noise
-        # First-order gradients are no derivative of the loss, so theirs is no second derivative.
-        self.differentiates_twice = not first_order
-        self.execution: Execution = execution
-        self.task_chunk = task_chunk
 
 
 @final

@@ -18,18 +18,15 @@ one shot); batch statistics are the encoder's affair (norm="transductive" is the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, Unpack, final
 
 import torch
 from torch import Tensor, nn
 
 from regard.errors import ConfigError
 from regard.learners.inner.loop import GradientLearner
-from regard.learners.inner.loss import InnerLoss
-from regard.learners.inner.options import check_inner_options, match_parameters
+from regard.learners.inner.options import InnerOptions
 from regard.learners.inner.rule import InnerRule, Weights
-from regard.learners.inner.tasks import Execution
 from regard.learners.learned_optimizer import flat, like, log_and_sign
 
 
@@ -42,13 +39,9 @@ class LSTMMetaLearner(GradientLearner):
         width: of the first LSTM's memory, for every weight: it costs width times the memory of gradient descent.
         inner_lr: what the input gate starts at.
         keep: what the forget gate starts at; sigmoid(5) in the paper.
-        inner_steps: of training.
-        test_steps: of prediction; as many as in training by default.
+        inner_steps: steps in training.
         first_order: take gradients and losses for constants, as the paper does.
-        adapt_only: name patterns of the parameters that adapt, such as "head.*"; all by default.
-        inner_loss: as of `MAML`.
-        noise: standard deviation of a predicted target.
-        execution, task_chunk: see `regard.learners.inner.meta_gradient`.
+        options: test_steps, adapt_only, inner_loss, noise, execution and task_chunk, see `InnerOptions`.
 
     Raises:
         ConfigError: an option out of range, or a pattern that matches no parameter.
@@ -62,24 +55,11 @@ class LSTMMetaLearner(GradientLearner):
         inner_lr: float = 0.01,
         keep: float = 0.993,
         inner_steps: int = 5,
-        test_steps: int | None = None,
         first_order: bool = True,
-        adapt_only: str | Sequence[str] | None = None,
-        inner_loss: InnerLoss | None = None,
-        noise: float = 0.1,
-        execution: Execution = "auto",
-        task_chunk: int | None = None,
+        **options: Unpack[InnerOptions],
     ) -> None:
-        super().__init__()
-        check_inner_options(execution, inner_steps, test_steps, task_chunk)
-        self.model, self.adaptable = model, match_parameters(model, adapt_only)
+        super().__init__(model, inner_steps=inner_steps, first_order=first_order, **options)
         self.rule = LSTMRule(width, inner_lr, keep)
-        self.inner_steps, self.test_steps = inner_steps, test_steps or inner_steps
-        self.first_order, self.inner_loss, self.noise = first_order, inner_loss, noise
-        # First-order gradients are no derivative of the loss, so theirs is no second derivative.
-        self.differentiates_twice = not first_order
-        self.execution: Execution = execution
-        self.task_chunk = task_chunk
 
 
 @final

@@ -14,16 +14,13 @@ its 3 steps in prediction: say test_steps=3. Its sinusoid regression is inner_lr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import final
+from typing import Unpack, final
 
 from torch import nn
 
 from regard.learners.inner.loop import GradientLearner
-from regard.learners.inner.loss import InnerLoss
-from regard.learners.inner.options import check_inner_options, match_parameters
+from regard.learners.inner.options import InnerOptions
 from regard.learners.inner.rule import GradientDescent, Rates
-from regard.learners.inner.tasks import Execution
 
 
 @final
@@ -33,16 +30,10 @@ class MAML(GradientLearner):
     Args:
         model: any module from items (N, *item) to (N, out), such as `regard.nn.headed.Headed`.
         inner_lr: learning rate of the inner loop, or where learned ones start.
-        inner_steps: of training.
-        test_steps: of prediction; as many as in training by default.
+        inner_steps: steps in training.
         first_order: FOMAML.
         rates: "fixed", or learned one a "tensor" or one a "parameter".
-        adapt_only: name patterns of the parameters that adapt, such as "head.*"; all by default.
-        inner_loss: (N, out) and (N,) classes or (N, T) targets to (N,) losses; cross-entropy or squared error where
-            left out.
-        noise: standard deviation of a predicted target.
-        execution: see `regard.learners.inner.meta_gradient`.
-        task_chunk: tasks vmapped at once; all by default.
+        options: test_steps, adapt_only, inner_loss, noise, execution and task_chunk, see `InnerOptions`.
 
     Raises:
         ConfigError: an option out of range, or a pattern that matches no parameter.
@@ -62,23 +53,9 @@ class MAML(GradientLearner):
         *,
         inner_lr: float = 0.4,
         inner_steps: int = 1,
-        test_steps: int | None = None,
         first_order: bool = False,
         rates: Rates = "fixed",
-        adapt_only: str | Sequence[str] | None = None,
-        inner_loss: InnerLoss | None = None,
-        noise: float = 0.1,
-        execution: Execution = "auto",
-        task_chunk: int | None = None,
+        **options: Unpack[InnerOptions],
     ) -> None:
-        super().__init__()
-        check_inner_options(execution, inner_steps, test_steps, task_chunk)
-        self.model, self.adaptable = model, match_parameters(model, adapt_only)
-        own = dict(model.named_parameters())
-        self.rule = GradientDescent(inner_lr, rates, {name: own[name].shape for name in self.adaptable})
-        self.inner_steps, self.test_steps = inner_steps, test_steps or inner_steps
-        self.first_order, self.inner_loss, self.noise = first_order, inner_loss, noise
-        # First-order gradients are no derivative of the loss, so theirs is no second derivative.
-        self.differentiates_twice = not first_order
-        self.execution: Execution = execution
-        self.task_chunk = task_chunk
+        super().__init__(model, inner_steps=inner_steps, first_order=first_order, **options)
+        self.rule = GradientDescent(inner_lr, rates, self.adapted_shapes())

@@ -14,17 +14,17 @@ for every encoder; the defaults here are ours, of the same size as its results.
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, Unpack, final
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.learners.base import require_vectors
 from regard.learners.inner.loop import GradientLearner
-from regard.learners.inner.loss import InnerLoss, class_centres, class_mass, require_rows
-from regard.learners.inner.options import check_inner_options, match_parameters
+from regard.learners.inner.loss import class_centres, class_mass, require_rows
+from regard.learners.inner.options import InnerOptions
 from regard.learners.inner.rule import GradientDescent, Weights
-from regard.learners.inner.tasks import Execution, Rows, Tensors
+from regard.learners.inner.tasks import Rows, Tensors
 from regard.nn.transforms import call_with
 
 _HEAD = ("prototypes: weight", "prototypes: bias")
@@ -38,12 +38,10 @@ class ProtoMAML(GradientLearner):
     Args:
         encoder: items to vectors (N, D).
         inner_lr: learning rate of the inner loop.
-        inner_steps: of training.
-        test_steps: of prediction; as many as in training by default.
+        inner_steps: steps in training.
         first_order: leave out the derivative of the inner gradients; the head's start is differentiated all the same,
             as in the paper.
-        inner_loss: (N, C) and (N,) classes to (N,) losses; cross-entropy by default.
-        execution, task_chunk: see `regard.learners.inner.meta_gradient`.
+        options: test_steps, adapt_only, inner_loss, noise, execution and task_chunk, see `InnerOptions`.
 
     Raises:
         ConfigError: an option out of range, or an encoder that gives parts.
@@ -59,21 +57,12 @@ class ProtoMAML(GradientLearner):
         *,
         inner_lr: float = 0.01,
         inner_steps: int = 5,
-        test_steps: int | None = None,
         first_order: bool = False,
-        inner_loss: InnerLoss | None = None,
-        execution: Execution = "auto",
-        task_chunk: int | None = None,
+        **options: Unpack[InnerOptions],
     ) -> None:
-        super().__init__()
         require_vectors(encoder, "ProtoMAML")
-        check_inner_options(execution, inner_steps, test_steps, task_chunk)
-        self.model, self.adaptable = encoder, match_parameters(encoder, None)
+        super().__init__(encoder, inner_steps=inner_steps, first_order=first_order, **options)
         self.rule = GradientDescent(inner_lr)
-        self.inner_steps, self.test_steps = inner_steps, test_steps or inner_steps
-        self.first_order, self.differentiates_twice, self.inner_loss = first_order, not first_order, inner_loss
-        self.execution: Execution = execution
-        self.task_chunk = task_chunk
 
     def start(self, support: Rows, buffers: Tensors, n_classes: int) -> Weights:
         weights = super().start(support, buffers, n_classes)

@@ -16,7 +16,7 @@ theirs go through all before one comes again.
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, Unpack, final
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from regard.episode import Items
 from regard.learners.inner.loop import GradientLearner
 from regard.learners.inner.loss import class_mass, row_losses, weighted_mean
-from regard.learners.inner.options import check_inner_options, match_parameters
+from regard.learners.inner.options import InnerOptions, check_inner_options
 from regard.learners.inner.rule import Adam
-from regard.learners.inner.tasks import Execution, Rows, Task, Tensors
+from regard.learners.inner.tasks import Rows, Task, Tensors
 
 
 @final
@@ -36,12 +36,10 @@ class Reptile(GradientLearner):
     Args:
         model: any module from items (N, *item) to (N, out).
         inner_lr: learning rate of Adam in the inner loop.
-        inner_steps: of training.
-        test_steps: of prediction.
-        batch_size: rows a step in training, drawn from torch's generator; all of them where None. Prediction always
+        inner_steps: steps in training.
+        batch_size: rows per step in training, drawn from torch's generator; None for all. Prediction always
             uses the whole support.
-        noise: standard deviation of a predicted target.
-        execution, task_chunk: see `regard.learners.inner.meta_gradient`.
+        options: test_steps (50 by default), adapt_only, inner_loss, noise, execution, task_chunk, see `InnerOptions`.
 
     Raises:
         ConfigError: an option out of range.
@@ -56,19 +54,12 @@ class Reptile(GradientLearner):
         *,
         inner_lr: float = 0.001,
         inner_steps: int = 5,
-        test_steps: int = 50,
         batch_size: int | None = 10,
-        noise: float = 0.1,
-        execution: Execution = "auto",
-        task_chunk: int | None = None,
+        **options: Unpack[InnerOptions],
     ) -> None:
-        super().__init__()
-        check_inner_options(execution, inner_steps, test_steps, batch_size, task_chunk)
-        self.model, self.adaptable = model, match_parameters(model, None)
-        self.rule, self.first_order = Adam(inner_lr), True
-        self.inner_steps, self.test_steps, self.batch_size = inner_steps, test_steps, batch_size
-        self.noise, self.task_chunk = noise, task_chunk
-        self.execution: Execution = execution
+        super().__init__(model, inner_steps=inner_steps, first_order=True, **{"test_steps": 50, **options})
+        check_inner_options(self.execution, batch_size=batch_size)
+        self.rule, self.batch_size = Adam(inner_lr), batch_size
 
     def prepare(self, x: Items) -> Any:
         """As they are: batches are cut from them."""

@@ -40,6 +40,7 @@ from regard.testing.gradients import (
     a_gradient_reaches_every_parameter,
     executions_agree,
     second_derivatives_are_right,
+    the_model_is_left_whole,
     the_weight_gradient_is_finite,
     vmap_is_a_loop,
 )
@@ -61,6 +62,7 @@ LAWS: tuple[Law, ...] = (
     second_derivatives_are_right,
     vmap_is_a_loop,
     executions_agree,
+    the_model_is_left_whole,
     relabelling_relabels,
     saved_is_loaded,
     attention_is_a_distribution,

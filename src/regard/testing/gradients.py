@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
@@ -93,6 +93,71 @@ def executions_agree(case: Case) -> Iterator[str]:
     looped, vmapped = _loss_and_gradient(case, "loop", None), _loss_and_gradient(case, "vmap", 2)
     for (name, by_loop), by_vmap in zip(looped.items(), vmapped.values(), strict=True):
         yield from far(by_vmap, by_loop, case.tolerance, f"{name} by vmap and by a loop")
+
+
+def the_model_is_left_whole(case: Case) -> Iterator[str]:
+    """After a loss, its gradient, a prediction, and an error in the midst of each, the learner has its own tensors.
+
+    The very same parameters and buffers stand at the same places in the same order; in eval mode with the same values.
+    """
+    learner = case.new_learner(0)
+    for training in (False, True):
+        learner.train(training)
+        before = _contents(learner)
+        values = [t.detach().clone() for _, t in before]
+        loss = learner.loss(case.episode)
+        if loss.requires_grad:
+            loss.sum().backward()
+        learner(case.episode)
+        yield from _moved_tensors(before, _contents(learner), "after a loss and a prediction")
+        if not training and not all(torch.equal(t, v) for (_, t), v in zip(before, values, strict=True)):
+            yield "a loss in eval mode changed parameters or buffers"
+        for name, use in (("loss", learner.loss), ("prediction", learner)):
+            for fails_at in (1, 3):
+                _fail(learner, case.episode, use, fails_at)
+                yield from _moved_tensors(before, _contents(learner), f"after an error in its {name}")
+
+
+class _PlantedError(Exception):
+    """Raised in the midst of a forward pass."""
+
+
+def _fail(learner: Learner, episode: Episode, use: Callable[[Episode], object], fails_at: int) -> None:
+    """Use the learner, whose modules raise at one of their calls."""
+    n_calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls >= fails_at:
+            raise _PlantedError
+
+    inner = [module for module in learner.modules() if next(module.children(), None) is None and module is not learner]
+    hooks = [module.register_forward_pre_hook(count) for module in inner]
+    try:
+        use(episode)
+    except Exception as error:
+        # A learner may say what happened in its own words.
+        if not isinstance(error, _PlantedError) and not isinstance(error.__context__, _PlantedError):
+            raise
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _contents(learner: Learner) -> list[tuple[str, Tensor]]:
+    """All parameters and buffers by all their names, in order."""
+    return [*learner.named_parameters(remove_duplicate=False), *learner.named_buffers(remove_duplicate=False)]
+
+
+def _moved_tensors(
+    before: Sequence[tuple[str, Tensor]], after: Sequence[tuple[str, Tensor]], when: str
+) -> Iterator[str]:
+    if [name for name, _ in before] != [name for name, _ in after]:
+        lost = {name for name, _ in before} ^ {name for name, _ in after}
+        yield f"{when}, names of parameters or buffers come and go or change their order: {', '.join(sorted(lost))}"
+    elif replaced := [name for (name, a), (_, b) in zip(before, after, strict=True) if a is not b]:
+        yield f"{when}, other tensors stand in the place of {', '.join(replaced)}"
 
 
 def _loss_and_gradient(case: Case, execution: Literal["loop", "vmap"], chunk: int | None) -> dict[str, Tensor]:

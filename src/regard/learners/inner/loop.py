@@ -23,7 +23,7 @@ calls from several threads wait for each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import Lock, RLock
@@ -47,6 +47,7 @@ from regard.learners.inner.buffers import buffer_copies, keep_buffers
 from regard.learners.inner.fallback import execute
 from regard.learners.inner.kernels import no_recomputing, plain_attention, plain_recurrence
 from regard.learners.inner.loss import InnerLoss, class_mass, columns, require_rows, row_losses, weighted_mean
+from regard.learners.inner.options import check_inner_options, match_parameters
 from regard.learners.inner.rule import InnerRule, Weights
 from regard.learners.inner.tasks import Execution, Plan, Rows, Task, Tensors, each_task, leaves, stack
 from regard.nn.encoder import Encoder
@@ -82,16 +83,40 @@ class GradientLearner(PlanningLearner):
     # Column k of the head has weights of its own.
     relabels = False
 
-    model: nn.Module
     rule: InnerRule
-    adaptable: tuple[str, ...]
-    inner_steps: int
-    test_steps: int
-    first_order: bool = False
-    inner_loss: InnerLoss | None = None
-    noise: float = 0.1
-    execution: Execution = "auto"
-    task_chunk: int | None = None
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        inner_steps: int,
+        first_order: bool = False,
+        test_steps: int | None = None,
+        adapt_only: str | Sequence[str] | None = None,
+        inner_loss: InnerLoss | None = None,
+        noise: float = 0.1,
+        execution: Execution = "auto",
+        task_chunk: int | None = None,
+    ) -> None:
+        """What all these learners keep; a subclass adds its rule. See `InnerOptions`.
+
+        Raises:
+            ConfigError: an option out of range, or a pattern that matches no parameter.
+        """
+        super().__init__()
+        check_inner_options(execution, inner_steps=inner_steps, test_steps=test_steps, task_chunk=task_chunk)
+        self.model, self.adaptable = model, match_parameters(model, adapt_only)
+        self.inner_steps, self.test_steps = inner_steps, test_steps or inner_steps
+        self.first_order, self.inner_loss, self.noise = first_order, inner_loss, noise
+        # First-order gradients are no derivative of the loss, so theirs is no second derivative.
+        self.differentiates_twice = not first_order
+        self.execution: Execution = execution
+        self.task_chunk = task_chunk
+
+    def adapted_shapes(self) -> dict[str, torch.Size]:
+        """Name and shape of every parameter that adapts, for rules with a rate per tensor or per weight."""
+        own = dict(self.model.named_parameters())
+        return {name: own[name].shape for name in self.adaptable}
 
     # ---- one task ----------------------------------------------------------------------------------------------------
 
