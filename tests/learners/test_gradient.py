@@ -31,6 +31,7 @@ from regard.learners.prototypical import Prototypical
 from regard.learners.reptile import Reptile
 from regard.nn.conv4 import Conv4
 from regard.nn.headed import Headed
+from regard.nn.members import module_tensors
 from regard.nn.mlp import MLP
 from regard.nn.sequence import TokenLSTM, TokenTransformer
 from regard.testing import random_episode
@@ -478,7 +479,7 @@ def test_vmap_inside_the_gradient_is_wrong_for_batch_norm_and_the_engine_does_no
     episode = unpadded(0, (8, 8)).to(dtype=torch.float64)
     learner = MAML(model, inner_lr=0.3, inner_steps=2)
     _, gradients = plain_meta_gradient(model, episode, lr=0.3, steps=2)
-    tasks = learner._tasks(episode)
+    tasks = learner._tasks(episode, module_tensors(learner))
     losses = vmap(lambda task: learner.task_loss(task, episode.n_classes or 0)[0])(tasks)
     wrong = torch.autograd.grad(losses.mean(), list(model.parameters()))
     size = max(g.abs().max() for g in gradients.values())

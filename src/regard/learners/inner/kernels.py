@@ -8,7 +8,7 @@ recurrent layers have no double backward, and in eval mode no backward; torch's 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
 
 import torch
@@ -16,6 +16,7 @@ from torch import nn
 from torch.backends import cuda, cudnn, mha
 
 from regard.errors import ConfigError
+from regard.nn.members import ModuleTensors
 
 _lock = Lock()
 _n_inside = 0
@@ -58,16 +59,11 @@ def _switch(flash: bool, efficient: bool, by_cudnn: bool, math: bool, fast_path:
     mha.set_fastpath_enabled(fast_path)
 
 
-@contextmanager
-def plain_recurrence(model: nn.Module) -> Iterator[None]:
+def plain_recurrence(tensors: ModuleTensors) -> AbstractContextManager[object]:
     """Recurrent layers on a GPU by torch's own kernels while inside; nothing changes for models without any."""
-    parameter = next(model.parameters(), None)
-    on_gpu = parameter is not None and parameter.is_cuda
-    if on_gpu and any(isinstance(module, nn.RNNBase) for module in model.modules()):
-        with cudnn.flags(enabled=False):
-            yield
-    else:
-        yield
+    on_gpu = any(p.is_cuda for p in tensors.parameters.values())
+    recurrent = on_gpu and any(isinstance(module, nn.RNNBase) for module in tensors.modules.values())
+    return cudnn.flags(enabled=False) if recurrent else nullcontext()
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import Lock, RLock
 from typing import Any
@@ -207,21 +207,25 @@ class GradientLearner(PlanningLearner):
     def adapt(self, support: Support) -> AdaptedWeights:
         self._require(support)
         n_classes = support.n_classes or 0
-        with self._at_work():
+        tensors = module_tensors(self)
+        with self._at_work(tensors):
             rows = _rows(support.x, support.y, support.weight)
-            arguments = (rows, self._buffer_copies(rows.x, support.n_tasks))
-            weights = self._each(lambda a: self.adapt_task(a[0], a[1], n_classes), arguments, n_classes, "adapt")
+            arguments = (rows, self._buffer_copies(rows.x, support.n_tasks, tensors))
+            weights = self._each(
+                lambda a: self.adapt_task(a[0], a[1], n_classes), arguments, n_classes, tensors, "adapt"
+            )
             if not inside_transform() and not _finite(weights.values()):
-                self._explain_divergence(rows, n_classes)
+                self._explain_divergence(rows, n_classes, tensors)
             return AdaptedWeights(weights, class_mass(rows, n_classes))
 
     def predict(self, state: AdaptedWeights, query_x: Items) -> Output:
         n_classes = state.mass.shape[-1]
-        with self._at_work():
+        tensors = module_tensors(self)
+        with self._at_work(tensors):
             x = _owned(query_x)
-            arguments = (state.weights, x, self._buffer_copies(x, state.mass.shape[0]))
+            arguments = (state.weights, x, self._buffer_copies(x, state.mass.shape[0], tensors))
             output = self._each(
-                lambda a: self._pass(a[0], self.prepare(a[1]), a[2])[0], arguments, n_classes, "predict"
+                lambda a: self._pass(a[0], self.prepare(a[1]), a[2])[0], arguments, n_classes, tensors, "predict"
             )
         if n_classes:
             return hide_absent(columns(output, n_classes), state.mass)
@@ -239,16 +243,16 @@ class GradientLearner(PlanningLearner):
             ConfigError: a model that does not give one tensor (N, out), or that checkpoints its activations.
         """
         self._require(episode.support)
-        with self._at_work():
-            tensors = module_tensors(self)
-            tasks = self._tasks(episode)
+        tensors = module_tensors(self)
+        with self._at_work(tensors):
+            tasks = self._tasks(episode, tensors)
             losses, buffers = self._losses(tasks, episode, tensors, n_steps_ahead)
             if inside_transform():
                 return losses
             # One number for all, which isfinite of all takes ten times as long to find. Finite losses may overflow in
             # their sum: then the walk through the inner loops finds nothing.
             if not math.isfinite(losses.sum().item()):
-                self._explain_divergence(tasks.support, episode.n_classes or 0, losses)
+                self._explain_divergence(tasks.support, episode.n_classes or 0, tensors, losses)
             keep_buffers(self.model, buffers)
             return losses
 
@@ -260,32 +264,36 @@ class GradientLearner(PlanningLearner):
             losses, _ = vmap(lambda task: self.task_loss(task, n_classes), randomness="different")(tasks)
             return losses, {}
         if torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves(tasks)):
-            return self._each(lambda task: self.task_loss(task, n_classes)[0], tasks, n_classes, "loss"), {}
+            return self._each(lambda task: self.task_loss(task, n_classes)[0], tasks, n_classes, tensors, "loss"), {}
         plan = self._plan(episode.n_tasks, n_classes, tensors, episode, n_steps_ahead)
         parameters = {name: p for name, p in tensors.parameters.items() if p.requires_grad}
-        with self._kernels(plan, tasks):
-            if parameters and torch.is_grad_enabled():
-                return meta_gradient.losses_with_meta_gradient(self, parameters, tensors, tasks, plan)
-            with torch.no_grad():
-                return meta_gradient.losses_only(self, tasks, plan)
+        if parameters and torch.is_grad_enabled():
+            return meta_gradient.losses_with_meta_gradient(self, parameters, tensors, tasks, plan)
+        with torch.no_grad():
+            return meta_gradient.losses_only(self, tasks, plan)
 
-    def _each(self, one: Callable[[Any], Any], arguments: Any, n_classes: int, what: str) -> Any:
+    def _each(
+        self, one: Callable[[Any], Any], arguments: Any, n_classes: int, tensors: ModuleTensors, what: str
+    ) -> Any:
         """`one` for each task, by the execution; with its graph kept where gradients are enabled."""
         if inside_transform():
             return vmap(one, randomness="different")(arguments)
+        with_graph = torch.is_grad_enabled()
 
         def run(arguments: Any, plan: Plan) -> Any:
             if plan.execution == "loop":
-                return stack([one(task) for task in each_task(arguments)])
-            if torch.is_grad_enabled():
-                return vmap(one, randomness="different")(arguments)
+                twice = with_graph and self._needs_second_order(arguments)
+                with plain_attention() if twice else nullcontext():
+                    return stack([one(task) for task in each_task(arguments)])
+            if with_graph:
+                with plain_attention():
+                    return vmap(one, randomness="different")(arguments)
             return meta_gradient.run_vmapped(self, one, arguments, plan, what)
 
-        plan = self._plan(pytree.tree_leaves(arguments)[0].shape[0], n_classes, module_tensors(self))
-        if torch.is_grad_enabled() and not self._may_differentiate_vmap():
+        plan = self._plan(pytree.tree_leaves(arguments)[0].shape[0], n_classes, tensors)
+        if with_graph and not self._may_differentiate_vmap():
             plan = plan._replace(execution="loop")
-        with self._kernels(plan, arguments):
-            return execute(self, run, arguments, plan, what)
+        return execute(self, run, arguments, plan, what)
 
     # ---- execution ---------------------------------------------------------------------------------------------------
 
@@ -352,12 +360,15 @@ class GradientLearner(PlanningLearner):
         settings = (self.n_steps, self.inner_loss, *_numbers(self), *_numbers(self.rule))
         return Plan(execution, self.execution == "auto", self.task_chunk, n_classes, settings)
 
-    def _tasks(self, episode: Episode) -> Task:
+    def _tasks(self, episode: Episode, tensors: ModuleTensors) -> Task:
         support = _rows(episode.support.x, episode.support.y, episode.support.weight)
         query = _rows(episode.query_x, episode.query_y, episode.query_weight)
-        return Task(support, query, self._buffer_copies(support.x, episode.n_tasks))
+        return Task(support, query, self._buffer_copies(support.x, episode.n_tasks, tensors))
 
-    def _buffer_copies(self, x: Items, n_tasks: int) -> Tensors:
+    def _buffer_copies(self, x: Items, n_tasks: int, tensors: ModuleTensors) -> Tensors:
+        """A copy per task of the buffers that a pass changes; the items are for a pass that finds out which."""
+        if not tensors.buffers:
+            return {}
         return buffer_copies(self.model, n_tasks, lambda: self.prepare(map_items(lambda t: t[0], x)))
 
     def _may_differentiate_vmap(self) -> bool:
@@ -366,35 +377,22 @@ class GradientLearner(PlanningLearner):
         return not self.first_order and not any(isinstance(m, _NormBase) for m in self.modules())
 
     @contextmanager
-    def _kernels(self, plan: Plan, arguments: Any) -> Iterator[None]:
-        """The plain formula of attention, where it is vmapped or differentiated twice."""
-        twice = torch.is_grad_enabled() and self._needs_second_order(arguments)
-        with plain_attention() if twice or plan.execution != "loop" else nullcontext():
-            yield
-
-    @contextmanager
-    def _at_work(self) -> Iterator[None]:
+    def _at_work(self, tensors: ModuleTensors) -> Iterator[None]:
         """What has to hold while the model is called with weights that are not its own."""
-        with ExitStack() as stack:
-            stack.enter_context(_lock_of(self.model))
-            # Inside inference mode nothing can be differentiated; so leave it, and keep to no gradients.
-            if torch.is_inference_mode_enabled():
-                stack.enter_context(torch.inference_mode(False))
-                stack.enter_context(torch.no_grad())
-            if not inside_transform():
-                stack.enter_context(no_recomputing())
-            stack.enter_context(plain_recurrence(self.model))
+        with _lock_of(self.model), _ordinary_tensors(), no_recomputing(), plain_recurrence(tensors):
             yield
 
     # ---- divergence --------------------------------------------------------------------------------------------------
 
-    def _explain_divergence(self, support: Rows, n_classes: int, losses: Tensor | None = None) -> None:
+    def _explain_divergence(
+        self, support: Rows, n_classes: int, tensors: ModuleTensors, losses: Tensor | None = None
+    ) -> None:
         """Walk through the inner loops again, task by task and step by step, to say where it began.
 
         Raises:
             DivergenceError: always where a task has diverged.
         """
-        buffers = self._buffer_copies(support.x, support.y.shape[0])
+        buffers = self._buffer_copies(support.x, support.y.shape[0], tensors)
         with torch.no_grad():
             for b, (rows, copies) in enumerate(each_task((support, buffers))):
                 steps = enumerate(self.steps(rows, copies, n_classes))
@@ -411,6 +409,17 @@ class GradientLearner(PlanningLearner):
 
 
 # ---- small parts -----------------------------------------------------------------------------------------------------
+
+
+def _ordinary_tensors() -> AbstractContextManager[object]:
+    """Inside inference mode nothing can be differentiated; so leave it, and keep to no gradients."""
+    return _left_inference() if torch.is_inference_mode_enabled() else nullcontext()
+
+
+@contextmanager
+def _left_inference() -> Iterator[None]:
+    with torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 _LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()

@@ -16,6 +16,7 @@ statistics gives wrong second-order gradients and says nothing (torch 2.13); vma
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +143,7 @@ def _loop(learner: GradientLearner, parameters: Tensors, tasks: Task, plan: Plan
     losses, buffers = [], []
     gradients = sources[0].new_empty(tasks.support.y.shape[0], sum(p.numel() for p in sources))
     for b, task in enumerate(each_task(tasks)):
-        with torch.enable_grad():
+        with torch.enable_grad(), nullcontext() if learner.first_order else plain_attention():
             loss, changed = module.loss_with(own, task)
             by_parameter = torch.autograd.grad(loss, sources, allow_unused=True)
         torch.cat([_flat(g, p) for g, p in zip(by_parameter, sources, strict=True)], out=gradients[b])
@@ -208,7 +209,8 @@ def _batched(
     own = {name: others.pop(name) for name in names}
 
     def function(*arguments: Any) -> Any:
-        return vmap(one, in_dims=(None, None, 0), randomness="different")(*arguments)
+        with plain_attention():
+            return vmap(one, in_dims=(None, None, 0), randomness="different")(*arguments)
 
     results = []
     for chunk in chunks(tasks, plan.chunk):
