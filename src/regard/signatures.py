@@ -44,7 +44,8 @@ def _options_of(function: Callable[..., Any]) -> tuple[dict[str, bool], bool]:
             # `**options: Unpack[InnerOptions]` names them; a function without that passes on what it gets. A module
             # without an __init__ of its own shows that of nn.Module: *args and **kwargs, which nobody has to give.
             source = function.__init__ if isinstance(function, type) else function
-            shared = get_args(get_type_hints(source).get(name))
+            unpacked = "Unpack" in str(parameter.annotation)
+            shared = get_args(get_type_hints(source)[name]) if unpacked else ()
             for options in shared:
                 named |= dict.fromkeys(options.__annotations__, False)
             open_ended = inspect.isfunction(function) and not shared
