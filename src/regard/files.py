@@ -32,8 +32,11 @@ def write_whole(path: Path, content: bytes | Callable[[Path], None]) -> None:
             content(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         reason = error.strerror or error
         remedy = "nothing was changed; free some space or choose another folder."
@@ -43,10 +46,21 @@ def write_whole(path: Path, content: bytes | Callable[[Path], None]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _sync_folder(folder: Path) -> None:
+    """Flush the renaming itself, which a power cut could otherwise undo; not possible on Windows."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def clear_temporary(folder: Path, *names: str) -> None:
+    """Delete what interrupted calls of `write_whole` for these names left in the folder."""
+    for name in names:
+        for stale in folder.glob(f".{name}.*"):
+            stale.unlink(missing_ok=True)
 
 
 def cache_folder() -> Path:

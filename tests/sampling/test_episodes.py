@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 from collections import Counter
@@ -341,9 +342,26 @@ def test_a_manifest_of_other_data_or_with_rows_beyond_it_is_refused(tmp_path) ->
     write_manifest(path, EpisodeSampler(SMALL, 3, 1, 2).rows([0]), SMALL)
     with pytest.raises(DataError, match="other data"):
         read_manifest(path, LARGE)
-    path.write_text(path.read_text().replace('"query": [[', f'"query": [[{len(SMALL)}, '))
-    with pytest.raises(DataError, match="rows"):
+    content = json.loads(path.read_text())
+
+    def edited(**changes: object) -> None:
+        path.write_text(json.dumps(content | changes))
         read_manifest(path, SMALL)
+
+    edited()
+    query, first = content["query"][0], content["query"][0][0]
+    for changes, said in (
+        ({"query": [[len(SMALL), *query[1:]]]}, "query rows outside"),
+        ({"support_y": [[3, 0, 0]]}, "support_y labels outside 0..2"),
+        ({"query": [query[1:]]}, "do not fit"),
+        ({"query": query}, "do not fit"),
+        ({"number": [0, 1]}, "do not fit"),
+        ({"query": [[str(first), *query[1:]]]}, "no table of integers"),
+        ({"n_classes": 2**62}, "n_classes 4611686018427387904"),
+        ({"n_classes": "3"}, "n_classes '3'"),
+    ):
+        with pytest.raises(DataError, match=said):
+            edited(**changes)
 
 
 BAD = [

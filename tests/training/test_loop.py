@@ -17,7 +17,7 @@ from regard.errors import ConfigError, DivergenceError, StorageError
 from regard.learners.base import Learner
 from regard.learners.prototypical import Prototypical
 from regard.sampling.episodes import EpisodeSampler
-from regard.training import Report, Silent, TrainConfig, fast_bf16, load_checkpoint, loop, train
+from regard.training import Report, Silent, TrainConfig, fast_bf16, load_checkpoint, logs, loop, train
 from regard.training.batches import Batches
 from regard.training.logs import read_metrics
 from regard.training.optimization import learning_rate, make_optimizer
@@ -111,6 +111,41 @@ def test_a_failure_between_checkpoints_is_resumed_exactly(
         for name in ("whole", "cut")
     ]
     assert curves[0] == curves[1]
+
+
+def test_lost_rows_of_the_curves_are_said_on_resume_and_stale_files_go(
+    make_learner: Make,
+    sampler: EpisodeSampler,
+    tiny: TrainConfig,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(report: Report) -> None:
+        if report.step == 9:
+            raise RuntimeError("a power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(make_learner(), sampler, tiny, folder=tmp_path, progress=Watch(fail))
+    rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    (tmp_path / "metrics.csv").write_text("\n".join(rows[:2]))
+    (tmp_path / ".last.safetensors.abc").write_text("half")
+    train(make_learner(), sampler, tiny, folder=tmp_path, progress=Silent())
+    assert "has 0 of the 2 rows up to step 5" in caplog.text
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.csv")] == [6, 8, 10, 12]
+    assert not list(tmp_path.glob(".*"))
+    caplog.clear()
+    train(make_learner(), sampler, tiny, folder=tmp_path, progress=Silent())
+    assert "has 4 of the 6 rows up to step 12" in caplog.text, "the gap is said each time"
+
+
+def test_rows_are_on_the_disk_before_the_checkpoint_that_counts_them(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(logs.Logs, "sync", lambda self: done.append("rows"))
+    monkeypatch.setattr(loop, "save_checkpoint", lambda path, *_, **__: done.append(path.name))
+    train(make_learner(), sampler, tiny, folder=tmp_path, progress=Silent())
+    assert done == ["last.safetensors", *["rows", "last.safetensors"] * 3]  # the first before there are rows
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

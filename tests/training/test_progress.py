@@ -46,13 +46,26 @@ def test_the_bar_draws(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_rows_after_the_resumed_step_are_dropped(tmp_path: Path) -> None:
-    with Logs(tmp_path, COLUMNS, 0, tensorboard=False) as logs:
+    with Logs(tmp_path, COLUMNS, 0, 0, tensorboard=False) as logs:
         for step in (2, 4, 6):
             logs.write({"step": step, "loss": 1 / 3, "seconds": None})
     # A kill in the middle of a row.
     with logs.path.open("a") as file:
         file.write("8,0.1")
-    with Logs(tmp_path, COLUMNS, 4, tensorboard=False) as logs:
+    with Logs(tmp_path, COLUMNS, 4, 2, tensorboard=False) as logs:
         logs.write({"step": 6, "loss": 0.25, "seconds": 1.0})
     rows = read_metrics(logs.path)
     assert rows == [{"step": 2, "loss": 1 / 3}, {"step": 4, "loss": 1 / 3}, {"step": 6, "loss": 0.25, "seconds": 1.0}]
+
+
+def test_lost_and_damaged_rows_are_said_and_the_rest_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "metrics.csv").write_text("step,loss,seconds\n2,0.5,\n4,zero,\n6,0.25\n8,1.0,2.0\n8,1.5,2.0\n")
+    with Logs(tmp_path, COLUMNS, 8, 4, tensorboard=False):
+        pass
+    assert read_metrics(tmp_path / "metrics.csv") == [
+        {"step": 2, "loss": 0.5},
+        {"step": 8, "loss": 1.5, "seconds": 2.0},
+    ]
+    assert "has 2 of the 4 rows up to step 8" in caplog.text
+    (tmp_path / "metrics.csv").write_bytes(b"\xff\x00")
+    assert read_metrics(tmp_path / "metrics.csv") == []

@@ -1,18 +1,24 @@
 """The curves of a run: metrics.csv, and the same for TensorBoard.
 
-A resumed run drops the rows after the step it goes on from, so no step is told twice and none is lost.
+A resumed run drops the rows after the step it resumes from, so no step is logged twice. Rows are on the disk before the
+checkpoint that counts them, so a crash loses none; should some be gone all the same, a warning says how many.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from regard.errors import StorageError
 from regard.files import write_whole
+
+METRICS = "metrics.csv"
+_logger = logging.getLogger("regard.training")
 
 Row = Mapping[str, float | int | None]
 
@@ -24,12 +30,22 @@ class Logs:
         folder: of the run; metrics.csv and TensorBoard's events go there.
         columns: of the table, "step" first.
         step: rows after this one are dropped; 0 starts from scratch.
+        n_rows: rows up to this step, as the checkpoint counts them.
         tensorboard: whether to write events as well.
     """
 
-    def __init__(self, folder: Path, columns: tuple[str, ...], step: int, tensorboard: bool) -> None:
-        self.path, self.columns = folder / "metrics.csv", columns
+    def __init__(self, folder: Path, columns: tuple[str, ...], step: int, n_rows: int, tensorboard: bool) -> None:
+        self.path, self.columns = folder / METRICS, columns
         kept = [row for row in read_metrics(self.path) if row["step"] <= step] if step else []
+        if len(kept) < n_rows:
+            _logger.warning(
+                "%s has %d of the %d rows up to step %d: it was cut off or changed, and the curves have a gap there; "
+                "the weights are not concerned.",
+                self.path,
+                len(kept),
+                n_rows,
+                step,
+            )
         write_whole(self.path, _as_csv(columns, kept).encode())
         self._file = self.path.open("a", newline="")
         self._writer = _event_writer(folder, step) if tensorboard else None
@@ -54,6 +70,10 @@ class Logs:
                 if row.get(name) is not None:
                     self._writer.add_scalar(name, row[name], row["step"])
 
+    def sync(self) -> None:
+        """Have the rows on the disk."""
+        os.fsync(self._file.fileno())
+
     def __enter__(self) -> Self:
         return self
 
@@ -64,13 +84,20 @@ class Logs:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics.csv; empty cells are left out, and so is a last row that a kill cut short."""
+    """The rows of a metrics.csv, in order of steps; without empty cells, and without rows that are damaged."""
     if not path.exists():
         return []
-    lines = path.read_text().splitlines(keepends=True)
-    complete = [line for line in lines if line.endswith("\n")]
-    rows = csv.DictReader(complete)
-    return [{k: int(v) if k == "step" else float(v) for k, v in row.items() if v} for row in rows]
+    names, *lines = path.read_text(errors="replace").split("\n")[:-1] or [""]  # a last row without an end was cut off
+    columns, rows = names.split(","), {}
+    for line in lines:
+        cells = line.split(",")
+        if len(cells) == len(columns):
+            try:
+                row = {k: int(v) if k == "step" else float(v) for k, v in zip(columns, cells, strict=True) if v}
+                rows[row["step"]] = row
+            except (ValueError, KeyError):
+                continue
+    return [row for _, row in sorted(rows.items())]
 
 
 def _as_csv(columns: tuple[str, ...], rows: list[dict[str, float]]) -> str:

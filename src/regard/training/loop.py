@@ -24,12 +24,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from regard.errors import ConfigError, DivergenceError
+from regard.files import clear_temporary
 from regard.learners.base import Learner, PlanningLearner
 from regard.sampling.random import bits
 from regard.training.batches import Batches, Source, naming_episodes
 from regard.training.checkpoint import BEST, LAST, save_checkpoint
 from regard.training.config import TrainConfig
-from regard.training.logs import Logs
+from regard.training.logs import METRICS, Logs
 from regard.training.optimization import learning_rate, make_optimizer, optimizer_tensors
 from regard.training.precision import resolve_precision
 from regard.training.progress import Progress, Report, Silent, automatic
@@ -167,6 +168,7 @@ class _Run:
         self.writes = fabric.is_global_zero
         self.interrupted = False
         self.loss = self.norm = 0.0
+        self.logs: Logs | None = None
 
     def begin(self, stack: ExitStack, resume: bool, progress: Progress | None) -> RunState:
         """Go on from the folder's checkpoint or write the first one; open the logs and the progress."""
@@ -180,8 +182,11 @@ class _Run:
         )
         self._resumed_at, self._first = self.state.seconds, self.state.step
         self._began = time.perf_counter() - self._resumed_at
+        if self.writes:
+            clear_temporary(self.folder, LAST, BEST, METRICS)  # of a run that was killed while it wrote
+            if not going_on:
+                self.best.unlink(missing_ok=True)
         if not going_on:
-            self._clear()
             # A full disk or a read-only folder is better found now than after the first hundred steps.
             self._save()
         self.logs = self._open_logs(stack) if self.writes else None
@@ -193,14 +198,11 @@ class _Run:
         self._step_began = time.perf_counter()
         return self.state
 
-    def _clear(self) -> None:
-        if self.writes:
-            for stale in (self.best, *self.folder.glob(".*.safetensors.*")):
-                stale.unlink(missing_ok=True)
-
     def _open_logs(self, stack: ExitStack) -> Logs:
         columns = ("step", "loss", "learning_rate", "gradient_norm", f"validation_{self.metric}", "seconds")
-        return stack.enter_context(Logs(self.folder, columns, self.state.step, self.config.tensorboard))
+        return stack.enter_context(
+            Logs(self.folder, columns, self.state.step, self.state.n_rows, self.config.tensorboard)
+        )
 
     def prepare_step(self) -> float:
         """Set the learning rate and the random numbers of this step; returns the rate."""
@@ -290,6 +292,7 @@ class _Run:
         state.steps = int(self.fabric.broadcast(state.steps_in_time(self.config, self._seconds() + besides, each)))
 
     def _log(self, rate: float, validated: float | None) -> None:
+        self.state.n_rows += 1
         loss, values = self.state.take_loss(), (rate, self.norm, validated, round(self._seconds(), 3))
         if self.logs is not None:
             self.logs.write(dict(zip(self.logs.columns, (self.state.step, loss, *values), strict=True)))
@@ -297,6 +300,8 @@ class _Run:
     def _save(self) -> None:
         if not self.writes:
             return
+        if self.logs is not None:
+            self.logs.sync()  # the checkpoint counts the rows before it
         self.state.seconds = self._seconds()
         save_checkpoint(
             self.last,

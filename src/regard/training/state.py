@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import ValidationError
 from torch import nn
 from torch.optim import Optimizer
 
@@ -34,6 +35,7 @@ class RunState:
         fitted_at: the step at which the number of steps was first fitted.
         fitted_seconds: spent until then.
         refit_at: the step at which it is fitted next, by the steps since `fitted_at`; None where it is no more.
+        n_rows: of metrics.csv so far.
     """
 
     steps: int | None
@@ -48,6 +50,7 @@ class RunState:
     fitted_at: int = 0
     fitted_seconds: float = 0.0
     refit_at: int | None = None
+    n_rows: int = 0
 
     def steps_in_time(self, config: TrainConfig, seconds: float, each: float) -> int:
         """How many steps there are in all, after so many seconds and at so many for `each` step to come."""
@@ -101,10 +104,17 @@ class RunState:
                 f"{path} is for use only, without the optimizer's state: expected last.safetensors of a run; start "
                 "from scratch with resume=False or in another folder."
             )
-        _check_same(checkpoint, checkpoint.training["config"], config, spec)
+        try:
+            saved, state = dict(checkpoint.training["config"]), cls(**checkpoint.training["state"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{path} does not say where its run stood ({type(error).__name__}: {error}): it is of another version "
+                "or was edited; start from scratch with resume=False or in another folder."
+            ) from error
+        _check_same(checkpoint, saved, config, spec)
         checkpoint.load_into(learner)
         restore_optimizer(learner, optimizer, checkpoint.tensors("optimizer"))
-        return cls(**checkpoint.training["state"])._extended(config, path)
+        return state._extended(config, path)
 
     def _extended(self, config: TrainConfig, path: Path) -> Self:
         """With the number of steps that is asked for now, where another one would have led here too."""
@@ -142,7 +152,13 @@ def _check_same(checkpoint: Checkpoint, saved: dict[str, Any], config: TrainConf
             f"{checkpoint.path} has the setting {word!r}: {did_you_mean(word, TrainConfig.model_fields)} "
             "It may be of another version."
         )
-    before, now = TrainConfig(**saved).identity(), config.identity()
+    try:
+        before, now = TrainConfig(**saved).identity(), config.identity()
+    except ValidationError as error:
+        wrong = ", ".join(str(part["loc"][0]) for part in error.errors())
+        raise CheckpointError(
+            f"{checkpoint.path} has settings that cannot be ({wrong}): it is of another version or was edited."
+        ) from error
     changed = [f"{name} was {before[name]!r} and is {now[name]!r}" for name in now if before[name] != now[name]]
     changed += [f"{key} is another" for key in _differing(checkpoint.spec, spec)]
     if changed:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from regard.domains.data import LabelledData
+from regard.domains.images.npz import read_npz
 from regard.domains.images.packed import packed_images, packed_parts
 from regard.domains.options import EpisodeOptions
 from regard.errors import DataError
@@ -94,6 +94,14 @@ def test_a_recipe_names_the_file_and_without_test_classes_the_validation_is_the_
         ({"images": IMAGES[:5]}, "expected uint8"),
         ({"labels": LABELS + 1}, "name none of its 6 classes"),
         ({"class_ids": np.arange(1, 7)}, "name none of its 6 classes"),
+        ({"labels": LABELS.astype(np.float32)}, "labels float32"),
+        ({"labels": LABELS[:, None]}, r"labels uint8 \(12, 1\)"),
+        ({"class_names": np.arange(6)}, "class_names int64"),
+        ({"class_ids": np.arange(5)}, r"class_ids \(5,\)"),
+        ({"track": np.arange(5)}, r"track \(5,\)"),
+        ({"images": None, "jpeg": LABELS, "offsets": np.arange(3)}, r"offsets \(3,\)"),
+        ({"images": IMAGES[..., :2]}, "expected uint8"),
+        ({"images": np.array([None] * 12)}, "Python objects"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
@@ -113,3 +121,22 @@ def test_files_that_are_none_are_named(tmp_path: Path) -> None:
         (tmp_path / "splits.json").write_text(content)
         with pytest.raises(DataError, match="could not read the split"):
             packed_parts(packed_images(packed(tmp_path)), tmp_path / "splits.json")
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez_compressed(tmp_path / "images.npz", images=np.zeros((2**20, 28, 28), np.uint8), labels=LABELS)
+    assert (tmp_path / "images.npz").stat().st_size < 2**20
+    monkeypatch.setattr(np, "empty", lambda *_: pytest.fail("unpacked"))
+    with pytest.raises(DataError, match=r"unpacks from \d+ to 822083\d+ bytes"):
+        packed_images(tmp_path / "images.npz")
+
+
+def test_arrays_come_back_in_their_order_and_type(tmp_path: Path) -> None:
+    arrays = {"a": np.asfortranarray(IMAGES[..., 0].astype(">i4")), "b": np.array(3.5), "c": NAMES[:0]}
+    for save in (np.savez, np.savez_compressed):
+        save(tmp_path / "x.npz", **arrays)
+        found, names = read_npz(tmp_path / "x.npz")
+        assert names == ["a", "b", "c"]
+        for name, array in arrays.items():
+            assert found[name].dtype == array.dtype and np.array_equal(found[name], array)
+    assert read_npz(tmp_path / "x.npz", lambda name: name == "b")[0].keys() == {"b"}

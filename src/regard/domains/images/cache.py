@@ -1,64 +1,64 @@
-"""Arrays that take a while to make, made once and kept in a file."""
+"""Arrays that take a while to make, made once and kept in a file with a digest of what it holds."""
 
 from __future__ import annotations
 
 import logging
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from regard.errors import StorageError
+from regard.domains.images.npz import Arrays, read_npz
+from regard.errors import DataError, StorageError
 from regard.files import cache_folder, write_whole
 
-Arrays = dict[str, NDArray[Any]]
+_DIGEST = "sha256"
 _logger = logging.getLogger(__name__)
 
 
 def cached(
     what: str, settings: Mapping[str, object], make: Callable[[], Arrays], folder: Path | str | None = None
 ) -> Arrays:
-    """What `make` returns, or what it returned when it was last asked with these settings.
+    """What `make` returns, or what it returned when it was last called with these settings.
+
+    A file that is damaged, or whose arrays have not the digest that was written with them, is made again.
 
     Args:
         what: for the file's name and for people, such as "glyphs".
         settings: all that the arrays depend on, a number of their format among it.
         make: makes them; no array may be of objects.
-        folder: of the file; `cache_folder()` by default. One that cannot be written costs a warning.
+        folder: of the file; defaults to `cache_folder()`. One that cannot be written costs a warning.
     """
-    path = Path(folder or cache_folder()) / f"{what}-{_key(settings)}.npz"
-    arrays = _read(path, what)
-    if arrays is None:
-        arrays = make()
-        _store(path, arrays, what)
-    return arrays
-
-
-def _key(settings: Mapping[str, object]) -> str:
-    """A digest of all that the pictures depend on: settings, the fonts' carrier, and who reduces and distorts them."""
     import matplotlib
     import PIL
     import torch
 
+    # All that pictures depend on: settings, the fonts' carrier, and who reduces and distorts them.
     versions = (matplotlib.__version__, PIL.__version__, torch.__version__)
-    return sha256(repr((versions, sorted(settings.items()))).encode()).hexdigest()[:16]
-
-
-def _read(path: Path, what: str) -> Arrays | None:
-    """The cached arrays, or None where there are none that can be read."""
+    key = sha256(repr((versions, sorted(settings.items()))).encode()).hexdigest()[:16]
+    path = Path(folder or cache_folder()) / f"{what}-{key}.npz"
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        arrays, _ = read_npz(path)
+        digest = arrays.pop(_DIGEST, None)
+        if digest is not None and digest.tobytes() == _digest(arrays):
+            return arrays
+        _logger.warning("The cached %s %s has not the SHA-256 written with it: making it again.", what, path)
     except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        pass
+    except (DataError, OSError) as error:
         _logger.warning("Could not read the cached %s %s (%s): making them again.", what, path, error)
-        return None
+    arrays = make()
+    _store(path, arrays, what)
+    return arrays
+
+
+def _digest(arrays: Arrays) -> bytes:
+    found = sha256()
+    for name, array in sorted(arrays.items()):
+        found.update(repr((name, array.dtype.str, array.shape)).encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.digest()
 
 
 def _store(path: Path, arrays: Arrays, what: str) -> None:
@@ -66,7 +66,8 @@ def _store(path: Path, arrays: Arrays, what: str) -> None:
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+            held = {**arrays, _DIGEST: np.frombuffer(_digest(arrays), np.uint8)}
+            np.savez_compressed(file, allow_pickle=False, **held)
 
     try:
         write_whole(path, write)

@@ -1,32 +1,33 @@
-"""Images packed into one .npz file, with the classes of each part in a JSON beside it.
+"""Images packed into one .npz file, with the classes of each split in a JSON beside it.
 
     images (N, H, W) or (N, H, W, 3) uint8     or jpeg and offsets: file i is jpeg[offsets[i]:offsets[i + 1]]
-    labels (N,)                                a place in class_names, or one of class_ids where these are given
+    labels (N,)                                a position in class_names, or one of class_ids where these are given
     class_names (C,), perhaps class_ids (C,)
     track (N,), perhaps                        images of one class and track show the very same thing
 
-The JSON names the classes of each part: {"train": [...], "val": [...], "test": [...]}.
+The JSON names the classes of each split: {"train": [...], "val": [...], "test": [...]}.
 
-Of a track only its last image is kept where that is asked for, so that support and query never share one.
+With `one_a_track` only the last image of each track is kept, so that support and query never share one.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from regard.domains.images.npz import Arrays, read_npz
 from regard.errors import DataError
 from regard.sampling.dataset import Dataset
 from regard.sampling.splits import split_by_name
 
-Arrays = Mapping[str, NDArray[np.generic]]
+_SHARED = ("class_names", "class_ids")
+_KINDS = {"labels": "iu", "class_names": "US", "class_ids": "iu", "track": "iuUS", "offsets": "iu", "jpeg": "u"}
 _SHORT = {"val": "validation", "valid": "validation"}
 
 
@@ -51,15 +52,18 @@ def packed_images(path: Path | str, *, prefix: str = "", one_a_track: bool = Fal
 
 
 def packed_parts(dataset: Dataset, path: Path | str) -> dict[str, Dataset]:
-    """The parts that a JSON file names: "train", "validation" and "test", as far as it does.
+    """The splits that a JSON file names: "train", "validation" and "test", as far as it does.
 
     Raises:
         DataError: no such file, another kind of content, or classes that the data does not have.
     """
     file = Path(path).expanduser()
     try:
-        listed = {_SHORT.get(part, part): [str(name) for name in names] for part, names in _json(file).items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+        content = json.loads(file.read_text())
+        if not all(isinstance(names, list) for names in content.values()):
+            raise TypeError("a split that is no list")
+        listed = {_SHORT.get(split, split): [str(name) for name in names] for split, names in content.items()}
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise DataError(
             f"could not read the split from {file} ({type(error).__name__}: {error}): expected JSON such as "
             '{"train": ["cat", ...], "val": [...], "test": [...]}, lists of class names.'
@@ -67,40 +71,48 @@ def packed_parts(dataset: Dataset, path: Path | str) -> dict[str, Dataset]:
     return split_by_name(dataset, listed)
 
 
-def _json(file: Path) -> dict[str, list[str]]:
-    content = json.loads(file.read_text())
-    if not all(isinstance(names, list) for names in content.values()):
-        raise TypeError("a part that is no list")
-    return content  # type: ignore[no-any-return]
-
-
-def _read(file: Path, prefix: str) -> dict[str, NDArray[np.generic]]:
+def _read(file: Path, prefix: str) -> Arrays:
     try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as packed:
-            arrays = {name.removeprefix(prefix): packed[name] for name in packed.files if name.startswith(prefix)}
-            arrays |= {name: packed[name] for name in ("class_names", "class_ids") if name in packed.files}
-            held = list(packed.files)
+        arrays, held = read_npz(file, lambda name: name.startswith(prefix) or name in _SHARED)
     except FileNotFoundError as error:
         raise DataError(f"no file {file}: expected packed images, an .npz with images, labels, class_names.") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{file} is damaged or of another kind ({error}): copy it again.") from error
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror}): expected packed images, an .npz.") from error
+    arrays = {name if name in _SHARED else name.removeprefix(prefix): array for name, array in arrays.items()}
     missing = [f"{prefix}labels"] if "labels" not in arrays else []
     missing += [] if "class_names" in arrays else ["class_names"]
     missing += [] if "images" in arrays or {"jpeg", "offsets"} <= arrays.keys() else [f"{prefix}images"]
     if missing:
         raise DataError(
             f"{file} holds {', '.join(held)}, and {', '.join(missing)} is missing: expected images (or jpeg and "
-            "offsets), labels and class_names; where they have a prefix such as train_, say prefix."
+            "offsets), labels and class_names; where they have a prefix such as train_, give prefix."
+        )
+    wrong = [
+        f"{name} {arrays[name].dtype} {arrays[name].shape}"
+        for name, kinds in _KINDS.items()
+        if name in arrays and (arrays[name].ndim != 1 or arrays[name].dtype.kind not in kinds)
+    ]
+    n, n_classes = len(arrays["labels"]) if not wrong else 0, len(arrays["class_names"]) if not wrong else 0
+    sizes = {"track": n, "offsets": n + 1, "class_ids": n_classes}
+    wrong += [
+        f"{name} {arrays[name].shape}"
+        for name, size in sizes.items()
+        if not wrong and name in arrays and len(arrays[name]) != size
+    ]
+    if wrong:
+        raise DataError(
+            f"{file} has {'; '.join(wrong)}: expected one axis; integers, and strings as class_names; as many tracks "
+            "as labels, one more offsets, and as many class_ids as class_names."
         )
     return arrays
 
 
 def _numbers(file: Path, arrays: Arrays, n_classes: int) -> NDArray[np.int64]:
-    """(N,) labels as places in class_names."""
+    """(N,) labels as positions in class_names."""
     labels = arrays["labels"].astype(np.int64)
     if "class_ids" in arrays:
-        place = {int(number): i for i, number in enumerate(arrays["class_ids"].tolist())}
-        labels = np.array([place.get(label, -1) for label in labels.tolist()], dtype=np.int64)
+        position = {int(number): i for i, number in enumerate(arrays["class_ids"].tolist())}
+        labels = np.array([position.get(label, -1) for label in labels.tolist()], dtype=np.int64)
     if labels.size and not 0 <= labels.min() <= labels.max() < n_classes:
         raise DataError(
             f"{file} has labels that name none of its {n_classes} classes: expected 0..{n_classes - 1}, or numbers "
@@ -112,13 +124,13 @@ def _numbers(file: Path, arrays: Arrays, n_classes: int) -> NDArray[np.int64]:
 def _last_of_tracks(file: Path, arrays: Arrays, y: NDArray[np.int64]) -> NDArray[np.int64]:
     """The rows that are the last of their class and track, in order."""
     if "track" not in arrays:
-        raise DataError(f"{file} has no track, and one image of each track was asked for: leave one_a_track out.")
+        raise DataError(f"{file} has no track, and one_a_track needs it: set one_a_track to false.")
     last = {key: row for row, key in enumerate(zip(y.tolist(), arrays["track"].tolist(), strict=True))}
     return np.array(sorted(last.values()), dtype=np.int64)
 
 
-def _as_they_are(file: Path, images: NDArray[np.generic], n: int) -> NDArray[np.uint8]:
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != n:
+def _as_they_are(file: Path, images: NDArray[Any], n: int) -> NDArray[np.uint8]:
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != n or images.shape[3:] not in ((), (3,)):
         raise DataError(
             f"{file}: images are {images.dtype} {images.shape} beside {n} labels: expected uint8 (N, H, W) or "
             "(N, H, W, 3), and a label for each."
