@@ -61,7 +61,8 @@ def test_it_is_the_plain_loop(make_learner: Make, sampler: EpisodeSampler, tiny:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, step, config.steps)
         optimizer.zero_grad()
-        plain.loss(sampler(np.arange(3 * step, 3 * step + 3))).mean().backward()
+        for number in range(3 * step, 3 * step + 3):
+            (plain.loss(sampler([number])).sum() / 3).backward()
         optimizer.step()
     assert_equal(weights(learner), weights(plain))
 
@@ -453,8 +454,16 @@ def test_it_runs_outside_the_main_thread(
 
 def test_ranks_share_the_episodes_of_a_step(sampler: EpisodeSampler) -> None:
     cpu = torch.device("cpu")
-    parts = [Batches(sampler, 6, rank, 3, cpu).numbers(5) for rank in range(3)]
-    assert sorted(np.concatenate(parts).tolist()) == list(range(30, 36))
+    whole = [Batches(sampler, 6, rank, 3, cpu).chunks(5) for rank in range(3)]
+    assert [[chunk.tolist() for chunk in chunks] for chunks in whole] == [[[30, 33]], [[31, 34]], [[32, 35]]]
+    ones = [Batches(sampler, 6, rank, 3, cpu, 1).chunks(5) for rank in range(3)]
+    assert [[chunk.tolist() for chunk in chunks] for chunks in ones] == [[[30], [33]], [[31], [34]], [[32], [35]]]
+    twos = [Batches(sampler, 12, rank, 3, cpu, 2).chunks(1) for rank in range(3)]
+    assert [chunk.tolist() for chunks in zip(*twos, strict=True) for chunk in chunks] == np.arange(12, 24).reshape(
+        6, 2
+    ).tolist()
+    with pytest.raises(ConfigError, match="tasks_per_step is 6 for 2 processes and tasks_at_once 2"):
+        Batches(sampler, 6, 0, 2, cpu, 2)
     with pytest.raises(ConfigError, match="tasks_per_step is 5 for 2 processes"):
         Batches(sampler, 5, 0, 2, cpu)
 
@@ -506,3 +515,38 @@ def test_what_is_best_is_decided_by_the_metric_that_was_asked_for(
     result = train(make_learner(), sampler, config, validation_sampler=sampler, folder=tmp_path, progress=Silent())
     rows = [row["validation_nll"] for row in read_metrics(tmp_path / "metrics.csv")]
     assert result.metric == "nll" and result.best == pytest.approx(min(v for v in rows if v is not None))
+
+
+@pytest.mark.parametrize("limit", [None, 1e-3])
+def test_the_gradient_is_clipped_by_its_norm_before_the_step(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path, limit: float | None
+) -> None:
+    changes = {"optimizer": "sgd", "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 0, "steps": 1}
+    config = tiny.model_copy(update={**changes, "log_every": 1, "learning_rate": 0.5, "grad_clip": limit})
+    learner, plain = make_learner(), make_learner()
+    train(learner, sampler, config, folder=tmp_path, progress=Silent())
+    plain.loss(sampler([0])).mean().backward()
+    gradient = torch.cat([p.grad.flatten() for p in plain.parameters() if p.grad is not None])
+    before, after = (torch.cat([p.detach().flatten() for p in each.parameters()]) for each in (plain, learner))
+    norm = float(gradient.norm())
+    assert norm > 2e-3, "nothing would be clipped"
+    scale = 1.0 if limit is None else limit / norm
+    torch.testing.assert_close(before - after, 0.5 * scale * gradient, rtol=1e-3, atol=1e-7)
+    assert read_metrics(tmp_path / "metrics.csv")[0]["gradient_norm"] == pytest.approx(norm, rel=1e-4)
+
+
+def test_tasks_at_once_changes_the_sum_by_rounding_alone(
+    make_learner: Make, sampler: EpisodeSampler, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    found = []
+    for at_once in ("auto", 1, 2, 4):
+        learner = make_learner()
+        config = tiny.model_copy(update={"tasks_per_step": 4, "tasks_at_once": at_once, "optimizer": "sgd"})
+        train(learner, sampler, config, folder=tmp_path / str(at_once), progress=Silent())
+        found.append(weights(learner))
+    assert_equal(found[0], found[1])
+    for other in found[2:]:
+        for name, tensor in found[0].items():
+            torch.testing.assert_close(other[name], tensor, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="at least 1"):
+        TrainConfig(tasks_at_once=0)

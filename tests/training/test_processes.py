@@ -82,11 +82,19 @@ def test_killed_and_resumed_is_never_killed(whole: Path, tmp_path: Path) -> None
     assert_same_run(whole, tmp_path)
 
 
-def test_two_processes_do_the_steps_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("n_processes", "dropout"), [(2, 0), (2, 1), (3, 1)])
+def test_several_processes_take_the_steps_of_one_bit_for_bit(tmp_path: Path, n_processes: int, dropout: int) -> None:
+    settings = {"steps": 12, "tasks_per_step": 6, "optimizer": "adam", "learning_rate": 0.05, "dropout": dropout}
+    run(tmp_path / "one", grad_clip=0.5, **settings)
+    run(tmp_path / "more", grad_clip=0.5, devices=n_processes, strategy="ddp", **settings)
+    assert_same_run(tmp_path / "one", tmp_path / "more")
+
+
+def test_two_processes_of_whole_shares_take_nearly_the_steps_of_one(tmp_path: Path) -> None:
     # Without momentum's square root: Adam turns the rounding of a gradient that is zero into a whole step.
     settings = {"steps": 12, "tasks_per_step": 4, "optimizer": "sgd", "learning_rate": 0.05, "dropout": 0}
-    run(tmp_path / "one", **settings)
-    run(tmp_path / "two", devices=2, strategy="ddp", **settings)
+    run(tmp_path / "one", tasks_at_once=4, **settings)
+    run(tmp_path / "two", tasks_at_once=2, devices=2, strategy="ddp", **settings)
     one, two = load_checkpoint(tmp_path / "one/last.safetensors"), load_checkpoint(tmp_path / "two/last.safetensors")
     for name, tensor in one.tensors("learner").items():
         torch.testing.assert_close(two.tensors("learner")[name], tensor, rtol=1e-5, atol=1e-6)

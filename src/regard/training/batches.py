@@ -20,10 +20,9 @@ Source = Callable[[NDArray[np.int64]], Episode]
 
 
 class Batches:
-    """Step t takes the episodes t * B .. t * B + B - 1, of which rank r of W takes every W-th.
+    """Step t takes the episodes t * B .. t * B + B - 1, in chunks, of which rank r of W takes every W-th.
 
-    Every rank has as many, so the mean of the ranks' gradients is the gradient of one process that takes all. Since an
-    episode is a function of its number, sampling ahead changes nothing but the waiting.
+    Since an episode is a function of its number, sampling ahead changes nothing but the waiting.
 
     Args:
         source: makes episodes of numbers.
@@ -31,34 +30,50 @@ class Batches:
         rank: r.
         n_ranks: W.
         device: where episodes are wanted.
+        at_once: episodes per chunk; None for a single chunk of every W-th episode per rank.
 
     Raises:
-        ConfigError: B is not a multiple of W.
+        ConfigError: B is not a multiple of W, or of W chunks.
     """
 
-    def __init__(self, source: Source, per_step: int, rank: int, n_ranks: int, device: torch.device) -> None:
-        if per_step % n_ranks:
+    def __init__(
+        self,
+        source: Source,
+        per_step: int,
+        rank: int,
+        n_ranks: int,
+        device: torch.device,
+        at_once: int | None = None,
+    ) -> None:
+        if per_step % (n_ranks * (at_once or 1)):
+            chunks = f" and tasks_at_once {at_once}" if at_once not in (None, 1) else ""
             raise ConfigError(
-                f"tasks_per_step is {per_step} for {n_ranks} processes: expected a multiple, so that each has as many."
+                f"tasks_per_step is {per_step} for {n_ranks} processes{chunks}: expected a multiple, so that each has "
+                "as many."
             )
         self.source, self.per_step, self.rank, self.n_ranks, self.device = source, per_step, rank, n_ranks, device
+        self.at_once = at_once
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="regard-episodes")
-        self._ahead: tuple[int, Future[Episode]] | None = None
+        self._ahead: tuple[int, Future[list[Episode]]] | None = None
 
-    def numbers(self, step: int) -> NDArray[np.int64]:
-        """This rank's episode numbers of a step."""
-        return np.arange(step * self.per_step + self.rank, (step + 1) * self.per_step, self.n_ranks, dtype=np.int64)
+    def chunks(self, step: int) -> list[NDArray[np.int64]]:
+        """This rank's episode numbers of a step, one array per chunk."""
+        first, last = step * self.per_step, (step + 1) * self.per_step
+        if self.at_once is None:
+            return [np.arange(first + self.rank, last, self.n_ranks, dtype=np.int64)]
+        starts = range(first + self.rank * self.at_once, last, self.n_ranks * self.at_once)
+        return [np.arange(start, start + self.at_once, dtype=np.int64) for start in starts]
 
-    def take(self, step: int) -> Episode:
-        """The batch of a step; starts on the next."""
+    def take(self, step: int) -> list[Episode]:
+        """The chunks of a step; starts on the next step's."""
         ahead = self._ahead
         waiting = ahead[1] if ahead is not None and ahead[0] == step else self._start(step)
-        episode = waiting.result()
+        episodes = waiting.result()
         self._ahead = (step + 1, self._start(step + 1))
-        return episode.to(self.device)
+        return [episode.to(self.device) for episode in episodes]
 
-    def _start(self, step: int) -> Future[Episode]:
-        return self._pool.submit(self.source, self.numbers(step))
+    def _start(self, step: int) -> Future[list[Episode]]:
+        return self._pool.submit(lambda: [self.source(numbers) for numbers in self.chunks(step)])
 
     def __enter__(self) -> Self:
         return self

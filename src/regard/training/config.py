@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Precision = Literal["32-true", "bf16-mixed", "auto"]
 
@@ -29,6 +29,11 @@ class TrainConfig(BaseModel):
         "half; kept in the checkpoint, so that a resumed run does the same steps",
     )
     tasks_per_step: int = Field(default=1, ge=1, description="episodes a step, over all processes together")
+    tasks_at_once: int | Literal["auto"] = Field(
+        default="auto",
+        description="tasks whose gradient is computed in one pass; passes are added in order, so that several "
+        "processes on a CPU take the steps of one bit for bit; auto is 1 for convolutions on a CPU, else all",
+    )
     optimizer: Literal["adamw", "adam", "sgd", "muon"] = Field(
         default="adamw",
         description="sgd has momentum 0.9; muon is for the matrices of transformers, adamw for the rest",
@@ -66,6 +71,13 @@ class TrainConfig(BaseModel):
     devices: int = Field(default=1, ge=1, description="processes, one a device")
     strategy: str = Field(default="auto", description='how processes share the work, as in Lightning Fabric: "ddp"')
     seed: int = Field(default=0, description="of what the learner draws in training, such as dropout")
+
+    @field_validator("tasks_at_once")
+    @classmethod
+    def _at_least_one(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("expected auto or at least 1")
+        return value
 
     def identity(self) -> dict[str, object]:
         """The settings that decide the weights: a run goes on from a checkpoint only where these are the same."""

@@ -2,8 +2,7 @@
 
 Step t learns from the episodes t * B .. t * B + B - 1 and draws its random numbers from (seed, t); so where a run
 stands is a number, the weights and the optimizer's state. Killed and resumed it is, bit for bit, the run that was never
-killed, and W processes take the same steps as one (batch statistics excepted, which each process takes over its own
-share).
+killed, and W processes take the same steps as one; `gradient.py` says how exactly.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ from torch.optim import Optimizer
 from regard.errors import ConfigError, DivergenceError
 from regard.files import clear_temporary
 from regard.learners.base import Learner, PlanningLearner
-from regard.sampling.random import bits
-from regard.training.batches import Batches, Source, naming_episodes
+from regard.training.batches import Batches, Source
 from regard.training.checkpoint import BEST, LAST, save_checkpoint
 from regard.training.config import TrainConfig
+from regard.training.gradient import StepGradient, tasks_at_once
 from regard.training.logs import METRICS, Logs
 from regard.training.optimization import learning_rate, make_optimizer, optimizer_tensors
 from regard.training.precision import resolve_precision
@@ -40,7 +39,6 @@ from regard.training.validation import is_better, metric_of, validate
 
 logger = logging.getLogger("regard.training")
 
-_RANDOM_STREAM = 64  # samplers use small numbers; this keeps a learner's dropout apart from them under one seed
 _TIMED_STEPS = 20  # how many steps are timed before their number is fitted to the time
 _UNTIMED_STEPS = 5  # of which the first ones prepare kernels and tell nothing
 
@@ -91,12 +89,12 @@ def train(
     Args:
         learner: what is trained.
         sampler: episode numbers to a batch, a pure function.
-        config: the settings; `TrainConfig()` by default.
-        validation_sampler: asked now and then; decides what is best and when patience is at its end.
+        config: the settings.
+        validation_sampler: evaluated every `validate_every` steps; decides what is best and when to stop early.
         folder: for last.safetensors, best.safetensors, metrics.csv and TensorBoard's events.
         spec: JSON from which the learner can be rebuilt, for the checkpoints.
-        resume: go on from the folder's last.safetensors if there is one; False starts from scratch.
-        progress: told of every step; a bar or log lines by default.
+        resume: from the folder's last.safetensors if there is one; False starts from scratch.
+        progress: called after every step; defaults to a bar or log lines.
         n_steps_ahead: how long the training is taken to be where learners plan for it (`PlanningLearner`); defaults to
             `config.steps`, and to 1 for a training that ends by time.
 
@@ -131,17 +129,17 @@ def train(
     with ExitStack() as stack:
         state = run.begin(stack, resume, progress)
         stack.enter_context(torch.random.fork_rng(_cuda_devices(fabric)))
-        batches = Batches(sampler, config.tasks_per_step, fabric.global_rank, fabric.world_size, fabric.device)
-        stack.enter_context(batches)
+        at_once = tasks_at_once(learner, config, fabric.device)
+        batches = stack.enter_context(
+            Batches(sampler, config.tasks_per_step, fabric.global_rank, fabric.world_size, fabric.device, at_once)
+        )
+        gradient = StepGradient(fabric, module, batches, config, run.last, planned)
         while not state.done(config) and not run.interrupted:
             rate = run.prepare_step()
-            # Fabric puts the precision around `forward` only; in one process a method like `loss` would go without.
-            with fabric.autocast(), naming_episodes(batches.numbers(state.step), run.last):
-                loss = module.loss(batches.take(state.step), **planned).mean()
-            fabric.backward(loss)
+            loss = gradient(state.step)
             limit = config.grad_clip or float("inf")
             norm = fabric.clip_gradients(module, wrapped, max_norm=limit, error_if_nonfinite=False)
-            run.agree(loss, norm, rate)
+            run.agree(loss, norm, rate, gathered=gradient.gathers)
             wrapped.step()
             wrapped.zero_grad()
             run.finish_step(rate)
@@ -205,24 +203,26 @@ class _Run:
         )
 
     def prepare_step(self) -> float:
-        """Set the learning rate and the random numbers of this step; returns the rate."""
-        state = self.state
-        rate = learning_rate(self.config, state.step, state.steps)
+        """Set the learning rate of this step, and return it."""
+        rate = learning_rate(self.config, self.state.step, self.state.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        rank = self.fabric.global_rank
-        words = bits(self.config.seed, _RANDOM_STREAM, np.array([state.step], dtype=np.int64), rank + 1)
-        _seed(int(words[0, rank]) >> 1, self.fabric.device)
         self.learner.train()
         return rate
 
-    def agree(self, loss: Tensor, norm: Tensor | None, rate: float) -> None:
-        """Mean loss and wish to stop over all processes, which must do the same; before the weights are touched."""
-        gradient = loss.new_zeros(()) if norm is None else norm.to(loss)
+    def agree(self, loss: Tensor, norm: Tensor | None, rate: float, *, gathered: bool) -> None:
+        """Mean loss and wish to stop over all processes, which must do the same; before the weights are touched.
+
+        Args:
+            loss: of this process's tasks, or of all.
+            norm: of the gradient, the same in all processes.
+            rate: learning rate, for messages.
+            gathered: the loss is of all tasks.
+        """
         wish = loss.new_tensor(float(self.signals.asked))
-        mine = torch.stack([loss.detach(), gradient.detach(), wish])
-        self.loss, self.norm, wishes = self.fabric.all_reduce(mine, reduce_op="mean").tolist()  # type: ignore[union-attr]
-        self.interrupted = wishes > 0
+        mean_loss, mean_wish = self.fabric.all_reduce(torch.stack([loss, wish]), reduce_op="mean")  # type: ignore[misc]
+        self.loss, self.norm = float(loss if gathered else mean_loss), 0.0 if norm is None else float(norm)
+        self.interrupted = float(mean_wish) > 0
         if not (np.isfinite(self.loss) and np.isfinite(self.norm)):
             first = self.state.step * self.config.tasks_per_step
             what = "gradient" if np.isfinite(self.loss) else "loss"
@@ -360,15 +360,6 @@ def _fabric(config: TrainConfig) -> Fabric:
     )
     fabric.launch()
     return fabric
-
-
-def _seed(number: int, device: torch.device) -> None:
-    if device.type == "cpu":
-        # torch.manual_seed also notes the seed, with a stack trace, for each kind of device that is not there: a
-        # millisecond and a little memory a step.
-        torch.default_generator.manual_seed(number)
-    else:
-        torch.manual_seed(number)
 
 
 def _cuda_devices(fabric: Fabric) -> list[torch.device]:
