@@ -96,7 +96,10 @@ class StepGradient:
             for one in flat:
                 chunk_loss, there, values = one.split((1, len(flags), one.numel() - 1 - len(flags)))
                 loss = loss + chunk_loss[0]
-                gradient, present = (values, there) if gradient is None else (gradient + values, present + there)
+                if gradient is None or present is None:
+                    gradient, present = values, there
+                else:
+                    gradient, present = gradient + values, present + there
         if gradient is not None and present is not None:
             sizes = [p.numel() for p in self._parameters]
             for p, used, values in zip(self._parameters, present.tolist(), gradient.split(sizes), strict=True):

@@ -220,7 +220,9 @@ class _Run:
             gathered: the loss is of all tasks.
         """
         wish = loss.new_tensor(float(self.signals.asked))
-        mean_loss, mean_wish = self.fabric.all_reduce(torch.stack([loss, wish]), reduce_op="mean")  # type: ignore[misc]
+        mean = self.fabric.all_reduce(torch.stack([loss, wish]), reduce_op="mean")
+        assert isinstance(mean, Tensor)
+        mean_loss, mean_wish = mean
         self.loss, self.norm = float(loss if gathered else mean_loss), 0.0 if norm is None else float(norm)
         self.interrupted = float(mean_wish) > 0
         if not (np.isfinite(self.loss) and np.isfinite(self.norm)):
@@ -356,7 +358,7 @@ def _fabric(config: TrainConfig) -> Fabric:
         accelerator=config.accelerator,
         devices=config.devices,
         strategy=config.strategy,
-        precision=resolve_precision(config.precision, device),  # type: ignore[arg-type]
+        precision=resolve_precision(config.precision, device),
     )
     fabric.launch()
     return fabric

@@ -69,7 +69,7 @@ class Muon(Optimizer):
     def _orthogonal(self, alike: list[Tensor], lr: float, weight_decay: float) -> None:
         """Matrices of one shape as one batch: small ones cost more to start than to multiply."""
         means = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in alike]
-        gradient, mean = torch.stack([p.grad for p in alike]), torch.stack(means)  # type: ignore[misc]
+        gradient, mean = torch.stack(_gradients(alike)), torch.stack(means)
         mean.mul_(self.momentum).add_(gradient)
         update = orthogonal(gradient + self.momentum * mean) * (0.2 * math.sqrt(max(alike[0].shape)))
         for p, kept, new, step in zip(alike, means, mean, update, strict=True):
@@ -84,7 +84,7 @@ class Muon(Optimizer):
         state = [self.state[p] for p in given]
         adamw(
             given,
-            [p.grad for p in given],  # type: ignore[misc]
+            _gradients(given),
             [each["exp_avg"] for each in state],
             [each["exp_avg_sq"] for each in state],
             [],
@@ -98,6 +98,10 @@ class Muon(Optimizer):
             eps=self.eps,
             maximize=False,
         )
+
+
+def _gradients(parameters: list[Tensor]) -> list[Tensor]:
+    return [p.grad for p in parameters if p.grad is not None]
 
 
 def _by_shape(parameters: list[Tensor]) -> Iterable[list[Tensor]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
 from regard.training.config import Precision
@@ -18,7 +20,7 @@ def fast_bf16(device: torch.device | str = "cpu") -> bool:
     return kind == "cpu" and any(_cpu_has(feature) for feature in ("amx_tile", "avx512_bf16"))
 
 
-def resolve_precision(precision: Precision, device: torch.device | str) -> Precision:
+def resolve_precision(precision: Precision, device: torch.device | str) -> Literal["32-true", "bf16-mixed"]:
     """ "auto" becomes "bf16-mixed" or "32-true" by what the device is fast at; the others stay."""
     if precision != "auto":
         return precision

@@ -130,17 +130,17 @@ class RunState:
         return self
 
 
-_NOT_PRACTICE = ("train", "evaluation", "evaluation_episodes")
-"""Of a recipe: the settings, which are compared by themselves, and what the finished learner is asked."""
+_NOT_TRAINING = ("train", "evaluation", "evaluation_episodes")
+"""Of a recipe: the settings, which are compared by themselves, and how the finished learner is evaluated."""
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Keys whose values differ; those of a recipe one by one, where both have one."""
     keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    recipes = before.get("recipe"), now.get("recipe")
-    if "recipe" not in keys or not all(isinstance(recipe, dict) for recipe in recipes):
+    old, new = before.get("recipe"), now.get("recipe")
+    if "recipe" not in keys or not isinstance(old, dict) or not isinstance(new, dict):
         return keys
-    inside = [f"recipe.{key}" for key in _differing(*recipes) if key not in _NOT_PRACTICE]  # type: ignore[arg-type]
+    inside = [f"recipe.{key}" for key in _differing(old, new) if key not in _NOT_TRAINING]
     return [key for key in keys if key != "recipe"] + inside
 
 
