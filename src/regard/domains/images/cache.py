@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,8 +67,8 @@ def _store(path: Path, arrays: Arrays, what: str) -> None:
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            held = {**arrays, _DIGEST: np.frombuffer(_digest(arrays), np.uint8)}
-            np.savez_compressed(file, allow_pickle=False, **held)
+            held: dict[str, Any] = {**arrays, _DIGEST: np.frombuffer(_digest(arrays), np.uint8)}
+            np.savez_compressed(file, **held)
 
     try:
         write_whole(path, write)
