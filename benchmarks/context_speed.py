@@ -1,12 +1,12 @@
 """Predictions a second of the two-call attention, against `nn.TransformerEncoder` with a mask: the same weights, the same answers.
 
-    PYTHONPATH=src python benchmarks/context_speed.py
+    python benchmarks/context_speed.py [--turns 21] [--runs-per-turn 2]
 
-100 context and 100 query rows, d = 128, 8 heads, 6 pre-norm layers, 16 tasks, single precision. The peer runs one square of 200 rows
-with a mask that hides queries; ours runs `encode` and `read`. Before the clock starts both must agree. All contenders run
-in one process in turns, so that a busy moment hits all alike; the medians over the turns count, and the ratio is the
-median of the ratios within a turn. "answer" is a forward without gradients; "train" is forward and backward; "again" is a
-second batch of queries against the context that was kept, which the peer has to run anew.
+100 context and 100 query rows, d = 128, 8 heads, 6 pre-norm layers, 16 tasks, single precision. The peer runs one square
+of 200 rows with a mask that hides queries; ours runs `encode` and `read`. Before the clock starts both must agree. All
+contenders run in one process in turns, so that a busy moment hits all alike; the medians over the turns count, and the
+ratio is the median of the ratios within a turn. "answer" is a forward without gradients; "train" is forward and backward;
+"again" is a second batch of queries against the context that was kept, which the peer has to compute again.
 """
 
 from __future__ import annotations
@@ -14,17 +14,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor, nn
 
-from regard.evaluation.provenance import machine, versions
+from common import (
+    Document,
+    Section,
+    argument_parser,
+    interleaved,
+    made_by,
+    provenance,
+    render_after,
+    table,
+    times_as_fast,
+    write_document,
+)
 from regard.nn.context import ContextTransformer
 
 N_TASKS, N_CONTEXT, N_QUERY, D, N_HEADS, N_LAYERS, D_FEED = 16, 100, 100, 128, 8, 6, 512
@@ -86,7 +93,7 @@ def training(model: nn.Module, context: Tensor, query: Tensor) -> Run:
     return run
 
 
-def asking_again(ours: Ours, context: Tensor, query: Tensor) -> Run:
+def predicting_again(ours: Ours, context: Tensor, query: Tensor) -> Run:
     with torch.no_grad():
         kept = ours.transformer.encode(context, context.new_ones(context.shape[:2]))
 
@@ -98,7 +105,7 @@ def asking_again(ours: Ours, context: Tensor, query: Tensor) -> Run:
 
 
 def contenders(compiled: bool) -> dict[str, dict[str, Run]]:
-    """Of each kind of work, every contender, warm and agreed with the peer."""
+    """Every contender of each kind of work, warm, and its answers compared with the peer's."""
     torch.manual_seed(0)
     ours = Ours()
     peer = Peer(ours.transformer)
@@ -112,7 +119,7 @@ def contenders(compiled: bool) -> dict[str, dict[str, Run]]:
     }
     kinds["again"] = {
         "TransformerEncoder": kinds["answer"]["TransformerEncoder"],
-        "regard": asking_again(ours, context, query),
+        "regard": predicting_again(ours, context, query),
     }
     for kind, runs in kinds.items():
         expected = runs["TransformerEncoder"]()
@@ -124,58 +131,77 @@ def contenders(compiled: bool) -> dict[str, dict[str, Run]]:
     return kinds
 
 
-def measure(kinds: dict[str, dict[str, Run]], n_turns: int, n_runs: int) -> dict[str, dict[str, list[float]]]:
-    """Milliseconds of one run, for each turn."""
-    times: dict[str, dict[str, list[float]]] = {kind: {name: [] for name in runs} for kind, runs in kinds.items()}
-    for _ in range(n_turns):
-        for kind, runs in kinds.items():
-            for name, run in runs.items():
-                start = time.perf_counter()
-                for _ in range(n_runs):
-                    run()
-                times[kind][name].append(1000 * (time.perf_counter() - start) / n_runs)
-    return times
-
-
-def report(times: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Medians, quartiles, and how many times the peer, turn by turn."""
-    return {
-        kind: {
+def report(seconds: dict[tuple[str, str], list[float]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Milliseconds of one run: median and quartiles; and how many times as fast as the peer, turn by turn."""
+    summary: dict[str, dict[str, dict[str, float]]] = {}
+    for kind in dict.fromkeys(kind for kind, _ in seconds):
+        of_kind = {name: values for (k, name), values in seconds.items() if k == kind}
+        times = times_as_fast(of_kind, "TransformerEncoder")
+        summary[kind] = {
             name: {
-                "ms": round(median(values), 2),
-                "low": round(sorted(values)[len(values) // 4], 2),
-                "high": round(sorted(values)[3 * len(values) // 4], 2),
-                "times": round(median(p / v for p, v in zip(runs["TransformerEncoder"], values, strict=True)), 2),
+                "ms": round(1000 * median(values), 2),
+                "low": round(1000 * sorted(values)[len(values) // 4], 2),
+                "high": round(1000 * sorted(values)[3 * len(values) // 4], 2),
+                "times": round(times[name], 2),
             }
-            for name, values in runs.items()
+            for name, values in of_kind.items()
         }
-        for kind, runs in times.items()
-    }
+    return summary
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments."""
+    made = argument_parser(__doc__, SECTIONS, "context_speed.json")
+    made.add_argument("--turns", type=int, default=21)
+    made.add_argument("--runs-per-turn", type=int, default=2, help="of each contender")
+    made.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
+    return made
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=21)
-    parser.add_argument("--runs", type=int, default=2, help="of each contender in each turn")
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "context_speed.json")
-    args = parser.parse_args()
+    """Measure, print, write."""
+    arguments = parser().parse_args()
     torch.set_num_threads(1)
-    times = measure(contenders(args.compile), args.turns, args.runs)
-    summary = report(times)
+    runs = {
+        (kind, name): run for kind, of_kind in contenders(arguments.compile).items() for name, run in of_kind.items()
+    }
+    seconds = interleaved(runs, arguments.turns, repeats=dict.fromkeys(runs, arguments.runs_per_turn))
+    summary = report(seconds)
     print(json.dumps(summary, indent=2))
-    content = {
+    made = provenance()
+    document = {
         "task": f"{N_TASKS} tasks of {N_CONTEXT} + {N_QUERY} rows, d {D}, {N_HEADS} heads, {N_LAYERS} layers, 1 thread",
-        "settings": {key: value for key, value in vars(args).items() if key != "out"},
-        "command": shlex.join(["python", *sys.argv]),
-        "machine": {**machine(), "load": os.getloadavg()[0]},
-        "versions": versions(),
+        "settings": {key: value for key, value in vars(arguments).items() if key != "out"},
+        **made,
+        "machine": {**made["machine"], "load": os.getloadavg()[0]},
         "results": summary,
         "milliseconds": {
-            kind: {name: [round(v, 3) for v in vs] for name, vs in runs.items()} for kind, runs in times.items()
+            kind: {name: [round(1000 * v, 3) for v in values] for (k, name), values in seconds.items() if k == kind}
+            for kind in summary
         },
     }
-    args.out.write_text(json.dumps(content, indent=1) + "\n")
+    write_document(arguments.out, document)
+    render_after(arguments, SECTIONS)
+
+
+def section(document: Document) -> str:
+    """Two calls against one masked square."""
+    rows = [
+        [kind, name, f"{r['ms']:.0f}", f"{r['times']:.2f}"]
+        for kind, of_kind in document["results"].items()
+        for name, r in of_kind.items()
+    ]
+    return "\n\n".join(
+        [
+            "## Context to itself, queries to the context: against `nn.TransformerEncoder` with a mask",
+            f"{document['task']}; the same weights, the same answers. `again`: more queries against a context that was kept.",
+            table(["what", "who", "median ms", "times the peer"], rows),
+            made_by(document),
+        ]
+    )
+
+
+SECTIONS = (Section("context_speed", "context_speed.json", section),)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""Gaussian process regression in context: nats a target from the exact posterior, trained on RBF alone.
+"""Gaussian process regression in context: nats per target from the exact posterior, trained on RBF alone.
 
     regard train gp_tnp; regard train gp_anp
     python benchmarks/gp_regression.py [--runs runs/gp_tnp runs/gp_anp] [--episodes 3008]
 
-Every learner is asked the same tasks, by the protocol of the sampler's defaults (see `regard.sampling.gaussian_processes`).
-Two yardsticks stand beside them, both as marginals of each target:
+Every learner is evaluated on the same tasks, by the protocol of the sampler's defaults (see
+`regard.sampling.gaussian_processes`). Two yardsticks stand beside them, both as marginals of each target:
 
     exact       the posterior of the very process that made the task: it knows the lengthscale and the scale
     guessing    the posterior under the prior over lengthscales and scales, by a grid of both: a mixture of normals, the best
-                that anybody can do who is not told; "guessing, normal" is the normal of its mean and variance, the best
-                that a learner can do whose answer is one normal distribution. RBF tasks only, whose prior it is.
+                that is possible without knowing them; "guessing, normal" is the normal of its mean and variance, the best
+                that a learner can do whose prediction is one normal distribution. RBF tasks only, whose prior it is.
 
-A gap is exact minus learner, in nats a target, averaged within a task and then over tasks, with a paired 95% interval
+A gap is exact minus learner, in nats per target, averaged within a task and then over tasks, with a paired 95% interval
 over blocks of 16 tasks, which have as many rows.
 Writes benchmarks/results/gp_regression.json and docs/gp_regression.png.
 """
@@ -35,22 +35,21 @@ from torch.distributions import Normal
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+from common import DOCS, Document, Section, argument_parser, made_by, provenance, render_after, table, write_document
 from regard.episode import Episode, first_tensor
 from regard.evaluation.intervals import mean_interval
-from regard.evaluation.provenance import command_line, machine, versions
 from regard.learners.base import Learner, task_mean
 from regard.recipes.trained import load
 from regard.sampling.gaussian_processes import GaussianProcesses
 
-HERE = Path(__file__).parent
 KERNELS = ("rbf", "matern52", "periodic")
 BLOCK = 16
 EXACT, GUESSING, GUESSING_NORMAL = "exact", "guessing", "guessing, normal"
 
 
-def log_likelihoods(learners: dict[str, Learner], kernel: str, n_episodes: int) -> dict[str, Tensor]:
-    """(n_episodes,) mean log-likelihood of the targets of each task, by everybody."""
-    source = GaussianProcesses(kernel=kernel)
+def log_likelihoods(learners: dict[str, Learner], kernel: str, n_episodes: int, seed: int) -> dict[str, Tensor]:
+    """(n_episodes,) mean log-likelihood of the targets of each task, by every learner and yardstick."""
+    source = GaussianProcesses(kernel=kernel, seed=seed)
     found: dict[str, list[Tensor]] = {}
     for start in range(0, n_episodes, BLOCK):
         number = np.arange(start, start + BLOCK)
@@ -66,7 +65,7 @@ def log_likelihoods(learners: dict[str, Learner], kernel: str, n_episodes: int) 
 
 
 def normal(learner: Learner, episode: Episode) -> Normal:
-    """A learner's answer, in float64."""
+    """A learner's prediction, in float64."""
     with torch.no_grad():
         answer = learner(episode)
     assert isinstance(answer, Normal)
@@ -86,7 +85,7 @@ def _middles(limits: tuple[float, float], n: int) -> Tensor:
 
 
 def _guess_task(noise: float, lengths: Tensor, scales: Tensor, task: Episode) -> tuple[Tensor, Tensor]:
-    """(Q,) twice. One eigendecomposition a lengthscale serves all scales: s^2 K + noise^2 I shares its vectors with K."""
+    """(Q,) twice. One eigendecomposition per lengthscale serves all scales: s^2 K + noise^2 I shares its vectors with K."""
     present = task.support.weight[0] > 0
     x, y = first_tensor(task.support.x)[0, present, 0].double(), task.support.y[0, present, 0].double()
     asked, target = first_tensor(task.query_x)[0, :, 0].double(), task.query_y[0, :, 0].double()
@@ -111,7 +110,7 @@ def _guess_task(noise: float, lengths: Tensor, scales: Tensor, task: Episode) ->
 
 
 def summary(found: dict[str, Tensor]) -> dict[str, dict[str, object]]:
-    """Of everybody the mean log-likelihood, and the gap to the exact posterior."""
+    """Mean log-likelihood of each, and the gap to the exact posterior."""
     return {
         name: {
             "log_likelihood": _interval(score),
@@ -128,7 +127,7 @@ def _interval(values: Tensor) -> dict[str, float]:
 
 
 def draw(learners: dict[str, Learner], path: Path, numbers: tuple[int, ...] = (16, 48, 240)) -> None:
-    """Test tasks, a row each; a column a learner, and over it the exact posterior."""
+    """Test tasks, one row each; one column per learner, over the exact posterior."""
     source, x = GaussianProcesses(), torch.linspace(-2, 2, 400)[None, :, None]
     figure, axes = plt.subplots(
         len(numbers),
@@ -161,32 +160,64 @@ def _band(axis: plt.Axes, x: Tensor, answer: Normal, colour: str, label: str) ->
     axis.plot(x[0, :, 0], mean, color=colour, label=label)
 
 
+def parser() -> argparse.ArgumentParser:
+    """Arguments."""
+    made = argument_parser(__doc__, SECTIONS, "gp_regression.json", seed=0)
+    made.add_argument("--runs", type=Path, nargs="+", default=[Path("runs/gp_tnp"), Path("runs/gp_anp")])
+    made.add_argument("--episodes", type=int, default=3008, help="rounded up to blocks of 16")
+    made.add_argument("--picture", type=Path, default=DOCS / "gp_regression.png")
+    return made
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, nargs="+", default=[Path("runs/gp_tnp"), Path("runs/gp_anp")])
-    parser.add_argument("--episodes", type=int, default=3008, help="rounded up to blocks of 16")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "gp_regression.json")
-    parser.add_argument("--picture", type=Path, default=HERE.parent / "docs" / "gp_regression.png")
-    args = parser.parse_args()
-    loaded = [load(run) for run in args.runs]
+    """Evaluate, print, write, draw."""
+    arguments = parser().parse_args()
+    loaded = [load(run) for run in arguments.runs]
     learners = {type(each.learner).__name__: each.learner.eval() for each in loaded}
-    n_episodes = math.ceil(args.episodes / BLOCK) * BLOCK
-    found = {kernel: log_likelihoods(learners, kernel, n_episodes) for kernel in KERNELS}
-    tables = {kernel: summary(part) for kernel, part in found.items()}
-    for kernel, table in tables.items():
-        for name, row in table.items():
+    n_episodes = math.ceil(arguments.episodes / BLOCK) * BLOCK
+    found = {kernel: log_likelihoods(learners, kernel, n_episodes, arguments.seed) for kernel in KERNELS}
+    tables = {kernel: summary(scores) for kernel, scores in found.items()}
+    for kernel, rows in tables.items():
+        for name, row in rows.items():
             print(f"{kernel:9} {name:24} {json.dumps(row)}")
-    content = {
-        "command": command_line(),
-        "machine": machine(),
-        "versions": versions(),
+    document = {
+        **provenance(seed=arguments.seed, interval=f"95%, over blocks of {BLOCK} tasks"),
         "episodes": n_episodes,
         "recipes": {type(each.learner).__name__: each.recipe.model_dump(mode="json") for each in loaded},
         "results": tables,
-        "raw": {k: {name: [round(v, 5) for v in s.tolist()] for name, s in part.items()} for k, part in found.items()},
+        "raw": {k: {name: [round(v, 5) for v in s.tolist()] for name, s in of.items()} for k, of in found.items()},
     }
-    args.out.write_text(json.dumps(content) + "\n")
-    draw(learners, args.picture)
+    write_document(arguments.out, document, indent=None)
+    draw(learners, arguments.picture)
+    render_after(arguments, SECTIONS)
+
+
+def section(document: Document) -> str:
+    """Nats per target below the exact posterior."""
+
+    def cell(interval: dict[str, float]) -> str:
+        return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+
+    tables = document["results"]
+    rows = [["exact, log-likelihood", *(cell(t[EXACT]["log_likelihood"]) for t in tables.values())]]
+    rows += [
+        [name, *(cell(t[name]["gap"]) if name in t else "" for t in tables.values())]
+        for name in tables["rbf"]
+        if name != EXACT
+    ]
+    return "\n\n".join(
+        [
+            f"## Gaussian processes: nats per target below the exact posterior, {document['episodes']:,} tasks per kernel",
+            "Learners were trained on rbf alone. Exact is the log-likelihood of the posterior that knows the lengthscale "
+            "and the scale; guessing knows neither and has the prior over both, by a grid.",
+            table(["who", *tables], rows),
+            "![Predictions beside the exact posterior](../gp_regression.png)",
+            made_by(document),
+        ]
+    )
+
+
+SECTIONS = (Section("gp_regression", "gp_regression.json", section),)
 
 
 if __name__ == "__main__":

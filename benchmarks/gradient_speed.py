@@ -16,11 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -32,16 +30,28 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from common import (
+    Document,
+    Section,
+    argument_parser,
+    command_line,
+    interleaved,
+    made_by,
+    medians,
+    provenance,
+    read_document,
+    render_after,
+    table,
+    times_as_fast,
+    write_document,
+)
 from peers import MAML_PEERS, Task, learn2learn_maml
 from regard.episode import Episode, Support
-from regard.evaluation.provenance import command_line, machine, versions
-from regard.files import write_whole
 from regard.learners.maml import MAML
 from regard.learners.r2d2 import R2D2
 from regard.nn.conv4 import Conv4
 from regard.nn.headed import Headed
 
-OUT = Path(__file__).parent / "results" / "gradient_speed.json"
 WAY, QUERY = 5, 15
 Net = Literal["sinusoid", "pool", "stride"]
 Step = Callable[[], object]
@@ -304,36 +314,17 @@ def answer(contender: Contender) -> list[Tensor]:
 # ---- time and memory -------------------------------------------------------------------------------------------------
 
 
-def timed(work: Work, rounds: int) -> dict[str, list[float]]:
-    """Seconds a step, round by round."""
-    steps = {name: make(work, torch.float32).step() for name, make in contenders(work).items()}
-    for step in steps.values():
-        step()
-        step()
-    repeats = {name: 20 if work.net == "sinusoid" and "regard" in name else 1 for name in steps}
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            began = time.perf_counter()
-            for _ in range(repeats[name]):
-                step()
-            seconds[name].append((time.perf_counter() - began) / repeats[name])
-    return seconds
-
-
-def row(work: Work, threads: int, rounds: int) -> dict[str, Any]:
+def row(work: Work, threads: int, rounds: int) -> Document:
     """One line of the table."""
     torch.set_num_threads(threads)
     load = round(os.getloadavg()[0], 1)
     differences = check(work) if work.method != "ridge" else {}
-    seconds = timed(work, rounds)
-    median = {name: statistics.median(values) for name, values in seconds.items()}
+    steps = {name: make(work, torch.float32).step() for name, make in contenders(work).items()}
+    repeats = {name: 20 if work.net == "sinusoid" and "regard" in name else 1 for name in steps}
+    seconds = interleaved(steps, rounds, warm_up=2, repeats=repeats)
+    median = medians(seconds)
     best = min((name for name in seconds if name in MAML_PEERS), key=lambda name: median[name])
-    # Round by round: the machine's speed drifts, and the ratio within a round does not.
-    ratio = {
-        name: statistics.median(a / b for a, b in zip(seconds[best], values, strict=True))
-        for name, values in seconds.items()
-    }
+    ratio = times_as_fast(seconds, best)
     bar = BARS.get((work.net, work.n_steps)) if work.method == "MAML" else None
     return {
         "work": work.name,
@@ -344,7 +335,7 @@ def row(work: Work, threads: int, rounds: int) -> dict[str, Any]:
         "seconds": seconds,
         "difference_from_plain_loop_float64": differences,
         "load_before": load,  # of two cores; above 2, others were at work beside the benchmark
-        "command": f"python benchmarks/{command_line()}",
+        "command": command_line(),
     }
 
 
@@ -375,48 +366,71 @@ def memory() -> dict[str, float]:
     return found
 
 
+def parser() -> argparse.ArgumentParser:
+    """Arguments."""
+    made = argument_parser(__doc__, SECTIONS, "gradient_speed.json")
+    made.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    made.add_argument("--rounds", type=int, default=7)
+    made.add_argument(
+        "--only", nargs="+", default=[], help="substrings of the names of works (default: all, and memory)"
+    )
+    made.add_argument("--memory", action="store_true", help="memory alone")
+    made.add_argument("--memory-of", help="print the peak of one contender, in MiB")
+    return made
+
+
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument(
-        "--only", nargs="+", default=[], help="parts of the names of works; all, and memory, where left out"
-    )
-    parser.add_argument("--memory", action="store_true", help="memory alone")
-    parser.add_argument("--memory-of", help="print the peak of one contender, in MiB")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     if arguments.memory_of:
         print(peak_memory(arguments.memory_of))
         return
-    if arguments.memory:
-        write({}, memory())
-        return
-    rows = {}
-    for threads in arguments.threads:
-        for work in chosen(arguments.only):
-            found = row(work, threads, arguments.rounds if work.n_tasks < 32 else max(arguments.rounds // 2, 2))
-            rows[f"{work.name}, {threads} cores"] = found
-            print(json.dumps({k: v for k, v in found.items() if k != "seconds"}), flush=True)
-            write(rows, None)
-    if not arguments.only:
-        write(rows, memory())
+    if not arguments.memory:
+        works = [work for work in WORKS if not arguments.only or any(name in work.name for name in arguments.only)]
+        for threads in arguments.threads:
+            for work in works:
+                n_rounds = arguments.rounds if work.n_tasks < 32 else max(arguments.rounds // 2, 2)
+                measured = row(work, threads, n_rounds)
+                print(json.dumps({k: v for k, v in measured.items() if k != "seconds"}), flush=True)
+                write(arguments.out, {f"{work.name}, {threads} cores": measured}, None)
+    if arguments.memory or not arguments.only:
+        write(arguments.out, {}, memory())
+    render_after(arguments, SECTIONS)
 
 
-def write(rows: dict[str, Any], memory_mib: dict[str, float] | None) -> None:
+def write(out: Path, rows: dict[str, Any], memory_mib: dict[str, float] | None) -> None:
     """Rows measured now take the place of those of the same name; each says how it was measured."""
-    document = json.loads(OUT.read_text()) if OUT.exists() else {"rows": {}, "peak_memory_mib_10_inner_steps": None}
+    document = read_document(out) or {"rows": {}, "peak_memory_mib_10_inner_steps": {}}
     document["rows"] |= rows
     document["peak_memory_mib_10_inner_steps"] = memory_mib or document["peak_memory_mib_10_inner_steps"]
     document["title"] = "MAML, ANIL and ridge regression against learn2learn, higher and torchopt"
     document["summary"] = {name: r["ratio_to_best_peer"]["regard"] for name, r in document["rows"].items()}
-    document |= {"machine": machine(), "versions": versions()}
-    write_whole(OUT, (json.dumps(document, indent=1) + "\n").encode())
+    commands = list(dict.fromkeys(r["command"] for r in document["rows"].values()))
+    write_document(out, {**document, **provenance(), "command": commands})
 
 
-def chosen(only: Sequence[str]) -> Iterator[Work]:
-    """All works, or those whose names have one of these parts."""
-    return (work for work in WORKS if not only or any(part in work.name for part in only))
+def section(document: Document) -> str:
+    """Meta-gradients against the peers: ratios of medians, and peak memory."""
+    peers = ("learn2learn", "higher", "torchopt")
+    rows = []
+    for name, measured in sorted(document["rows"].items()):
+        ratio = {k: f"{v:.2f}" for k, v in measured["ratio_to_best_peer"].items()}
+        own = [name, measured["bar"] or "-", ratio["regard"], *(ratio.get(peer, "-") for peer in peers)]
+        rows.append([*own, measured["best_peer"], measured["load_before"]])
+    memory_mib = ", ".join(f"{name} {mib:.0f}" for name, mib in document["peak_memory_mib_10_inner_steps"].items())
+    return "\n\n".join(
+        [
+            f"## {document['title']}",
+            "Steps per second, as a multiple of the best peer's. Load is that of the machine before the row was timed; above "
+            "its number of cores, others worked beside it.",
+            table(["work", "bar", "regard", *peers, "best peer", "load"], rows),
+            f"Peak memory of 10 inner steps on Conv4, MiB: {memory_mib}.",
+            made_by(document),
+        ]
+    )
+
+
+SECTIONS = (Section("gradient_speed", "gradient_speed.json", section),)
 
 
 if __name__ == "__main__":

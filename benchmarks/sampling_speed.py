@@ -1,8 +1,8 @@
-"""Episodes a second: Regard against easyfsl and learn2learn, on a data set of Omniglot's size in memory.
+"""Episodes per second: Regard against easyfsl and learn2learn, on a data set of Omniglot's size in memory.
 
-    PYTHONPATH=src python benchmarks/sampling_speed.py
+    python benchmarks/sampling_speed.py [--threads 1 2] [--turns 21]
 
-1,623 classes of 20 pictures of 28 x 28; 5-way 1-shot, 15 queries a class. Everybody runs in one process, in turns, so
+1,623 classes of 20 pictures of 28 x 28; 5-way 1-shot, 15 queries per class. All run in one process, in turns, so
 that a busy moment of the machine hits all alike; the medians over the turns count. Peers yield float pictures, made
 float before the clock starts, and are given the same number of threads. Regard is measured twice: "float" is like for
 like, pictures between 0 and 1; "uint8" is what Regard's own encoders take. Floats are four times the size, so a batch
@@ -19,12 +19,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
-from pathlib import Path
 from statistics import median
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before PyTorch is loaded
@@ -33,8 +30,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common import (
+    Document,
+    Section,
+    argument_parser,
+    interleaved,
+    made_by,
+    provenance,
+    render_after,
+    table,
+    write_document,
+)
 from peers import easyfsl_episodes, learn2learn_episodes
-from regard.evaluation.provenance import machine, versions
 from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeSampler
 from regard.sampling.memory import keep_freed_memory
@@ -50,7 +57,7 @@ Take = Callable[[int], None]
 
 
 def pictures() -> tuple[Tensor, Tensor]:
-    """Random pictures: what is in them costs nobody anything."""
+    """Random pictures: what is in them does not matter for speed."""
     x = np.random.default_rng(0).integers(0, 256, (N_CLASSES * N_ITEMS, SIDE, SIDE), dtype=np.uint8)
     return torch.from_numpy(x), torch.arange(N_CLASSES).repeat_interleave(N_ITEMS)
 
@@ -105,15 +112,11 @@ def _copies(x: Tensor, batch: int) -> Take:
 
 
 def measure(takes: dict[str, Take], n_turns: int, seconds: float) -> dict[str, list[float]]:
-    """Episodes a second of each contender in each turn; about `seconds` a contender and turn."""
+    """Episodes per second of each contender in each turn; about `seconds` per contender and turn."""
     n_episodes = {name: _enough(take, seconds) for name, take in takes.items()}
-    rates: dict[str, list[float]] = {name: [] for name in takes}
-    for _ in range(n_turns):
-        for name, take in takes.items():
-            start = time.perf_counter()
-            take(n_episodes[name])
-            rates[name].append(n_episodes[name] / (time.perf_counter() - start))
-    return rates
+    draws = {name: lambda take=take, n=n_episodes[name]: take(n) for name, take in takes.items()}
+    taken = interleaved(draws, n_turns, warm_up=0)
+    return {name: [n_episodes[name] / each for each in values] for name, values in taken.items()}
 
 
 def _enough(take: Take, seconds: float) -> int:
@@ -136,34 +139,51 @@ def report(rates: dict[str, list[float]]) -> dict[str, object]:
     }
 
 
+def parser() -> argparse.ArgumentParser:
+    """Arguments."""
+    made = argument_parser(__doc__, SECTIONS, "sampling_speed.json")
+    made.add_argument("--turns", type=int, default=21)
+    made.add_argument("--seconds", type=float, default=0.2, help="per contender and turn")
+    made.add_argument("--batch", type=int, nargs=2, default=[16, 32], help="episodes per batch, of float and of uint8")
+    made.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    return made
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=21)
-    parser.add_argument("--seconds", type=float, default=0.2, help="of each contender in each turn")
-    parser.add_argument(
-        "--batch", type=int, nargs=2, default=[16, 32], help="episodes a batch of Regard's, of float and of uint8"
-    )
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sampling_speed.json")
-    args = parser.parse_args()
+    """Measure, print, write."""
+    arguments = parser().parse_args()
     keep_freed_memory()
-    takes = contenders(*pictures(), args.batch)
+    takes = contenders(*pictures(), arguments.batch)
     results: dict[str, object] = {}
-    for threads in args.threads:
+    for threads in arguments.threads:
         torch.set_num_threads(threads)
-        results[f"{threads} threads"] = part = report(measure(takes, args.turns, args.seconds))
-        print(threads, "threads", json.dumps(part, indent=2))
-    content = {
+        results[f"{threads} threads"] = rates = report(measure(takes, arguments.turns, arguments.seconds))
+        print(threads, "threads", json.dumps(rates, indent=2))
+    made = provenance()
+    document = {
         "task": f"{N_CLASSES} x {N_ITEMS} x {SIDE} x {SIDE}, {N_WAY}-way {N_SHOT}-shot {N_QUERY}-query",
-        "settings": {key: value for key, value in vars(args).items() if key != "out"},
-        "command": shlex.join(["python", *sys.argv]),
+        "settings": {key: value for key, value in vars(arguments).items() if key != "out"},
         "omp_wait_policy": os.environ["OMP_WAIT_POLICY"],
-        "machine": {**machine(), "load": os.getloadavg()[0]},
-        "versions": versions(),
+        **made,
+        "machine": {**made["machine"], "load": os.getloadavg()[0]},
         "results": results,
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(content, indent=2) + "\n")
+    write_document(arguments.out, document)
+    render_after(arguments, SECTIONS)
+
+
+def section(document: Document) -> str:
+    """Episodes per second against the peers."""
+    blocks = [f"## Sampling, {document['task']}: episodes per second, as a multiple of a peer's"]
+    for threads, measured in document["results"].items():
+        peers = list(next(iter(measured["times"].values())))
+        rows = [[ours, *(row[peer] for peer in peers)] for ours, row in measured["times"].items()]
+        copy = f"A plain copy of as many bytes, taken as 1: regard uint8 draws {measured['uint8 of plain copy']}."
+        blocks += [table([threads, *peers], rows), copy]
+    return "\n\n".join([*blocks, made_by(document)])
+
+
+SECTIONS = (Section("sampling_speed", "sampling_speed.json", section),)
 
 
 if __name__ == "__main__":

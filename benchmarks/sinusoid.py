@@ -1,12 +1,12 @@
 """Sinusoid regression by the protocol of MAML: how good after 0, 1, 5 and 10 inner steps, beside oracle and fine-tuning.
 
-    python benchmarks/sinusoid.py [--steps 15000] [--schedule cosine] [--runs runs/sinusoid] [--episodes 1000] [--only NAME ...]
+    python benchmarks/sinusoid.py [--steps 15000] [--schedule cosine] [--episodes 1000] [--only NAME ...]
 
-Each learner is the recipe `sinusoid` with another learner in it: a network 1-40-40-1, 25 tasks a step, 10 points known
-in training. The recipe's 70,000 steps at one learning rate are the paper's; here it falls to 0 over fewer, which takes
-about a minute of a core for each learner; --steps 70000 --schedule constant is the paper's. Tests are the same tasks
-for all, with 5 and with 10 points known and 100 asked. A run that was stopped goes on. --only trains and stops. Writes
-benchmarks/results/sinusoid.json (of raw values the errors alone) and docs/sinusoid.png.
+Each learner is the recipe `sinusoid` with another learner in it: a network 1-40-40-1, 25 tasks per step, 10 support
+points in training. The recipe's 70,000 steps at one learning rate are the paper's; here it falls to 0 over fewer, which
+takes about a minute of a core for each learner; --steps 70000 --schedule constant is the paper's. Tests are the same
+tasks for all, with 5 and with 10 support points and 100 queries. A run that was stopped is resumed. --only trains and
+stops. Writes benchmarks/results/sinusoid.json (of raw values the errors alone) and docs/sinusoid.png.
 
     oracle       knows that tasks are a sin(x) + b cos(x): least squares, exact where there is no noise
     fine-tuning  the same network, trained on all tasks as if they were one, then moved by inner steps as MAML's, at the
@@ -32,6 +32,18 @@ from torch.nn import functional as F
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+from common import (
+    DOCS,
+    Document,
+    Section,
+    argument_parser,
+    command_line,
+    made_by,
+    plus_minus,
+    render_after,
+    summarised,
+    table,
+)
 from regard.commands.show import show_results
 from regard.episode import Episode, Support, _Value, first_tensor
 from regard.errors import DataError, DivergenceError
@@ -47,7 +59,6 @@ from regard.recipes.trained import load
 from regard.sampling import Sinusoids
 from regard.training import load_checkpoint, train
 
-HERE = Path(__file__).parent
 STEPS = (0, 1, 5, 10)
 SHOTS = (5, 10)
 FINE_TUNING = "fine-tuning"
@@ -113,15 +124,20 @@ class Everything(Learner):
         return task_mean(error[..., 0], episode.query_weight)
 
 
+def parser() -> argparse.ArgumentParser:
+    """Arguments."""
+    made = argument_parser(__doc__, SECTIONS, "sinusoid.json", seed=0, only=(*LEARNERS, FINE_TUNING))
+    made.add_argument("--steps", type=int, default=15_000)
+    made.add_argument("--schedule", choices=["cosine", "constant"], default="cosine")
+    made.add_argument("--runs", type=Path, default=Path("runs/sinusoid"))
+    made.add_argument("--episodes", type=int, default=1000)
+    made.add_argument("--picture", type=Path, default=DOCS / "sinusoid.png")
+    return made
+
+
 def main() -> None:
     """Train where needed, test all, write, draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=15_000)
-    parser.add_argument("--schedule", choices=["cosine", "constant"], default="cosine")
-    parser.add_argument("--runs", type=Path, default=Path("runs/sinusoid"))
-    parser.add_argument("--episodes", type=int, default=1000)
-    parser.add_argument("--only", nargs="+", choices=[*LEARNERS, FINE_TUNING])
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     names = arguments.only or [*LEARNERS, FINE_TUNING]
     settings = (f"train.steps={arguments.steps}", f"train.schedule={arguments.schedule}")
     learners = {name: trained(name, arguments.runs / name, settings) for name in names}
@@ -129,21 +145,22 @@ def main() -> None:
         return
     results: list[Result] = []
     for n_shot in SHOTS:
-        results += test(learners, n_shot, arguments.episodes)
-    comparisons = [c for part in _by_shot(results) for c in compare(part, ["mse"])]
+        results += test(learners, n_shot, arguments.episodes, arguments.seed)
+    comparisons = [c for group in _by_shot(results) for c in compare(group, ["mse"])]
     show_results(results, [])
     rate = learners[FINE_TUNING].rule.describe()
     about = {
         "inner_steps": list(STEPS),
-        "training": f"Each network was trained on 10 known points for {arguments.steps:,} steps of 25 tasks by Adam, from "
+        "training": f"Each network was trained on 10 support points for {arguments.steps:,} steps of 25 tasks by Adam, from "
         "0.001 falling to 0. The paper's protocol has 70,000 steps at 0.001 throughout: `--steps 70000 --schedule "
         f"constant`. Fine-tuning took {rate}, the best of five on validation tasks."
         if arguments.schedule == "cosine"
         else f"Trained for {arguments.steps:,} steps at 0.001.",
     }
     slim = [replace(r, per_episode={"mse": r.per_episode["mse"]}) for r in results]
-    write_results(HERE / "results" / "sinusoid.json", slim, comparisons, settings=about, raw=True)
-    draw(learners, HERE.parent / "docs" / "sinusoid.png")
+    write_results(arguments.out, slim, comparisons, settings=about, raw=True, command=command_line())
+    draw(learners, arguments.picture)
+    render_after(arguments, SECTIONS)
 
 
 def recipe(name: str, settings: tuple[str, ...]) -> Recipe:
@@ -152,7 +169,7 @@ def recipe(name: str, settings: tuple[str, ...]) -> Recipe:
 
 
 def trained(name: str, folder: Path, settings: tuple[str, ...]) -> GradientLearner:
-    """Train, or go on, or read what is there."""
+    """Train, or resume, or read what is there."""
     if name != FINE_TUNING:
         learner = load(train_recipe(recipe(name, settings), folder)).learner
         assert isinstance(learner, GradientLearner)
@@ -172,24 +189,24 @@ def trained(name: str, folder: Path, settings: tuple[str, ...]) -> GradientLearn
     return min(candidates, key=lambda one: evaluate(one, validation, 1000, batch=100).metrics["mse"].mean).eval()
 
 
-def test(learners: dict[str, GradientLearner], n_shot: int, n_episodes: int) -> list[Result]:
+def test(learners: dict[str, GradientLearner], n_shot: int, n_episodes: int, seed: int) -> list[Result]:
     """All learners on the same tasks, at every number of inner steps; the oracle last."""
-    source, data = Sinusoids(n_shot, 100), "sinusoids/test"
+    source, data = Sinusoids(n_shot, 100, seed=seed), "sinusoids/test"
     results = []
     for name, learner in learners.items():
         for steps in STEPS:
             learner.test_steps = steps
-            asked = f"{name}, {_steps(steps)}"
+            title = f"{name}, {_steps(steps)}"
             try:
-                results.append(evaluate(learner, source, n_episodes, name=asked, data=data, batch=100))
-            except (DivergenceError, DataError) as error:  # weights, or answers, that are not finite
-                print(f"{asked}, {n_shot} points: {error}")
+                results.append(evaluate(learner, source, n_episodes, name=title, data=data, batch=100))
+            except (DivergenceError, DataError) as error:  # weights, or predictions, that are not finite
+                print(f"{title}, {n_shot} points: {error}")
                 break
     return [*results, evaluate(Oracle(), source, n_episodes, name="oracle", data=data, batch=100)]
 
 
 def draw(learners: dict[str, GradientLearner], path: Path, n_shot: int = 5) -> None:
-    """The first two test tasks, before and after: a row a task, a column a learner."""
+    """The first two test tasks, before and after: one row per task, one column per learner."""
     source = Sinusoids(n_shot, 1)
     x = torch.linspace(-5, 5, 200)[:, None]
     shown = [name for name in ("MAML", "MetaSGD", "Reptile", FINE_TUNING) if name in learners]
@@ -204,11 +221,11 @@ def draw(learners: dict[str, GradientLearner], path: Path, n_shot: int = 5) -> N
                     answer = learners[name].predict(learners[name].adapt(support), x[None]).mean  # type: ignore[union-attr]
                 colour = plt.get_cmap("viridis")({0: 0.75, 1: 0.45, 10: 0.05}[steps])
                 axis.plot(x[:, 0], answer[0, :, 0], style, color=colour, label=f"after {_steps(steps)}")
-            known = first_tensor(support.x)[0, :, 0]
-            axis.plot(known, support.y[0, :, 0], "o", color="crimson", markersize=5, label="known points")
+            points = first_tensor(support.x)[0, :, 0]
+            axis.plot(points, support.y[0, :, 0], "o", color="crimson", markersize=5, label="support points")
     for axis, name in zip(axes[0], shown, strict=True):
         axis.set_title(name)
-    figure.suptitle(f"{n_shot} points of a sinusoid never seen (the first two test tasks)", fontsize=11)
+    figure.suptitle(f"{n_shot} points of an unseen sinusoid (the first two test tasks)", fontsize=11)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncols=5, frameon=False, fontsize=9)
     figure.tight_layout(rect=(0, 0.05, 1, 1))
     figure.savefig(path, dpi=110)
@@ -220,11 +237,45 @@ def _steps(n: int) -> str:
 
 def _by_shot(results: list[Result]) -> list[list[Result]]:
     """What is compared: each learner at its last number of steps that did not diverge."""
-    parts = []
+    groups = []
     for n_shot in SHOTS:
         last = {r.learner.partition(", ")[0]: r for r in results if r.n_shot == n_shot}
-        parts.append(list(last.values()))
-    return parts
+        groups.append(list(last.values()))
+    return groups
+
+
+def section(document: Document) -> str:
+    """Mean squared error after each number of inner steps."""
+    results, comparisons = summarised(document)
+    steps = document["settings"]["inner_steps"]
+    found = {(*r.learner.partition(", ")[::2], r.n_shot): plus_minus(r.metrics["mse"]) for r in results}
+    rows = []
+    for n_shot, name in dict.fromkeys((n_shot, name) for name, _, n_shot in found):
+        if (name, "", n_shot) in found:  # the exact answer takes no steps
+            cells = ["", "", "", found[name, "", n_shot]]
+        else:
+            cells = [found.get((name, _steps(k), n_shot), "diverges") for k in steps]
+        rows.append([name, n_shot, *cells])
+    paired = [
+        f"- {c.n_shot} points, {c.a} - {c.b}: {c.difference.mean:+.3f} [{c.difference.low:+.3f}, "
+        f"{c.difference.high:+.3f}]{', a tie' if c.tie else ''}"
+        for c in comparisons
+        if c.a.startswith("MAML") and c.b != "oracle"
+    ]
+    return "\n\n".join(
+        [
+            f"## Sinusoids: mean squared error after inner steps, {results[0].episodes:,} tasks",
+            table(["learner", "support points", *(_steps(k) for k in steps)], rows),
+            "Paired differences at the last number of steps of each, over the same tasks:",
+            "\n".join(paired),
+            "![Fits before and after inner steps](../sinusoid.png)",
+            document["settings"]["training"],
+            made_by(document),
+        ]
+    )
+
+
+SECTIONS = (Section("sinusoid", "sinusoid.json", section),)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Sinusoids, 10 points known: a transformer neural process beside MAML, on the very same tasks.
+"""Sinusoids, 10 support points: a transformer neural process beside MAML, on the very same tasks.
 
     python benchmarks/sinusoid.py --only MAML        (or regard train sinusoid --out runs/sinusoid/MAML)
     regard train sinusoid_tnp
     python benchmarks/sinusoid_in_context.py [--runs runs/sinusoid/MAML runs/sinusoid_tnp] [--episodes 1000]
 
-Each run is read as it lies, and its recipe says how it was trained; MAML takes its ten inner steps. Tasks are the test tasks
-of seed 0, with 100 points asked, the same for all; differences are paired. Writes benchmarks/results/sinusoid_in_context.json
-and docs/sinusoid_in_context.png.
+The recipe of each run says how it was trained; MAML takes its ten inner steps. Data are the test tasks of seed 0, with
+100 query points, the same for all; differences are paired. Writes benchmarks/results/sinusoid_in_context.json and
+docs/sinusoid_in_context.png.
 """
 
 from __future__ import annotations
@@ -25,18 +25,29 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from torch.distributions import Normal
 
+from common import (
+    DOCS,
+    Document,
+    Section,
+    argument_parser,
+    command_line,
+    made_by,
+    plus_minus,
+    render_after,
+    summarised,
+    table,
+)
 from regard.commands.show import show_results
 from regard.episode import first_tensor
 from regard.evaluation import compare, evaluate, write_results
 from regard.recipes.trained import TrainedLearner, load
 from regard.sampling import Sinusoids
 
-HERE = Path(__file__).parent
 N_SHOT = 10
 
 
 def draw(loaded: list[TrainedLearner], path: Path) -> None:
-    """The first two test tasks, a row each; a column a learner."""
+    """The first two test tasks, one row each; one column per learner."""
     source, x = Sinusoids(N_SHOT, 1), torch.linspace(-5, 5, 300)[None, :, None]
     figure, axes = plt.subplots(
         2, len(loaded), figsize=(4.5 * len(loaded), 5), sharex=True, sharey="row", squeeze=False
@@ -54,20 +65,25 @@ def draw(loaded: list[TrainedLearner], path: Path) -> None:
             axis.plot(x[0, :, 0], mean, label=each.name)
             axis.plot(first_tensor(support.x)[0, :, 0], support.y[0, :, 0], "o", color="crimson", markersize=5)
             axis.legend(fontsize=8, loc="best", framealpha=0.8)
-    figure.suptitle(f"{N_SHOT} points of a sinusoid never seen (the first two test tasks)", fontsize=11)
+    figure.suptitle(f"{N_SHOT} points of an unseen sinusoid (the first two test tasks)", fontsize=11)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 
 
+def parser() -> argparse.ArgumentParser:
+    """Arguments."""
+    made = argument_parser(__doc__, SECTIONS, "sinusoid_in_context.json", seed=0)
+    made.add_argument("--runs", type=Path, nargs="+", default=[Path("runs/sinusoid/MAML"), Path("runs/sinusoid_tnp")])
+    made.add_argument("--episodes", type=int, default=1000)
+    made.add_argument("--picture", type=Path, default=DOCS / "sinusoid_in_context.png")
+    return made
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, nargs="+", default=[Path("runs/sinusoid/MAML"), Path("runs/sinusoid_tnp")])
-    parser.add_argument("--episodes", type=int, default=1000)
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "sinusoid_in_context.json")
-    parser.add_argument("--picture", type=Path, default=HERE.parent / "docs" / "sinusoid_in_context.png")
-    args = parser.parse_args()
+    """Evaluate, write, draw."""
+    args = parser().parse_args()
     loaded = [load(run) for run in args.runs]
-    source = Sinusoids(N_SHOT, 100)
+    source = Sinusoids(N_SHOT, 100, seed=args.seed)
     results = [
         evaluate(each.learner, source, args.episodes, name=each.name, data="sinusoids/test", batch=100)
         for each in loaded
@@ -76,8 +92,34 @@ def main() -> None:
     show_results(results, comparisons)
     slim = [replace(result, per_episode={"mse": result.per_episode["mse"]}) for result in results]
     settings = {"recipes": {each.name: each.recipe.model_dump(mode="json") for each in loaded}}
-    write_results(args.out, slim, comparisons, settings=settings, raw=True)
+    write_results(args.out, slim, comparisons, settings=settings, raw=True, command=command_line())
     draw(loaded, args.picture)
+    render_after(args, SECTIONS)
+
+
+def section(document: Document) -> str:
+    """Mean squared error of each, and the paired difference."""
+    results, comparisons = summarised(document)
+    rows = [[r.learner, r.n_shot, plus_minus(r.metrics["mse"])] for r in results]
+    paired = [
+        f"- {c.a} - {c.b}: {c.difference.mean:+.3f} [{c.difference.low:+.3f}, {c.difference.high:+.3f}]"
+        f"{', a tie' if c.tie else ''}"
+        for c in comparisons
+    ]
+    return "\n\n".join(
+        [
+            f"## Sinusoids in context: mean squared error, {results[0].episodes:,} tasks",
+            "The recipe `sinusoid_tnp`, which answers in one pass, and MAML after ten inner steps.",
+            table(["learner", "support points", "squared error"], rows),
+            "Paired difference over the same tasks:",
+            "\n".join(paired),
+            "![Predictions of both](../sinusoid_in_context.png)",
+            made_by(document),
+        ]
+    )
+
+
+SECTIONS = (Section("sinusoid_in_context", "sinusoid_in_context.json", section),)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/tables_speed.py [--rounds 9]
 
-150 rows of 20 features are known and 500 are asked, 5 classes. Interleaved in one process; medians. TabICL and TabPFN are
+150 support rows of 20 features and 500 query rows, 5 classes. Interleaved in one process; medians. TabICL and TabPFN are
 timed too where they are installed and find weights to load. Writes benchmarks/results/tables_speed.json.
 """
 
@@ -10,22 +10,29 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import time
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import torch
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
 
+from common import (
+    Document,
+    Section,
+    argument_parser,
+    interleaved,
+    made_by,
+    medians,
+    provenance,
+    render_after,
+    table,
+    write_document,
+)
 from regard.estimators import FewShotClassifier
-from regard.evaluation.provenance import machine, versions
-from regard.files import write_whole
 
-N_KNOWN, N_ASKED, N_FEATURES, N_CLASSES = 150, 500, 20, 5
+N_SUPPORT, N_QUERY, N_FEATURES, N_CLASSES = 150, 500, 20, 5
 MODELS: dict[str, Callable[[], Any]] = {
     "tables": lambda: FewShotClassifier("tables"),
     "random forest": lambda: RandomForestClassifier(random_state=0),
@@ -34,45 +41,66 @@ MODELS: dict[str, Callable[[], Any]] = {
 }
 
 
+def parser() -> argparse.ArgumentParser:
+    """Arguments."""
+    made = argument_parser(__doc__, SECTIONS, "tables_speed.json", seed=0)
+    made.add_argument("--rounds", type=int, default=9)
+    return made
+
+
 def main() -> None:
     """Time, write, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
-    rounds = parser.parse_args().rounds
+    arguments = parser().parse_args()
     torch.set_num_threads(1)
-    x, y = make_classification(
-        N_KNOWN + N_ASKED, N_FEATURES, n_informative=10, n_classes=N_CLASSES, n_clusters_per_class=1, random_state=0
-    )
-    seconds: dict[str, list[float]] = {name: [] for name in MODELS}
+    sizes = {"n_informative": 10, "n_classes": N_CLASSES, "n_clusters_per_class": 1}
+    x, y = make_classification(N_SUPPORT + N_QUERY, N_FEATURES, **sizes, random_state=arguments.seed)
+
+    def once(make: Callable[[], Any]) -> None:
+        make().fit(x[:N_SUPPORT], y[:N_SUPPORT]).predict_proba(x[N_SUPPORT:])
+
     absent: dict[str, str] = {}
-    for number in range(rounds + 1):
-        for name, make in MODELS.items():
-            if name in absent:
-                continue
-            try:
-                started = time.perf_counter()
-                make().fit(x[:N_KNOWN], y[:N_KNOWN]).predict_proba(x[N_KNOWN:])
-                taken = time.perf_counter() - started
-            except Exception as error:  # not installed, no weights, no network: each its own way
-                absent[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
-                continue
-            if number:  # the first one loads and warms up
-                seconds[name].append(round(taken, 5))
-    medians = {name: statistics.median(taken) for name, taken in seconds.items() if taken}
-    ratios = {name: round(taken / medians["tables"], 3) for name, taken in medians.items()}
+    for name, make in MODELS.items():
+        try:
+            once(make)
+        except Exception as error:  # not installed, no weights, no network: each its own way
+            absent[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+    present = {name: lambda make=make: once(make) for name, make in MODELS.items() if name not in absent}
+    seconds = interleaved(present, arguments.rounds)
+    median = medians(seconds)
     document = {
-        "work": {"known": N_KNOWN, "asked": N_ASKED, "features": N_FEATURES, "classes": N_CLASSES},
-        "seconds": {name: taken for name, taken in seconds.items() if taken},
-        "medians": medians,
-        "times_tables": ratios,
+        "work": {"support": N_SUPPORT, "query": N_QUERY, "features": N_FEATURES, "classes": N_CLASSES},
+        "seconds": {name: [round(each, 5) for each in taken] for name, taken in seconds.items()},
+        "medians": median,
+        "times_tables": {name: round(taken / median["tables"], 3) for name, taken in median.items()},
         "absent": absent,
-        "versions": versions(),
-        "machine": machine(),
-        "command": f"python benchmarks/tables_speed.py --rounds {rounds}",
+        **provenance(seed=arguments.seed),
     }
-    out = Path(__file__).parent / "results" / "tables_speed.json"
-    write_whole(out, f"{json.dumps(document, indent=1)}\n".encode())
+    write_document(arguments.out, document)
+    render_after(arguments, SECTIONS)
     print(json.dumps({key: document[key] for key in ("medians", "times_tables", "absent")}, indent=1))
+
+
+def section(document: Document) -> str:
+    """Seconds of one fit and prediction."""
+    work = document["work"]
+    rows = [
+        *(
+            [name, f"{taken:.3f}", f"{document['times_tables'][name]:.2f}"]
+            for name, taken in document["medians"].items()
+        ),
+        *([name, "not measured", ""] for name in document["absent"]),
+    ]
+    return "\n\n".join(
+        [
+            f"## `tables`: fit on {work['support']} rows of {work['features']} features, predict {work['query']}",
+            table(["model", "median seconds", "times `tables`"], rows),
+            *(f"{name} was not measured: `{why.strip()}`" for name, why in document["absent"].items()),
+            made_by(document),
+        ]
+    )
+
+
+SECTIONS = (Section("tables_speed", "tables_speed.json", section),)
 
 
 if __name__ == "__main__":
