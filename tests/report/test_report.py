@@ -25,11 +25,11 @@ from regard.evaluation.intervals import Interval, mean_interval
 from regard.evaluation.metrics import METRICS, Calibration
 from regard.evaluation.result import Result
 from regard.report import (
-    Certainty,
+    AttentionExample,
+    CalibrationSummary,
     ConfusionPicture,
     Curve,
     Figure,
-    Look,
     ReportContent,
     TextTable,
     render_report,
@@ -54,7 +54,7 @@ def result(learner: str, mean: float, n_way: int = 20, seed: int = 0) -> Result:
     return Result(learner, "glyphs", n_way, 1, 5, 100, 0, False, intervals, 12.3, values, calibration)
 
 
-def look(n_rows: int = 20, *, predicted: int = 1, true: int = 1, colour: bool = False) -> Look:
+def look(n_rows: int = 20, *, predicted: int = 1, true: int = 1, colour: bool = False) -> AttentionExample:
     rng = np.random.default_rng(1)
     support = drawings(n_rows, seed=2)
     query = drawings(seed=3)
@@ -63,7 +63,7 @@ def look(n_rows: int = 20, *, predicted: int = 1, true: int = 1, colour: bool = 
     weight = rng.dirichlet(np.ones(n_rows))
     heats = rng.random((n_rows, 28, 28))
     names = [f"letter {i}" for i in range(n_rows)]
-    return Look(query, support, np.arange(n_rows), names, weight, heats, heats[0], predicted, true, 0.7)
+    return AttentionExample(query, support, np.arange(n_rows), names, weight, heats, heats[0], predicted, true, 0.7)
 
 
 def curve(name: str, n: int = 500) -> Curve:
@@ -197,8 +197,8 @@ def test_numbers_of_the_results_are_on_the_page() -> None:
 
 def test_right_and_wrong_are_told_in_words() -> None:
     one = Reader(render_report(replace(content(), looks=[look(predicted=2)])))
-    assert "wrong letter 2 70% sure; it was letter 1" in one.words
-    assert "right letter 1 70% sure" in Reader(render_report(replace(content(), looks=[look()]))).words
+    assert "wrong letter 2 70% confidence; it was letter 1" in one.words
+    assert "right letter 1 70% confidence" in Reader(render_report(replace(content(), looks=[look()]))).words
 
 
 def test_ties_are_told_as_ties() -> None:
@@ -348,34 +348,36 @@ def around(mean: float) -> Interval:
     return Interval(mean, mean - 0.02, mean + 0.02)
 
 
-def certainty() -> Certainty:
+def calibration() -> CalibrationSummary:
     before, after = ({"ece": around(e), "brier": around(0.3), "nll": around(0.9)} for e in (0.15, 0.04))
     report = ConfidenceReport(before, after, around(0.62), around(0.85), around(0.07), 0.913)
-    return Certainty(Confidence(1.7, (0.0, 1.0, 0.0), 0.6, 0.05), report, 20, 5)
+    return CalibrationSummary(Confidence(1.7, (0.0, 1.0, 0.0), 0.6, 0.05), report, 20, 5)
 
 
-def test_how_sure_it_may_be_is_told_with_intervals_and_left_out_where_unknown() -> None:
-    words = Reader(render_report(replace(content(), certainty=certainty()))).words
+def test_the_confidence_section_has_intervals_and_is_absent_where_unknown() -> None:
+    words = Reader(render_report(replace(content(), calibration=calibration()))).words
     assert (
-        "temperature 1.7: on validation episodes it was too sure" in words
+        "temperature 1.7: on validation episodes it was overconfident" in words
         and "at most 5% of the answers shall be wrong" in words
     )
     assert "0.150 [0.130, 0.170] 0.040 [0.020, 0.060]" in words
     assert "questions it can know answered 62.0% [60.0, 64.0]" in words
     assert "questions it cannot know answered 15.0% [13.0, 17.0]" in words
     assert "7.0% are wrong [5.0, 9.0]" in words and "0.913" in words
-    assert "How sure it may be" not in Reader(page()).words
+    assert "How confident it may be" not in Reader(page()).words
 
 
 def test_what_was_refused_is_marked_and_a_stranger_has_a_name() -> None:
     stranger = replace(look(), true=None, stranger="letter X")
     looks = {
-        "none of these not sure enough to answer (letter 1, 70%); it was letter 1": replace(look(), answered=False),
-        "none of these not sure enough to answer (letter 2, 70%); it was letter 1": replace(
+        "none of these not confident enough to answer (letter 1, 70%); it was letter 1": replace(
+            look(), answered=False
+        ),
+        "none of these not confident enough to answer (letter 2, 70%); it was letter 1": replace(
             look(predicted=2), answered=False
         ),
         "right: none of these it was letter X , of which it had no example": replace(stranger, answered=False),
-        "wrong letter 1 70% sure; it was letter X , none of these": stranger,
+        "wrong letter 1 70% confidence; it was letter X , none of these": stranger,
     }
     for told, one in looks.items():
         assert told in Reader(render_report(replace(content(), looks=[one]))).words

@@ -31,7 +31,7 @@ from regard.recipes.config import Recipe, changed
 from regard.recipes.data import load_data
 from regard.recipes.run import EvaluationOptions, compare_by_setting, evaluate_learner, train_recipe
 from regard.recipes.trained import TrainedLearner
-from regard.report import Certainty, ConfusionPicture, Curve, Look, ReportContent, write_report
+from regard.report import AttentionExample, CalibrationSummary, ConfusionPicture, Curve, ReportContent, write_report
 from regard.sampling.splits import check_disjoint
 from regard.training.progress import Progress, Report, automatic
 
@@ -184,7 +184,7 @@ class _Gallery:
     confidence: Confidence
 
 
-def _explain(gallery: _Gallery, one_shot: EpisodeOptions, seed: int) -> tuple[list[Look], Faithfulness]:
+def _explain(gallery: _Gallery, one_shot: EpisodeOptions, seed: int) -> tuple[list[AttentionExample], Faithfulness]:
     assert isinstance(one_shot.n_query, int) and isinstance(one_shot.n_way, int)
     # The first queries of the first episodes: not chosen for being right or for looking good. One class more than the
     # learner is shown: its example is taken away, and its first query is of an unknown class.
@@ -202,7 +202,7 @@ def _explain(gallery: _Gallery, one_shot: EpisodeOptions, seed: int) -> tuple[li
     return looks, faithfulness(gallery.learner, few.batches(40, 10), n_deleted=3)
 
 
-def _look(gallery: _Gallery, task: Episode, rows: torch.Tensor, query: int, n_known: int) -> Look:
+def _look(gallery: _Gallery, task: Episode, rows: torch.Tensor, query: int, n_known: int) -> AttentionExample:
     learner = gallery.learner
     assert isinstance(learner, PartAttendingLearner) and isinstance(task.support.x, torch.Tensor)
     kept = task.support.y[0] < n_known
@@ -223,7 +223,7 @@ def _look(gallery: _Gallery, task: Episode, rows: torch.Tensor, query: int, n_kn
     test = gallery.data.split("test")
     letters = dict(zip(task.support.y[0].tolist(), test.y[rows].tolist(), strict=True))
     names = [gallery.data.domain.class_title(test.class_names[letters[k]]) for k in range(n_known + 1)]
-    return Look(
+    return AttentionExample(
         query=images[0],
         support=images[1],
         support_label=support.y[0].numpy(),
@@ -270,7 +270,7 @@ def _curves(out: Path, names: Sequence[str]) -> list[Curve]:
 def _content(
     results: Sequence[Result],
     comparisons: Sequence[Comparison],
-    looks: Sequence[Look],
+    looks: Sequence[AttentionExample],
     trust: Faithfulness,
     curves: Sequence[Curve],
     data: LabelledData,
@@ -305,7 +305,9 @@ def _content(
         results=results,
         comparisons=comparisons,
         learner=ATTENTION,
-        certainty=Certainty(calibrated.confidence, calibrated.report, calibrated.n_known, calibrated.n_unknown),
+        calibration=CalibrationSummary(
+            calibrated.confidence, calibrated.report, calibrated.n_known, calibrated.n_unknown
+        ),
         looks=looks,
         faithfulness=believed,
         confusions=[_confusion(one_shot, data, script)],

@@ -1,4 +1,4 @@
-"""One self-contained page that shows what was learned, how well, and where the learner looked.
+"""One self-contained page that shows what was learned, how well, and where the learner attended.
 
 `write_report(path, content)` turns a `ReportContent` into one HTML file: pictures are data: URIs, style and script are
 inline, and a content security policy forbids every request, so the page reads the same from a mail attachment in ten
@@ -9,15 +9,23 @@ Left out: choosing what to show. Recipes do that, and hand over arrays.
 
 from __future__ import annotations
 
-from regard.report.content import Certainty, ConfusionPicture, Curve, Figure, Look, ReportContent, TextTable
+from regard.report.content import (
+    AttentionExample,
+    CalibrationSummary,
+    ConfusionPicture,
+    Curve,
+    Figure,
+    ReportContent,
+    TextTable,
+)
 from regard.report.page import render_report, write_report
 
 __all__ = [
-    "Certainty",
+    "AttentionExample",
+    "CalibrationSummary",
     "ConfusionPicture",
     "Curve",
     "Figure",
-    "Look",
     "ReportContent",
     "TextTable",
     "render_report",

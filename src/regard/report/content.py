@@ -71,8 +71,8 @@ class ConfusionPicture:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """One query: what was asked, what was known, and where the learner looked.
+class AttentionExample:
+    """One query: the query, the examples, and where the learner attended.
 
     Args:
         query: (H, W) or (H, W, 3) uint8.
@@ -80,7 +80,7 @@ class Look:
         support_label: (S,) index into `names`.
         names: of the C classes.
         weight: (S,) attention to each support row, at least 0.
-        heat: (S, H, W) in 0..1, where on each support picture it looked; 1 is the strongest place of this query.
+        heat: (S, H, W) in 0..1, where on each support picture it attended; 1 is the strongest place of this query.
         query_heat: (H, W) in 0..1, or None.
         predicted: index into `names`.
         true: likewise; None where the query is of a class without examples.
@@ -126,8 +126,8 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Certainty:
-    """How sure the learner may be, and when it says "none of these".
+class CalibrationSummary:
+    """How confident the learner may be, and when it says "none of these".
 
     Args:
         confidence: what validation episodes set.
@@ -187,8 +187,8 @@ class ReportContent:
         sentence: what happened in plain words; what stands between two `**` is emphasised.
         results: one a learner and setting; a setting is a data set, a way and a shot.
         comparisons: paired differences of these results.
-        learner: whom the page is about, told first and in colour; the first result's by default.
-        certainty: of the page's learner.
+        learner: whom the page is about, first and in colour; the first result's by default.
+        calibration: of the page's learner.
         looks: about a dozen.
         faithfulness: what deleting attended rows does, in one sentence.
         confusions: usually one.
@@ -206,8 +206,8 @@ class ReportContent:
     results: Sequence[Result] = ()
     comparisons: Sequence[Comparison] = ()
     learner: str | None = None
-    certainty: Certainty | None = None
-    looks: Sequence[Look] = ()
+    calibration: CalibrationSummary | None = None
+    looks: Sequence[AttentionExample] = ()
     faithfulness: str | None = None
     confusions: Sequence[ConfusionPicture] = ()
     curves: Sequence[Curve] = ()

@@ -38,7 +38,7 @@ def render_report(content: ReportContent) -> str:
             content=content,
             series=view.all_series(content),
             blocks=view.blocks(content),
-            sure=None if content.certainty is None else view.sureness(content.certainty),
+            confidence=None if content.calibration is None else view.confidence_section(content.calibration),
             cards=[view.card(look) for look in content.looks],
             matrices=[view.matrix(confusion) for confusion in content.confusions],
             panels=view.panels(content) if content.curves else [],
@@ -58,6 +58,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        seconds=view.seconds_text, number=view.number, emphasis=view.emphasis, practice=view.curve_text, png=_png
+        seconds=view.seconds_text, number=view.number, emphasis=view.emphasis, training_text=view.curve_text, png=_png
     )
     return environment

@@ -1,4 +1,4 @@
-"""Numbers as they are read, and how a learner is told everywhere."""
+"""Numbers as they are read, and how a learner is shown everywhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from regard.report.charts import Axis
 from regard.report.content import Curve, ReportContent
 
 SHARES = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
-"""Metrics told in percent, with their names on the page."""
+"""Metrics shown in percent, with their names on the page."""
 
 N_COLOURS = 5
 MINUS = "\N{MINUS SIGN}"
@@ -18,7 +18,7 @@ MINUS = "\N{MINUS SIGN}"
 
 @dataclass(frozen=True)
 class Series:
-    """A learner as it is told everywhere: one name, one colour, and one kind of dashes for those who see no colour."""
+    """A learner as it is shown everywhere: one name, one colour, and one kind of dashes for those who see no colour."""
 
     name: str
     colour: int
@@ -77,6 +77,6 @@ def places(x: Interval, axis: Axis) -> tuple[float, float, float]:
 
 
 def curve_text(curve: Curve) -> str:
-    """How long a learner practised."""
+    """How long a learner was trained."""
     steps = f"{int(curve.step[-1]):,} steps in " if len(curve.step) else ""
     return f"{steps}{seconds_text(curve.seconds)}"

@@ -1,11 +1,11 @@
-"""How sure the learner may be: what the temperature mends, and what it does with classes it has no example of."""
+"""How confident the learner may be: what the temperature mends, and what it does with classes it has no example of."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from regard.evaluation.intervals import Interval
-from regard.report.content import Certainty
+from regard.report.content import CalibrationSummary
 from regard.report.view.texts import bounds
 
 _NAMES = {"ece": "calibration error (ECE)", "brier": "Brier score", "nll": "negative log-likelihood"}
@@ -21,7 +21,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Mended:
+class BeforeAfter:
     """A measure before and after the temperature; lower is better."""
 
     name: str
@@ -32,10 +32,10 @@ class Mended:
 
 
 @dataclass(frozen=True)
-class Sureness:
+class ConfidenceSection:
     temperature: str
     tendency: str
-    mended: list[Mended]
+    before_after: list[BeforeAfter]
     setting: str
     target: str
     bars: list[Bar]
@@ -44,22 +44,22 @@ class Sureness:
     auroc: str
 
 
-def sureness(certainty: Certainty) -> Sureness:
+def confidence_section(calibration: CalibrationSummary) -> ConfidenceSection:
     """Texts and lengths."""
-    report, confidence = certainty.report, certainty.confidence
+    report, confidence = calibration.report, calibration.confidence
     answered, refused = report.answered, report.refused
-    # A share, its complement: both told, since it is the answers to strangers that hurt.
+    # A share, its complement: both are shown, since it is the answers to strangers that hurt.
     given = Interval(1 - refused.mean, 1 - refused.high, 1 - refused.low)
     t = confidence.temperature
-    return Sureness(
+    return ConfidenceSection(
         temperature=f"{t:.3g}",
         tendency=_tendency(t),
-        mended=[_mended(name, report.before[name], report.after[name]) for name in _NAMES],
-        setting=f"{certainty.n_known} classes with an example and {certainty.n_unknown} without",
+        before_after=[_before_after(name, report.before[name], report.after[name]) for name in _NAMES],
+        setting=f"{calibration.n_known} classes with an example and {calibration.n_unknown} without",
         target=f"{confidence.target_error:.0%}",
         bars=[
-            Bar("questions it can know", _length(answered), f"answered {_told(answered)}"),
-            Bar("questions it cannot know", _length(given), f"answered {_told(given)}"),
+            Bar("questions it can know", _length(answered), f"answered {_as_text(answered)}"),
+            Bar("questions it cannot know", _length(given), f"answered {_as_text(given)}"),
         ],
         error=f"{report.error.mean:.1%}",
         error_interval=bounds(report.error, 100, 1),
@@ -69,18 +69,18 @@ def sureness(certainty: Certainty) -> Sureness:
 
 def _tendency(temperature: float) -> str:
     if temperature > 1.02:
-        return "on validation episodes it was too sure"
-    return f"on validation episodes it was {'not sure enough' if temperature < 0.98 else 'as sure as it may be'}"
+        return "on validation episodes it was overconfident"
+    return f"on validation episodes it was {'underconfident' if temperature < 0.98 else 'calibrated'}"
 
 
-def _mended(name: str, before: Interval, after: Interval) -> Mended:
+def _before_after(name: str, before: Interval, after: Interval) -> BeforeAfter:
     values = (f"{before.mean:.3f}", bounds(before, 1, 3), f"{after.mean:.3f}", bounds(after, 1, 3))
-    return Mended(_NAMES[name], *values)
+    return BeforeAfter(_NAMES[name], *values)
 
 
 def _length(share: Interval) -> float:
     return round(100 * min(max(share.mean, 0.0), 1.0), 1)
 
 
-def _told(share: Interval) -> str:
+def _as_text(share: Interval) -> str:
     return f"{share.mean:.1%} {bounds(share, 100, 1)}"

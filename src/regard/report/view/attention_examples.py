@@ -1,4 +1,4 @@
-"""Where the learner looked: a card a query."""
+"""Where the learner attended: one card per query."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from regard.domains.images.render import data_uri as picture
 from regard.domains.images.render import heat
-from regard.report.content import Look
+from regard.report.content import AttentionExample
 
 _N_TOP = 3
 
 
 @dataclass(frozen=True)
-class Chip:
+class SupportThumbnail:
     """One support picture and the attention it got; `share` is relative to the most attended one."""
 
     number: int
@@ -42,11 +42,11 @@ class Card:
     true: str
     known: bool
     probability: str
-    chips: list[Chip]
-    top: list[Chip]
+    chips: list[SupportThumbnail]
+    top: list[SupportThumbnail]
 
 
-def card(look: Look) -> Card:
+def card(look: AttentionExample) -> Card:
     chips, known = _chips(look), look.true is not None
     if look.answered:
         said = "right" if look.predicted == look.true else "wrong"
@@ -65,11 +65,11 @@ def card(look: Look) -> Card:
     )
 
 
-def _chips(look: Look) -> list[Chip]:
+def _chips(look: AttentionExample) -> list[SupportThumbnail]:
     weight = np.asarray(look.weight, dtype=np.float64)
     share = weight / max(float(weight.max(initial=0)), 1e-12)
     return [
-        Chip(
+        SupportThumbnail(
             number=s,
             name=look.names[int(label)],
             ink=picture(look.support[s]),
