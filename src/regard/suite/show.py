@@ -37,7 +37,7 @@ def show_suite(suite: Suite, console: Console | None = None) -> None:
         console.print(sentence, highlight=False)
     console.print(f"\n[bold]Use {suite.verdict.learner}:[/bold] {command(suite)}", highlight=False, soft_wrap=True)
     console.print(
-        "[dim]Per cent, mean ± half of the 95% interval over episodes of one training run; behind: the paired "
+        "[dim]Percent, mean ± half of the 95% interval over episodes of one training run; behind: the paired "
         "difference to the first; equal ranks: no clear difference. Validation chose the checkpoints, not the "
         "test.[/dim]"
     )

@@ -1,4 +1,4 @@
-"""Who is best, told with intervals: a tie is told as one, and a baseline that is not beaten is named."""
+"""Which learner is best, with intervals: a tie is reported as one, and a baseline that is not beaten is named."""
 
 from __future__ import annotations
 
