@@ -16,8 +16,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from regard.domains.images.render import HEAT, INK, heat
-from regard.domains.images.render import data_uri as picture
+from regard.domains.base import Rendering
+from regard.domains.images.render import HEAT, INK, data_uri, heat
+from regard.domains.registry import find_domain
 from regard.errors import DataError
 from regard.evaluation.compare import compare
 from regard.evaluation.confidence import Confidence, ConfidenceReport
@@ -26,12 +27,12 @@ from regard.evaluation.metrics import METRICS, Calibration
 from regard.evaluation.result import Result
 from regard.report import (
     AttentionExample,
-    CalibrationSummary,
-    ConfusionPicture,
-    Curve,
+    ConfidenceSection,
+    ConfusionMatrix,
     Figure,
     ReportContent,
     TextTable,
+    TrainingCurve,
     render_report,
     write_report,
 )
@@ -54,21 +55,30 @@ def result(learner: str, mean: float, n_way: int = 20, seed: int = 0) -> Result:
     return Result(learner, "glyphs", n_way, 1, 5, 100, 0, False, intervals, 12.3, values, calibration)
 
 
-def look(n_rows: int = 20, *, predicted: int = 1, true: int = 1, colour: bool = False) -> AttentionExample:
+IMAGES = find_domain("images")
+
+
+def shown(pictures: NDArray[np.uint8]) -> list[Rendering]:
+    return [IMAGES.render(picture) for picture in pictures]
+
+
+def example(n_rows: int = 20, *, predicted: int = 1, true: int = 1, colour: bool = False) -> AttentionExample:
     rng = np.random.default_rng(1)
-    support = drawings(n_rows, seed=2)
-    query = drawings(seed=3)
+    support, query = drawings(n_rows, seed=2), drawings(seed=3)
     if colour:
         support, query = np.stack([support] * 3, -1), np.stack([query] * 3, -1)
-    weight = rng.dirichlet(np.ones(n_rows))
     heats = rng.random((n_rows, 28, 28))
+    items = [IMAGES.render(x, h) for x, h in zip(support, heats, strict=True)]
     names = [f"letter {i}" for i in range(n_rows)]
-    return AttentionExample(query, support, np.arange(n_rows), names, weight, heats, heats[0], predicted, true, 0.7)
+    weight = rng.dirichlet(np.ones(n_rows))
+    return AttentionExample(
+        IMAGES.render(query, heats[0]), items, np.arange(n_rows), names, weight, predicted, true, 0.7
+    )
 
 
-def curve(name: str, n: int = 500) -> Curve:
+def curve(name: str, n: int = 500) -> TrainingCurve:
     step = np.arange(1, n + 1)
-    return Curve(name, step, 3 / step, step[::50], np.linspace(0.2, 0.8, len(step[::50])), 90.0)
+    return TrainingCurve(name, step, 3 / step, step[::50], np.linspace(0.2, 0.8, len(step[::50])), 90.0)
 
 
 @cache
@@ -80,9 +90,11 @@ def content() -> ReportContent:
         sentence="It named new drawings right **84.1% [83.5, 84.7]** of the time.",
         results=[*results, *few],
         comparisons=[*compare(results), *compare(few)],
-        looks=[look(), look(predicted=2), look(25), look(colour=True)] * 3,
-        faithfulness="Deleting the row it looked at costs 0.6.",
-        confusions=[ConfusionPicture("Hebrew", np.diag([8, 9, 10]) + np.eye(3, k=1), drawings(3), ["a", "b", "c"])],
+        examples=[example(), example(predicted=2), example(25), example(colour=True)] * 3,
+        faithfulness="Deleting the most attended row costs 0.6.",
+        confusions=[
+            ConfusionMatrix("Hebrew", np.diag([8, 9, 10]) + np.eye(3, k=1), shown(drawings(3)), ["a", "b", "c"])
+        ],
         curves=[curve("Spatial"), curve("Prototypical")],
         facts={"command": "regard quickstart", "machine": "two cores"},
         stages={"training": 90.0, "evaluation": 12.0},
@@ -160,7 +172,9 @@ def test_links_land_and_ids_are_unique() -> None:
 def test_every_picture_says_what_it_is() -> None:
     for tag, attributes in Reader(page()).tags:
         if tag == "img":
-            assert "alt" in attributes and (attributes["alt"] or attributes.get("class") == "heat")
+            assert "alt" in attributes
+        if tag == "span" and (attributes.get("class") or "").startswith("drawing"):
+            assert attributes.get("role") == "img" and attributes.get("aria-label")
         if tag == "svg":
             assert attributes.get("aria-hidden") == "true" or attributes.get("aria-label")
 
@@ -174,8 +188,8 @@ def test_names_are_escaped() -> None:
         results=[replace(content().results[0], learner=NASTY, data=NASTY)],
         comparisons=[],
         curves=[curve(NASTY)],
-        looks=[replace(look(), names=[NASTY] * 20)],
-        confusions=[ConfusionPicture(NASTY, np.eye(2), drawings(2), [NASTY] * 2)],
+        examples=[replace(example(), names=[NASTY] * 20)],
+        confusions=[ConfusionMatrix(NASTY, np.eye(2), shown(drawings(2)), [NASTY] * 2)],
         facts={NASTY: NASTY},
         stages={NASTY: 1.0},
         caveats=[NASTY],
@@ -196,9 +210,9 @@ def test_numbers_of_the_results_are_on_the_page() -> None:
 
 
 def test_right_and_wrong_are_told_in_words() -> None:
-    one = Reader(render_report(replace(content(), looks=[look(predicted=2)])))
-    assert "wrong letter 2 70% confidence; it was letter 1" in one.words
-    assert "right letter 1 70% confidence" in Reader(render_report(replace(content(), looks=[look()]))).words
+    one = Reader(render_report(replace(content(), examples=[example(predicted=2)])))
+    assert "wrong letter 2 probability 70%; it was letter 1" in one.words
+    assert "right letter 1 probability 70%" in Reader(render_report(replace(content(), examples=[example()]))).words
 
 
 def test_ties_are_told_as_ties() -> None:
@@ -247,14 +261,14 @@ def test_writing_is_rendering(tmp_path: Path) -> None:
 
 def test_ink_becomes_opacity() -> None:
     image = drawings()
-    decoded = np.asarray(decode(picture(image)).convert("RGBA"))
+    decoded = np.asarray(decode(data_uri(image)).convert("RGBA"))
     assert (decoded[..., :3] == INK).all()
     assert np.abs(decoded[..., 3].astype(int) - image).max() <= 9  # half of a sixteenth
 
 
 def test_colour_stays_colour() -> None:
     image = np.full((28, 28, 3), (200, 40, 90), np.uint8)
-    decoded = np.asarray(decode(picture(image)).convert("RGB"))
+    decoded = np.asarray(decode(data_uri(image)).convert("RGB"))
     assert np.abs(decoded.astype(int) - image).max() <= 6
 
 
@@ -308,10 +322,10 @@ def test_thinning_keeps_both_ends(n: int) -> None:
 
 def test_the_most_frequent_mistake_comes_first() -> None:
     counts = np.array([[6, 3, 1], [0, 10, 0], [5, 0, 5]])
-    shown = matrix(ConfusionPicture("x", counts, drawings(3), ["a", "b", "c"]))
-    assert [(m.true, m.predicted, m.share) for m in shown.mixes] == [(2, 0, "50%"), (0, 1, "30%"), (0, 2, "10%")]
-    assert len(shown.cells) == np.count_nonzero(counts)
-    assert shown.summary == "3 classes, 30 queries, 70.0% right"
+    found = matrix(ConfusionMatrix("x", counts, shown(drawings(3)), ["a", "b", "c"]))
+    assert [(m.true, m.predicted, m.share) for m in found.mixes] == [(2, 0, "50%"), (0, 1, "30%"), (0, 2, "10%")]
+    assert len(found.cells) == np.count_nonzero(counts)
+    assert found.summary == "3 classes, 30 queries, 70.0% correct"
 
 
 @pytest.mark.parametrize(
@@ -320,73 +334,67 @@ def test_the_most_frequent_mistake_comes_first() -> None:
         {"weight": np.ones(3)},
         {"weight": np.full(20, np.nan)},
         {"weight": np.full(20, -1.0)},
-        {"heat": np.zeros((20, 7, 7))},
-        {"heat": np.full((20, 28, 28), 2.0)},
-        {"query": np.zeros((28, 28))},
-        {"query_heat": np.zeros((7, 7))},
         {"support_label": np.arange(19)},
         {"predicted": 20},
         {"true": -1},
-        {"support": drawings(20)[:, None]},
+        {"support": shown(drawings(19))},
     ],
 )
 def test_impossible_looks_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(DataError, match="expected"):
-        replace(look(), **wrong)
+        replace(example(), **wrong)
 
 
 def test_impossible_curves_and_confusions_are_refused() -> None:
     with pytest.raises(DataError, match="loss has shape"):
         replace(curve("x"), loss=np.zeros(3))
     with pytest.raises(DataError, match="matrix has shape"):
-        ConfusionPicture("x", np.eye(4), drawings(3), ["a", "b", "c"])
-    with pytest.raises(DataError, match="images is"):
-        ConfusionPicture("x", np.eye(3), drawings(4), ["a", "b", "c"])
+        ConfusionMatrix("x", np.eye(4), shown(drawings(3)), ["a", "b", "c"])
+    with pytest.raises(DataError, match="4 pictures: expected 3"):
+        ConfusionMatrix("x", np.eye(3), shown(drawings(4)), ["a", "b", "c"])
 
 
 def around(mean: float) -> Interval:
     return Interval(mean, mean - 0.02, mean + 0.02)
 
 
-def calibration() -> CalibrationSummary:
+def confidence_section() -> ConfidenceSection:
     before, after = ({"ece": around(e), "brier": around(0.3), "nll": around(0.9)} for e in (0.15, 0.04))
     report = ConfidenceReport(before, after, around(0.62), around(0.85), around(0.07), 0.913)
-    return CalibrationSummary(Confidence(1.7, (0.0, 1.0, 0.0), 0.6, 0.05), report, 20, 5)
+    return ConfidenceSection(Confidence(1.7, (0.0, 1.0, 0.0), 0.6, 0.05), report, 20, 5)
 
 
-def test_the_confidence_section_has_intervals_and_is_absent_where_unknown() -> None:
-    words = Reader(render_report(replace(content(), calibration=calibration()))).words
+def test_how_sure_it_may_be_is_told_with_intervals_and_left_out_where_unknown() -> None:
+    words = Reader(render_report(replace(content(), confidence=confidence_section()))).words
     assert (
         "temperature 1.7: on validation episodes it was overconfident" in words
         and "at most 5% of the answers shall be wrong" in words
     )
     assert "0.150 [0.130, 0.170] 0.040 [0.020, 0.060]" in words
-    assert "questions it can know answered 62.0% [60.0, 64.0]" in words
-    assert "questions it cannot know answered 15.0% [13.0, 17.0]" in words
+    assert "queries of known classes answered 62.0% [60.0, 64.0]" in words
+    assert "queries of unknown classes answered 15.0% [13.0, 17.0]" in words
     assert "7.0% are wrong [5.0, 9.0]" in words and "0.913" in words
-    assert "How confident it may be" not in Reader(page()).words
+    assert "Honest probabilities" not in Reader(page()).words
 
 
 def test_what_was_refused_is_marked_and_a_stranger_has_a_name() -> None:
-    stranger = replace(look(), true=None, stranger="letter X")
+    stranger = replace(example(), true=None, unknown_class="letter X")
     looks = {
-        "none of these not confident enough to answer (letter 1, 70%); it was letter 1": replace(
-            look(), answered=False
-        ),
-        "none of these not confident enough to answer (letter 2, 70%); it was letter 1": replace(
-            look(predicted=2), answered=False
+        "none of these too uncertain to answer (letter 1, 70%); it was letter 1": replace(example(), answered=False),
+        "none of these too uncertain to answer (letter 2, 70%); it was letter 1": replace(
+            example(predicted=2), answered=False
         ),
         "right: none of these it was letter X , of which it had no example": replace(stranger, answered=False),
-        "wrong letter 1 70% confidence; it was letter X , none of these": stranger,
+        "wrong letter 1 probability 70%; it was letter X , none of these": stranger,
     }
     for told, one in looks.items():
-        assert told in Reader(render_report(replace(content(), looks=[one]))).words
-    html = render_report(replace(content(), looks=[replace(stranger, answered=False)]))
+        assert told in Reader(render_report(replace(content(), examples=[one]))).words
+    html = render_report(replace(content(), examples=[replace(stranger, answered=False)]))
     assert 'class="drawing large predicted"' not in html and ", rightly refused" in html
 
 
 def test_tables_and_drawn_figures_have_sections_of_their_own() -> None:
-    table = TextTable("What each costs", "Seconds.", ("learner", "practice"), [["A", "3 s"], [NASTY, "4 s"]])
+    table = TextTable("What each costs", "Seconds.", ("learner", "training"), [["A", "3 s"], [NASTY, "4 s"]])
     png = BytesIO()
     Image.new("L", (3, 3)).save(png, "PNG")
     html = render_report(replace(content(), tables=[table], figures=[Figure("Hunger", "A curve.", png.getvalue())]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
 import time
 from collections.abc import Iterator, Sequence
@@ -17,21 +16,26 @@ from rich.console import Console
 from regard.commands.calibrate import Calibrated, calibrate, show_calibrated
 from regard.commands.show import show_results
 from regard.domains.data import LabelledData
-from regard.domains.options import EpisodeOptions
-from regard.episode import Episode, Support
+from regard.episode import first_tensor
 from regard.evaluation import Comparison, Result, write_results
-from regard.evaluation.confidence import Confidence
 from regard.evaluation.provenance import command_line, machine, versions
 from regard.explain.faithfulness import Faithfulness, faithfulness
-from regard.explain.saliency import saliency_maps
 from regard.files import write_whole
-from regard.learners.base import Learner, PartAttendingLearner
 from regard.recipes.components import build_learner
 from regard.recipes.config import Recipe, changed
 from regard.recipes.data import load_data
 from regard.recipes.run import EvaluationOptions, compare_by_setting, evaluate_learner, train_recipe
 from regard.recipes.trained import TrainedLearner
-from regard.report import AttentionExample, CalibrationSummary, ConfusionPicture, Curve, ReportContent, write_report
+from regard.report import (
+    AttentionExample,
+    ConfidenceSection,
+    ConfusionMatrix,
+    ReportContent,
+    TrainingCurve,
+    attention_examples,
+    training_curve,
+    write_report,
+)
 from regard.sampling.splits import check_disjoint
 from regard.training.progress import Progress, Report, automatic
 
@@ -46,7 +50,6 @@ _BASELINE = (
     "episodes.n_query=5",
     "train.tasks_per_step=2",
 )
-_N_LOOKS = 12
 _TIMED_STEPS, _LONG = 40, 200
 """After how many steps the time left is known well enough, and how many seconds are worth a warning."""
 _TARGET_ERROR = 0.2
@@ -119,10 +122,14 @@ def quickstart(
     show_calibrated(calibrated, console)
     write_results(out / "results.json", results, comparisons)
     with stages.stage("explained"):
-        gallery = _Gallery(trained[ATTENTION].learner, data, calibrated.confidence)
-        looks, trust = _explain(gallery, recipes[ATTENTION].evaluation[0], seed)
+        attention = replace(trained[ATTENTION], confidence=calibrated.confidence)
+        one_shot = recipes[ATTENTION].evaluation[0]
+        examples = attention_examples(attention, data, one_shot, seed + 3)
+        few = data.source("test", changed(one_shot, n_way=5, n_shot=3, n_query=2), seed + 4)
+        trust = faithfulness(attention.learner, few.batches(40, 10), n_deleted=3)
+    curves = [curve for name in recipes if (curve := training_curve(name, out / name)) is not None]
     page = out / "report.html"
-    content = _content(results, comparisons, looks, trust, _curves(out, list(recipes)), data, stages, calibrated)
+    content = _content(results, comparisons, examples, trust, curves, data, stages, calibrated)
     write_report(page, content)
     return page
 
@@ -175,104 +182,28 @@ def _test(trained: dict[str, TrainedLearner], data: LabelledData, seed: int) -> 
     return [result for setting in zip(*by_learner, strict=True) for result in setting]
 
 
-@dataclass(frozen=True)
-class _Gallery:
-    """What an example of attention is made from."""
-
-    learner: Learner
-    data: LabelledData
-    confidence: Confidence
-
-
-def _explain(gallery: _Gallery, one_shot: EpisodeOptions, seed: int) -> tuple[list[AttentionExample], Faithfulness]:
-    assert isinstance(one_shot.n_query, int) and isinstance(one_shot.n_way, int)
-    # The first queries of the first episodes: not chosen for being right or for looking good. One class more than the
-    # learner is shown: its example is taken away, and its first query is of an unknown class.
-    numbers = range(4)
-    sampler = gallery.data.source("test", changed(one_shot, n_way=one_shot.n_way + 1), seed + 3)
-    episode, rows = sampler(numbers), sampler.rows(numbers).support
-    n_known, each = one_shot.n_way * one_shot.n_query, one_shot.n_query
-    asked = [*range(0, each * _N_LOOKS // len(numbers), each), n_known]
-    looks = [
-        _look(gallery, episode.tasks(slice(b, b + 1)), rows[b], query, one_shot.n_way)
-        for b in numbers
-        for query in asked
-    ]
-    few = gallery.data.source("test", changed(one_shot, n_way=5, n_shot=3, n_query=2), seed + 4)
-    return looks, faithfulness(gallery.learner, few.batches(40, 10), n_deleted=3)
-
-
-def _look(gallery: _Gallery, task: Episode, rows: torch.Tensor, query: int, n_known: int) -> AttentionExample:
-    learner = gallery.learner
-    assert isinstance(learner, PartAttendingLearner) and isinstance(task.support.x, torch.Tensor)
-    kept = task.support.y[0] < n_known
-    support = Support(task.support.x[:, kept], task.support.y[:, kept], task.support.weight[:, kept], n_known)
-    truth = int(task.query_y[0, query])
-    known = truth < n_known
-    y = task.query_y[:, query : query + 1].clamp_max(n_known - 1)
-    one = Episode(support, task.query_x[:, query : query + 1], y)  # type: ignore[index]
-    seen = saliency_maps(learner, one)
-    with torch.inference_mode():
-        state = learner.adapt(one.support)
-        weight = learner.attend(state, one.query_x)[0, 0].numpy()
-        logits = learner.predict(state, one.query_x)[0, 0]  # type: ignore[index]
-    # A support picture's own map, as bright as the share of the answer it carried.
-    heat = seen.support[0, 0] * weight[:, None, None]
-    argued = np.clip(seen.query[0, 0], 0, None)
-    images = [np.asarray(x) for x in (one.query_x[0, 0], support.x[0])]  # type: ignore[index]
-    test = gallery.data.split("test")
-    letters = dict(zip(task.support.y[0].tolist(), test.y[rows].tolist(), strict=True))
-    names = [gallery.data.domain.class_title(test.class_names[letters[k]]) for k in range(n_known + 1)]
-    return AttentionExample(
-        query=images[0],
-        support=images[1],
-        support_label=support.y[0].numpy(),
-        names=names[:n_known],
-        weight=weight,
-        heat=heat / max(float(heat.max()), 1e-12),
-        query_heat=argued / max(float(argued.max()), 1e-12),
-        predicted=int(seen.predicted[0, 0]),
-        true=truth if known else None,
-        probability=float(gallery.confidence.probabilities(logits).amax()),
-        answered=bool(gallery.confidence.answers(logits)),
-        stranger="" if known else names[truth],
-    )
-
-
-def _confusion(result: Result, data: LabelledData, script: str) -> ConfusionPicture:
+def _confusion(result: Result, data: LabelledData, script: str) -> ConfusionMatrix:
     """Which letters of one alphabet were taken for which."""
     assert result.confusion is not None
     test = data.split("test")
     classes = [c for c, group in enumerate(test.class_groups) if group == script]
-    place = {c: i for i, c in enumerate(classes)}
+    position = {c: i for i, c in enumerate(classes)}
     matrix = np.zeros((len(classes), len(classes)))
     found = result.confusion
     for true, predicted, count in zip(found.true, found.predicted, found.count, strict=True):
-        if int(true) in place and int(predicted) in place:
-            matrix[place[int(true)], place[int(predicted)]] += count
+        if int(true) in position and int(predicted) in position:
+            matrix[position[int(true)], position[int(predicted)]] += count
     first = torch.tensor([int((test.y == c).nonzero()[0, 0]) for c in classes])
     names = [data.domain.class_title(test.class_names[c]) for c in classes]
-    return ConfusionPicture(script, matrix, np.asarray(test.rows(first)), names)
-
-
-def _curves(out: Path, names: Sequence[str]) -> list[Curve]:
-    curves = []
-    for name in names:
-        with (out / name / "metrics.csv").open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        trained = [(int(r["step"]), float(r["loss"])) for r in rows if r["loss"]]
-        asked = [(int(r["step"]), float(r["validation_accuracy"])) for r in rows if r["validation_accuracy"]]
-        (step, loss), (at, accuracy) = (np.array(pairs).reshape(-1, 2).T for pairs in (trained, asked))
-        curves.append(Curve(name, step, loss, at, accuracy, float(rows[-1]["seconds"])))
-    return curves
+    return ConfusionMatrix(script, matrix, [data.domain.render(x) for x in first_tensor(test.rows(first))], names)
 
 
 def _content(
     results: Sequence[Result],
     comparisons: Sequence[Comparison],
-    looks: Sequence[AttentionExample],
+    examples: Sequence[AttentionExample],
     trust: Faithfulness,
-    curves: Sequence[Curve],
+    curves: Sequence[TrainingCurve],
     data: LabelledData,
     stages: _Stages,
     calibrated: Calibrated,
@@ -289,7 +220,7 @@ def _content(
     )
     d = trust.difference
     believed = (
-        f"Taking away the example it looked at most lowers the probability of its answer by {100 * trust.top.mean:.1f} "
+        f"Deleting the most attended example lowers the probability of its answer by {100 * trust.top.mean:.1f} "
         f"points, another example of the same letter by {100 * trust.random.mean:.1f}; the difference is "
         f"{100 * d.mean:.1f} points [{100 * d.low:.1f}, {100 * d.high:.1f}] over 40 tasks of 5 letters with 3 drawings."
     )
@@ -305,10 +236,10 @@ def _content(
         results=results,
         comparisons=comparisons,
         learner=ATTENTION,
-        calibration=CalibrationSummary(
+        confidence=ConfidenceSection(
             calibrated.confidence, calibrated.report, calibrated.n_known, calibrated.n_unknown
         ),
-        looks=looks,
+        examples=examples,
         faithfulness=believed,
         confusions=[_confusion(one_shot, data, script)],
         curves=curves,

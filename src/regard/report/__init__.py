@@ -1,33 +1,36 @@
-"""One self-contained page that shows what was learned, how well, and where the learner attended.
+"""One self-contained page that shows what was learned, how well, and what the learner attended to.
 
 `write_report(path, content)` turns a `ReportContent` into one HTML file: pictures are data: URIs, style and script are
 inline, and a content security policy forbids every request, so the page reads the same from a mail attachment in ten
-years. It works without JavaScript. Parts that are not given (curves, confusions, looks) leave no empty section.
+years. It works without JavaScript. What is not given (curves, confusions, examples) leaves no empty section.
 
-Left out: choosing what to show. Recipes do that, and hand over arrays.
+Left out: choosing what to show. Commands do that, and hand over values.
 """
 
 from __future__ import annotations
 
 from regard.report.content import (
     AttentionExample,
-    CalibrationSummary,
-    ConfusionPicture,
-    Curve,
+    ConfidenceSection,
+    ConfusionMatrix,
     Figure,
     ReportContent,
     TextTable,
+    TrainingCurve,
 )
+from regard.report.gallery import attention_examples, training_curve
 from regard.report.page import render_report, write_report
 
 __all__ = [
     "AttentionExample",
-    "CalibrationSummary",
-    "ConfusionPicture",
-    "Curve",
+    "ConfidenceSection",
+    "ConfusionMatrix",
     "Figure",
     "ReportContent",
     "TextTable",
+    "TrainingCurve",
+    "attention_examples",
     "render_report",
+    "training_curve",
     "write_report",
 ]

@@ -38,8 +38,8 @@ def render_report(content: ReportContent) -> str:
             content=content,
             series=view.all_series(content),
             blocks=view.blocks(content),
-            confidence=None if content.calibration is None else view.confidence_section(content.calibration),
-            cards=[view.card(look) for look in content.looks],
+            confidence=None if content.confidence is None else view.confidence(content.confidence),
+            cards=[view.card(example) for example in content.examples],
             matrices=[view.matrix(confusion) for confusion in content.confusions],
             panels=view.panels(content) if content.curves else [],
         )
@@ -58,6 +58,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        seconds=view.seconds_text, number=view.number, emphasis=view.emphasis, training_text=view.curve_text, png=_png
+        seconds=view.seconds_text, number=view.number, emphasis=view.emphasis, training=view.curve_text, png=_png
     )
     return environment

@@ -13,11 +13,11 @@ from typing import Any
 from regard.evaluation import Result
 
 _MARKS = "osD^vP*X<>hd"
-Curve = Mapping[int, Sequence[Result]]
+HungerCurve = Mapping[int, Sequence[Result]]
 """Results by number of classes."""
 
 
-def curve_lines(curve: Curve) -> Iterator[str]:
+def curve_lines(curve: HungerCurve) -> Iterator[str]:
     """A line a learner and setting, for the terminal; nothing where there is one number only."""
     if len(curve) < 2:
         return
@@ -30,7 +30,7 @@ def curve_lines(curve: Curve) -> Iterator[str]:
     yield ""
 
 
-def curve_picture(curve: Curve, baselines: Sequence[str]) -> bytes:
+def curve_picture(curve: HungerCurve, baselines: Sequence[str]) -> bytes:
     """A PNG: a panel a setting, a line a learner; baselines are dashed and level."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ def curve_picture(curve: Curve, baselines: Sequence[str]) -> bytes:
     return file.getvalue()
 
 
-def _panel(panel: Any, curve: Curve, setting: tuple[Any, Any], baselines: Sequence[str]) -> None:
+def _panel(panel: Any, curve: HungerCurve, setting: tuple[Any, Any], baselines: Sequence[str]) -> None:
     numbers = list(curve)
     for i, name in enumerate(_names(curve, setting)):
         found = {n: r.metrics["accuracy"] for n in numbers if (r := _of(curve, n, setting, name)) is not None}
@@ -70,14 +70,14 @@ def _panel(panel: Any, curve: Curve, setting: tuple[Any, Any], baselines: Sequen
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def _settings(curve: Curve) -> list[tuple[Any, Any]]:
+def _settings(curve: HungerCurve) -> list[tuple[Any, Any]]:
     return list(dict.fromkeys((r.n_way, r.n_shot) for results in curve.values() for r in results))
 
 
-def _names(curve: Curve, setting: tuple[Any, Any]) -> list[str]:
+def _names(curve: HungerCurve, setting: tuple[Any, Any]) -> list[str]:
     found = (r.learner for results in curve.values() for r in results if (r.n_way, r.n_shot) == setting)
     return list(dict.fromkeys(found))
 
 
-def _of(curve: Curve, n: int, setting: tuple[Any, Any], name: str) -> Result | None:
+def _of(curve: HungerCurve, n: int, setting: tuple[Any, Any], name: str) -> Result | None:
     return next((r for r in curve[n] if (r.n_way, r.n_shot) == setting and r.learner == name), None)

@@ -91,6 +91,7 @@ class Suite:
         notes: what was fitted to the data.
         minutes: of training each; None where steps were given.
         folder: of the runs.
+        split: on which they were evaluated.
     """
 
     title: str
@@ -104,6 +105,7 @@ class Suite:
     notes: list[str]
     minutes: float | None
     folder: Path
+    split: str = "test"
 
     @property
     def baselines(self) -> list[str]:
@@ -177,6 +179,7 @@ def run_suite(
         notes,
         recipe.train.max_minutes,
         out,
+        options.split,
     )
 
 

@@ -1,30 +1,36 @@
-"""What came of a suite: in the terminal, as the JSON of all results, and as a page."""
+"""The outcome of a suite: in the terminal, as the JSON of all results, and as a page."""
 
 from __future__ import annotations
 
-import csv
 import datetime
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
 from regard.evaluation import Interval, Result, write_results
 from regard.evaluation.provenance import command_line, machine, versions
 from regard.files import write_whole
-from regard.report import Curve, Figure, ReportContent, TextTable, write_report
+from regard.report import (
+    AttentionExample,
+    Figure,
+    ReportContent,
+    TextTable,
+    attention_examples,
+    training_curve,
+    write_report,
+)
 from regard.suite.hunger import curve_lines, curve_picture
-from regard.suite.run import Cost, Entry, Suite
+from regard.suite.run import Cost, Suite
 from regard.suite.verdict import Placed, milliseconds
 
 _HEADS = ("training s", "adapt ms", "file MB", "peak MB")
 
 
 def show_suite(suite: Suite, console: Console | None = None) -> None:
-    """A table a setting, the verdict, and the command that uses the winner."""
+    """One table per setting, the verdict, and the command that uses the winner."""
     console = console or Console()
     for here in suite.verdict.placed.values():
         console.print(_table(suite, here))
@@ -37,7 +43,7 @@ def show_suite(suite: Suite, console: Console | None = None) -> None:
         console.print(sentence, highlight=False)
     console.print(f"\n[bold]Use {suite.verdict.learner}:[/bold] {command(suite)}", highlight=False, soft_wrap=True)
     console.print(
-        "[dim]Percent, mean ± half of the 95% interval over episodes of one training run; behind: the paired "
+        "[dim]Percent, mean ± half-width of the 95% interval over episodes of one training run; behind: the paired "
         "difference to the first; equal ranks: no clear difference. Validation chose the checkpoints, not the "
         "test.[/dim]"
     )
@@ -158,7 +164,12 @@ def _content(suite: Suite, figures: Sequence[Figure]) -> ReportContent:
         results=suite.results,
         comparisons=suite.comparisons,
         learner=best,
-        curves=[curve for entry in suite.entries.values() if (curve := _curve(entry)) is not None],
+        examples=_examples(suite),
+        curves=[
+            curve
+            for entry in suite.entries.values()
+            if (curve := training_curve(entry.name, entry.path.parent)) is not None
+        ],
         tables=[TextTable("What each costs", _COSTS, ("learner", *_HEADS, "parameters", "steps"), rows)],
         figures=figures,
         facts=facts,
@@ -183,13 +194,10 @@ def _first(suite: Suite, name: str) -> Result:
     return next(r for r in suite.results if r.learner == name)
 
 
-def _curve(entry: Entry) -> Curve | None:
-    file = entry.path.parent / "metrics.csv"
-    if not file.exists():
-        return None
-    with file.open(newline="") as opened:
-        rows = list(csv.DictReader(opened))
-    trained = [(int(r["step"]), float(r["loss"])) for r in rows if r["loss"]]
-    asked = [(int(r["step"]), float(r["validation_accuracy"])) for r in rows if r["validation_accuracy"]]
-    (step, loss), (at, accuracy) = (np.array(pairs).reshape(-1, 2).T for pairs in (trained, asked))
-    return Curve(entry.name, step, loss, at, accuracy, float(rows[-1]["seconds"]))
+def _examples(suite: Suite) -> Sequence[AttentionExample]:
+    """Queries of the recommended learner."""
+    entry = suite.entries[suite.verdict.learner]
+    episodes = next((e for e in entry.trained.require_recipe().evaluation if isinstance(e.n_way, int)), None)
+    if episodes is None:
+        return ()
+    return attention_examples(entry.trained, suite.data, episodes, 1, unknown=False, split=suite.split)

@@ -36,9 +36,9 @@ def render_image(thing: Any, saliency: NDArray[np.floating[Any]] | None = None) 
     else:
         image = ImageReader(_SIDE, 3)([thing])[0].numpy()
     image = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
-    ink = f'<img class="item" src="{data_uri(image)}" alt="">'
-    over = "" if saliency is None else f'<img class="saliency" src="{heat(saliency)}" alt="">'
-    return Rendering(f'<span class="picture">{ink}{over}</span>', f"a picture of {image.shape[1]} x {image.shape[0]}")
+    ink = f'<img src="{data_uri(image)}" alt="">'
+    under = "" if saliency is None else f'<img class="heat" src="{heat(saliency)}" alt="">'
+    return Rendering(f"{under}{ink}", f"a picture of {image.shape[1]} x {image.shape[0]}")
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:

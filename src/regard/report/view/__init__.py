@@ -1,12 +1,12 @@
 """Content to what the template draws: texts already written, positions already in percent, pictures already encoded.
 
-A section of the page a file, and `texts` for what they share.
+One file per section of the page, and `texts` for what they share.
 """
 
 from __future__ import annotations
 
-from regard.report.view.attention_examples import card
-from regard.report.view.confidence import confidence_section
+from regard.report.view.attention import card
+from regard.report.view.confidence import confidence
 from regard.report.view.confusions import matrix
 from regard.report.view.curves import panels
 from regard.report.view.scores import blocks
@@ -16,7 +16,7 @@ __all__ = [
     "all_series",
     "blocks",
     "card",
-    "confidence_section",
+    "confidence",
     "curve_text",
     "emphasis",
     "matrix",

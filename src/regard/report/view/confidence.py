@@ -1,18 +1,18 @@
-"""How confident the learner may be: what the temperature mends, and what it does with classes it has no example of."""
+"""Confidence: what the temperature changes, and what the learner does with classes of which it has no example."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from regard.evaluation.intervals import Interval
-from regard.report.content import CalibrationSummary
+from regard.report.content import ConfidenceSection
 from regard.report.view.texts import bounds
 
 _NAMES = {"ece": "calibration error (ECE)", "brier": "Brier score", "nll": "negative log-likelihood"}
 
 
 @dataclass(frozen=True)
-class Bar:
+class AnsweredShare:
     """Of queries of one kind, the share that got an answer, in percent; the rest was refused."""
 
     label: str
@@ -32,34 +32,34 @@ class BeforeAfter:
 
 
 @dataclass(frozen=True)
-class ConfidenceSection:
+class ConfidenceView:
     temperature: str
     tendency: str
-    before_after: list[BeforeAfter]
+    measures: list[BeforeAfter]
     setting: str
     target: str
-    bars: list[Bar]
+    bars: list[AnsweredShare]
     error: str
     error_interval: str
     auroc: str
 
 
-def confidence_section(calibration: CalibrationSummary) -> ConfidenceSection:
+def confidence(section: ConfidenceSection) -> ConfidenceView:
     """Texts and lengths."""
-    report, confidence = calibration.report, calibration.confidence
+    report, fitted = section.report, section.confidence
     answered, refused = report.answered, report.refused
-    # A share, its complement: both are shown, since it is the answers to strangers that hurt.
+    # A share and its complement: it is the answers to queries of unknown classes that hurt.
     given = Interval(1 - refused.mean, 1 - refused.high, 1 - refused.low)
-    t = confidence.temperature
-    return ConfidenceSection(
+    t = fitted.temperature
+    return ConfidenceView(
         temperature=f"{t:.3g}",
         tendency=_tendency(t),
-        before_after=[_before_after(name, report.before[name], report.after[name]) for name in _NAMES],
-        setting=f"{calibration.n_known} classes with an example and {calibration.n_unknown} without",
-        target=f"{confidence.target_error:.0%}",
+        measures=[_before_after(name, report.before[name], report.after[name]) for name in _NAMES],
+        setting=f"{section.n_known} classes with an example and {section.n_unknown} without",
+        target=f"{fitted.target_error:.0%}",
         bars=[
-            Bar("questions it can know", _length(answered), f"answered {_as_text(answered)}"),
-            Bar("questions it cannot know", _length(given), f"answered {_as_text(given)}"),
+            AnsweredShare("queries of known classes", _length(answered), f"answered {_with_bounds(answered)}"),
+            AnsweredShare("queries of unknown classes", _length(given), f"answered {_with_bounds(given)}"),
         ],
         error=f"{report.error.mean:.1%}",
         error_interval=bounds(report.error, 100, 1),
@@ -70,7 +70,7 @@ def confidence_section(calibration: CalibrationSummary) -> ConfidenceSection:
 def _tendency(temperature: float) -> str:
     if temperature > 1.02:
         return "on validation episodes it was overconfident"
-    return f"on validation episodes it was {'underconfident' if temperature < 0.98 else 'calibrated'}"
+    return f"on validation episodes it was {'underconfident' if temperature < 0.98 else 'well calibrated'}"
 
 
 def _before_after(name: str, before: Interval, after: Interval) -> BeforeAfter:
@@ -82,5 +82,5 @@ def _length(share: Interval) -> float:
     return round(100 * min(max(share.mean, 0.0), 1.0), 1)
 
 
-def _as_text(share: Interval) -> str:
+def _with_bounds(share: Interval) -> str:
     return f"{share.mean:.1%} {bounds(share, 100, 1)}"

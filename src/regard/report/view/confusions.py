@@ -1,4 +1,4 @@
-"""What was taken for what."""
+"""Which classes were mistaken for which."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.domains.images.render import data_uri as picture
-from regard.report.content import ConfusionPicture
+from regard.domains.base import Rendering
+from regard.report.content import ConfusionMatrix
 
 _N_MIXES = 8
 
@@ -36,31 +36,31 @@ class Mix:
 class Matrix:
     title: str
     names: Sequence[str]
-    pictures: list[str]
+    pictures: Sequence[Rendering]
     cells: list[Cell]
     mixes: list[Mix]
     summary: str
 
 
-def matrix(confusion: ConfusionPicture) -> Matrix:
+def matrix(confusion: ConfusionMatrix) -> Matrix:
     counts, names = np.asarray(confusion.matrix, dtype=np.float64), confusion.names
-    asked = counts.sum(1, keepdims=True)
-    share = counts / np.where(asked > 0, asked, 1)
+    queries = counts.sum(1, keepdims=True)
+    share = counts / np.where(queries > 0, queries, 1)
     found = [(int(i), int(j)) for i, j in zip(*np.nonzero(counts), strict=True)]
     right, total = float(np.trace(counts)), max(float(counts.sum()), 1)
     return Matrix(
         title=confusion.title,
         names=names,
-        pictures=[picture(image) for image in confusion.images],
+        pictures=confusion.pictures,
         cells=[_cell(i, j, counts, share, names) for i, j in found],
         mixes=_mixes(counts, share, names),
-        summary=f"{len(names)} classes, {total:,.0f} queries, {right / total:.1%} right",
+        summary=f"{len(names)} classes, {total:,.0f} queries, {right / total:.1%} correct",
     )
 
 
 def _cell(i: int, j: int, counts: NDArray[Any], share: NDArray[Any], names: Sequence[str]) -> Cell:
-    told = f"{names[i]} answered right" if i == j else f"{names[i]} taken for {names[j]}"
-    text = f"{told}: {counts[i, j]:.0f} of {counts[i].sum():.0f}"
+    what = f"{names[i]} correct" if i == j else f"{names[i]} mistaken for {names[j]}"
+    text = f"{what}: {counts[i, j]:.0f} of {counts[i].sum():.0f}"
     # The square root lets a rare mistake be seen beside a diagonal near 1; the page says so.
     return Cell(i, j, i == j, round(float(np.sqrt(share[i, j])), 3), text)
 

@@ -132,7 +132,7 @@ def _reliability(calibration: Calibration | None) -> list[tuple[float, float, fl
 
 
 def _difference(comparison: Comparison, mine: str, axis: Axis) -> Difference:
-    """Told from the page's learner's side where it is one of the two."""
+    """Seen from the page's learner where it is one of the two."""
     c = comparison
     a, b = (c.b, c.a) if c.b == mine else (c.a, c.b)
     low, mean, high = _seen_from(mine, c)

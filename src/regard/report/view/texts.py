@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from regard.evaluation.intervals import Interval
 from regard.evaluation.result import Count
 from regard.report.charts import Axis
-from regard.report.content import Curve, ReportContent
+from regard.report.content import ReportContent, TrainingCurve
 
 SHARES = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
 """Metrics shown in percent, with their names on the page."""
@@ -76,7 +76,7 @@ def places(x: Interval, axis: Axis) -> tuple[float, float, float]:
     return axis.at(x.low), axis.at(x.mean), axis.at(x.high)
 
 
-def curve_text(curve: Curve) -> str:
+def curve_text(curve: TrainingCurve) -> str:
     """How long a learner was trained."""
     steps = f"{int(curve.step[-1]):,} steps in " if len(curve.step) else ""
     return f"{steps}{seconds_text(curve.seconds)}"
