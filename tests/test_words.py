@@ -21,7 +21,7 @@ FORBIDDEN = {
     r"(?i)\b(where|if) (it is |they are )?left out": "by default",
     r"(?i)\bits kin\b": "its variants",
     r"(?i)\btold as\b": "reported as",
-    r"(?i)\bpercent\b": "percent",
+    r"(?i)\bper cent\b": "percent",
     r"(?i)\bmakes up\b|\bmade[- ]up\b": "generates, synthetic",
     r"authors' code's|as (their|its) authors begin": "as in the authors' code",
     r"(?i)and left as it came|eval mode for the time": "temporarily in eval mode, then restored",
