@@ -69,12 +69,12 @@ def main() -> None:
     show_suite(suite)
     results = [result for found in suite.curve.values() for result in found]
     points = [n for n, found in suite.curve.items() for _ in found]
-    seconds = {name: entry.cost.practice_seconds for name, entry in suite.entries.items()}
+    seconds = {name: entry.cost.training_seconds for name, entry in suite.entries.items()}
     about = {
         "steps": arguments.steps,
         "classes": points,  # of each result
         "baselines": suite.baselines,
-        "practice": suite.entries[arguments.learners[0]].loaded.recipe.episodes.title(),
+        "training": suite.entries[arguments.learners[0]].loaded.recipe.episodes.title(),
         "seconds": seconds,
     }
     write_results(arguments.out, results, suite.comparisons, raw=True, settings=about, command=command_line())
@@ -98,7 +98,7 @@ def section(document: Document) -> str:
             f"## Unseen letters, against the number of training letters: {settings['steps']} steps each",
             "![accuracy against the number of training classes](../data_hunger.png)",
             table(["learner", "episodes", *(f"{n:,} letters" for n in numbers)], rows),
-            f"Training is {settings['practice']} at every point, on nested letters of all training scripts; one training "
+            f"Training is {settings['training']} at every point, on nested letters of all training scripts; one training "
             "run each. Accuracy in percent ± half-width of the 95% interval.",
             made_by(document),
         ]

@@ -9,7 +9,7 @@ import pytest
 
 from pages import ROOT
 
-PLACES = ["src", "docs", "examples", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+PLACES = ["src", "docs", "examples", "benchmarks", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 KINDS = (".py", ".md", ".yaml", ".toml", ".j2", ".css", ".js")
 PUBLISHED = "Best practices for"  # the title of a paper
 
@@ -43,11 +43,7 @@ def _texts() -> dict[str, str]:
     listed = subprocess.run(["git", "ls-files", *PLACES], cwd=ROOT, capture_output=True, text=True).stdout.split()
     if not listed:  # unpacked without its history
         listed = [str(path.relative_to(ROOT)) for place in PLACES for path in sorted((ROOT / place).rglob("*"))]
-    kept = [
-        name
-        for name in listed
-        if name.endswith(KINDS) and not name.startswith("docs/results") and (ROOT / name).is_file()
-    ]
+    kept = [name for name in listed if name.endswith(KINDS) and (ROOT / name).is_file()]
     return {name: (ROOT / name).read_text().replace(PUBLISHED, "") for name in kept}
 
 
