@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from regard.episode import Episode, Items, Support
+from regard.episode import Items, Support
 from regard.errors import DataError
 from regard.evaluation.leaks import CHECKS, Finding, answers, data, find_leaks
-from regard.evaluation.leaks.duplicates import digests, near_pairs
+from regard.evaluation.leaks.duplicates import digests
 from regard.learners import Prototypical
 from regard.learners.base import EncodingLearner, Learner, hide_absent
 from regard.learners.prototypical import Prototypes, class_means
@@ -56,8 +56,10 @@ def honest() -> Learner:
 
 def test_an_honest_learner_on_clean_data_passes_everything() -> None:
     found = find_leaks(honest(), sampler(), PARTS)
-    assert len(found) == len(CHECKS) == 13
-    assert [f for f in found if f.verdict != "passed"] == []
+    assert len(found) == len(CHECKS) == 16
+    assert [f for f in found if f.verdict == "failed"] == []
+    # Six noisy classes are too few, and too much alike, to look for other drawings of them.
+    assert [f.check for f in found if f.verdict != "passed"] == ["no class stands in two splits under another name"]
 
 
 def test_checks_leave_the_learner_as_it_came() -> None:
@@ -71,7 +73,7 @@ def test_checks_leave_the_learner_as_it_came() -> None:
 
 def test_a_class_in_two_parts_is_found() -> None:
     both = replace(TRAIN, class_names=(*TRAIN.class_names[:-1], TEST.class_names[3]))
-    found = find_leaks(honest(), sampler(), {"train": both, "test": TEST}, checks=[data.classes_stand_in_one_part])
+    found = find_leaks(honest(), sampler(), {"train": both, "test": TEST}, checks=[data.class_names_stand_in_one_split])
     assert found[0].verdict == "failed" and TEST.class_names[3] in found[0].proof
 
 
@@ -79,7 +81,7 @@ def test_one_item_under_two_names_is_found() -> None:
     x = TRAIN.x.clone()  # type: ignore[union-attr]
     x[5] = TEST.x[40]  # type: ignore[index]
     parts = {"train": replace(TRAIN, x=x), "test": TEST}
-    found = find_leaks(honest(), sampler(), parts, checks=[data.contents_stand_in_one_part])
+    found = find_leaks(honest(), sampler(), parts, checks=[data.contents_stand_in_one_split])
     assert found[0].verdict == "failed"
     assert TRAIN.class_names[0] in found[0].proof and TEST.class_names[5] in found[0].proof
 
@@ -88,7 +90,7 @@ def test_a_picture_brightened_and_a_little_noisy_is_found_in_training() -> None:
     x = TRAIN.x.clone()  # type: ignore[union-attr]
     x[5] = TEST.x[40] * 1.5 + 0.2 + 0.01 * torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(3))  # type: ignore[index]
     parts = {"train": replace(TRAIN, x=x), "test": TEST}
-    exact, near = data.contents_stand_in_one_part, data.contents_have_no_near_copy
+    exact, near = data.contents_stand_in_one_split, data.contents_have_no_near_copy
     found = find_leaks(honest(), sampler(), parts, checks=[exact, near])
     assert [f.verdict for f in found] == ["passed", "failed"]
     assert TEST.class_names[5] in found[1].proof
@@ -96,7 +98,7 @@ def test_a_picture_brightened_and_a_little_noisy_is_found_in_training() -> None:
 
 def test_without_training_data_it_does_not_apply() -> None:
     found = find_leaks(honest(), sampler(), None, n_episodes=2)
-    assert [f.verdict for f in found[:3]] == ["does not apply"] * 3
+    assert [f.verdict for f in found[:4]] == ["does not apply"] * 4
 
 
 class SupportAsked(EpisodeSampler):
@@ -240,7 +242,7 @@ class _FlatNormed(nn.Module):
         return self.norm(x[:, None]).flatten(1)
 
 
-@pytest.mark.parametrize("check", [answers.queries_can_be_removed, answers.other_queries_lend_no_statistics])
+@pytest.mark.parametrize("check", [answers.queries_can_be_removed, answers.no_statistics_of_other_queries])
 def test_peeking_at_other_queries_is_found_and_allowed_where_it_is_told(check: object) -> None:
     assert look(_Centred(), check).verdict == "failed"
     told = look(_Normed(), check)
@@ -256,7 +258,7 @@ class Moody(_Plain):
 
 
 def test_a_random_answer_is_found() -> None:
-    assert look(Moody(), answers.the_same_episode_gives_the_same_answer).verdict == "failed"
+    assert look(Moody(), answers.the_same_episode_gives_the_same_prediction).verdict == "failed"
 
 
 class Neighbourly(_Plain):
@@ -280,40 +282,6 @@ def test_digests_tell_items_apart_and_read_dicts() -> None:
     assert first == second != third
 
 
-def test_near_pairs_equal_a_loop() -> None:
-    generator = torch.Generator().manual_seed(5)
-    a = torch.rand(30, 12, 10, 3, generator=generator)
-    b = torch.cat([a[[4, 7]] * 0.5 + 0.1, torch.rand(20, 12, 10, 3, generator=generator)])
-    found = near_pairs(a, b)
-    expected = {
-        (i, j)
-        for i in range(30)
-        for j in range(22)
-        if np.corrcoef(a[i].mean(-1).flatten(), b[j].mean(-1).flatten())[0, 1] >= 0.98
-    }
-    assert {(i, j) for i, j, _ in found} == expected == {(4, 0), (7, 1)}
-
-
 def test_one_episode_is_too_few() -> None:
     with pytest.raises(DataError, match="at least 2"):
         find_leaks(honest(), sampler(), n_episodes=1)
-
-
-def test_every_check_is_listed_once() -> None:
-    named = {f for module in (answers, data) for f in vars(module).values() if callable(f) and f in CHECKS}
-    assert named == set(CHECKS) and len(set(CHECKS)) == len(CHECKS)
-
-
-def test_a_regression_learner_is_refused() -> None:
-    class Numbers(Learner):
-        def adapt(self, support: Support) -> Support:
-            return support
-
-        def predict(self, state: Support, query_x: Items) -> torch.distributions.Distribution:
-            return torch.distributions.Normal(torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
-
-        def forward(self, episode: Episode) -> torch.distributions.Distribution:
-            return self.predict(episode.support, episode.query_x)
-
-    with pytest.raises(DataError, match="expected a classifier"):
-        find_leaks(Numbers(), sampler(), n_episodes=2)

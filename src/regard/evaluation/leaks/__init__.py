@@ -1,15 +1,16 @@
 """The errors that made published results void, each as a test of a learner on a data set.
 
     from regard.evaluation.leaks import find_leaks
-    findings = find_leaks(learner, sampler, {"train": ..., "test": ...})
+    findings = find_leaks(learner, sampler, {"train": ..., "validation": ..., "test": ...})
 
 Few-shot results have been void because labels followed the sorted class names, because shuffled queries lost eight
-points, because batch statistics of the queries were used and not told, because support images came back as queries, and
-because test classes stood in the training set under another name. Each is a `Check` here: a function of a `LeakContext`
-that gives a `Finding`: passed, failed with the proof, or does not apply with the reason.
+points, because batch statistics of the queries were used and not reported, because support images came back as queries,
+and because test classes stood in the training set under another name. Each is a `Check` here: a function of a
+`LeakContext` that gives a `Finding`: passed, failed with the proof, or does not apply with the reason.
 
-A learner that says it is `transductive` is allowed to look at the other queries: those checks do not apply, and say by
-how much the answers moved.
+A learner that says it is `transductive` is allowed to look at the other queries: those checks do not apply, and report
+by how much the predictions moved. For regression, the checks of labels and class names do not apply; sharing of items,
+weights, order and statistics of queries are checked, and knowledge without evidence against the support's mean.
 
 Left out: leaks through a pretrained encoder that has seen the test classes. No test of ours can see what it was fed.
 """
@@ -22,50 +23,56 @@ from regard.errors import DataError
 from regard.evaluation.leaks.answers import (
     a_batch_of_one_is_a_batch_of_many,
     classes_can_be_renamed,
+    no_statistics_of_other_queries,
     nothing_is_known_without_evidence,
-    other_queries_lend_no_statistics,
     queries_can_be_removed,
     queries_can_be_shuffled,
-    the_same_episode_gives_the_same_answer,
+    the_same_episode_gives_the_same_prediction,
+    weight_0_is_absence,
 )
+from regard.evaluation.leaks.classes import classes_have_no_other_name
 from regard.evaluation.leaks.context import Check, Finding, LeakContext, Verdict
 from regard.evaluation.leaks.data import (
-    classes_stand_in_one_part,
+    class_names_stand_in_one_split,
     contents_have_no_near_copy,
-    contents_stand_in_one_part,
+    contents_stand_in_one_split,
     labels_do_not_follow_the_classes,
     support_and_query_share_no_item,
     support_and_query_share_no_near_copy,
 )
+from regard.evaluation.leaks.features import labels_stand_in_no_feature
 from regard.learners.base import Learner
 from regard.nn.inference import eval_mode
 from regard.sampling.dataset import Dataset
-from regard.sampling.episodes import EpisodeSampler
+from regard.sampling.source import EpisodeSource
 
 __all__ = ["CHECKS", "Check", "Finding", "LeakContext", "Verdict", "find_leaks"]
 
 CHECKS: tuple[Check, ...] = (
-    classes_stand_in_one_part,
-    contents_stand_in_one_part,
+    class_names_stand_in_one_split,
+    contents_stand_in_one_split,
     contents_have_no_near_copy,
+    classes_have_no_other_name,
     support_and_query_share_no_item,
     support_and_query_share_no_near_copy,
     labels_do_not_follow_the_classes,
+    labels_stand_in_no_feature,
     nothing_is_known_without_evidence,
     classes_can_be_renamed,
+    weight_0_is_absence,
     queries_can_be_shuffled,
     queries_can_be_removed,
-    other_queries_lend_no_statistics,
-    the_same_episode_gives_the_same_answer,
+    no_statistics_of_other_queries,
+    the_same_episode_gives_the_same_prediction,
     a_batch_of_one_is_a_batch_of_many,
 )
-"""All checks, in the order in which they are told."""
+"""All checks, in the order in which they are reported."""
 
 
 def find_leaks(
     learner: Learner,
-    sampler: EpisodeSampler,
-    parts: Mapping[str, Dataset] | None = None,
+    sampler: EpisodeSource,
+    splits: Mapping[str, Dataset] | None = None,
     *,
     n_episodes: int = 50,
     checks: Sequence[Check] | None = None,
@@ -75,15 +82,15 @@ def find_leaks(
     Args:
         learner: temporarily in eval mode, then restored.
         sampler: of the episodes a result is claimed for.
-        parts: name to data set, to compare training with testing.
+        splits: data set by name, such as "train", "validation" and "test"; each is compared with each.
         n_episodes: at least 2; more find fainter leaks.
         checks: some of `CHECKS`; all by default.
 
     Raises:
-        DataError: fewer than two episodes, or a learner that does not classify.
+        DataError: fewer than two episodes.
     """
     if n_episodes < 2:
         raise DataError(f"n_episodes is {n_episodes}: expected at least 2, since chance is judged by an interval.")
-    context = LeakContext(learner, sampler, dict(parts or {}), n_episodes)
+    context = LeakContext(learner, sampler, dict(splits or {}), n_episodes)
     with eval_mode(learner):
         return [check(context) for check in (CHECKS if checks is None else checks)]
