@@ -21,7 +21,7 @@ from regard.evaluation.leaks.duplicates import is_picture, is_tokens, jaccard, t
 from regard.evaluation.leaks.pictures import grey_pictures
 from regard.sampling.dataset import Dataset
 
-_MOST_CLASSES, _MOST_ITEMS = 300, 20
+_MOST_CLASSES, _MOST_ITEMS = 120, 12
 _RARE = 0.02  # share of different classes that may be more mutual than the threshold
 _LEAST_POWER = 0.4  # share of equal classes that must be more mutual than it
 _LEAST_SHARE = 0.3  # of those expected, were all test classes training classes
@@ -74,7 +74,7 @@ def _twins(train: Dataset, test: Dataset, where: str) -> tuple[bool | None, str]
 
 
 def _thinned(data: Dataset) -> tuple[Items, Tensor]:
-    """At most 300 classes of at most 20 items, renumbered from 0."""
+    """At most 120 classes of at most 12 items, renumbered from 0."""
     generator = torch.Generator().manual_seed(0)
     classes = torch.unique(data.y)
     classes = classes[torch.randperm(len(classes), generator=generator)[:_MOST_CLASSES]]

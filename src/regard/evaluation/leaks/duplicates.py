@@ -30,7 +30,7 @@ from regard.evaluation.leaks.pictures import grey_pictures, picture_matches, reg
 _AT_ONCE = 1024
 _LIKE_PICTURES = 0.985  # correlation below which two registered pictures are no copies
 _LIKE_TEXTS = 0.6
-_NEARER_PICTURES = 0.3  # of what other classes leave unexplained
+_NEARER_PICTURES = 0.2  # of what other classes leave unexplained
 _NEARER = 0.5
 _NEARER_VECTORS = 0.35
 _NEARER_IN_CLASS = 0.1  # of the usual distance of two items of a class
@@ -68,6 +68,8 @@ def digests(x: Items) -> list[str]:
 
 def is_coarse(x: Items, y: Tensor) -> bool:
     """Whether more than 1% of the items equal one of another class, as in coarse tables and short texts."""
+    if is_picture(x):
+        return False  # clean renderings of two letters may be equal; a drawing of theirs is not
     first: dict[str, int] = {}
     known = digests(x)
     common = {d for d, label in zip(known, y.tolist(), strict=True) if first.setdefault(d, label) != label}

@@ -27,7 +27,7 @@ SIDE = 32  # larger pictures are reduced to this side
 _MARGIN = 4  # pixels that a shift is looked for at once, on each side
 _FREQUENCIES = 8
 _DIMENSIONS = 64  # of a descriptor
-_LIKELY = 0.72  # cosine of descriptors above which two pictures are registered; copies have 0.73 and more
+_LIKELY = 0.6  # cosine of descriptors above which two pictures are registered; most copies have 0.73 and more
 _AT_ONCE = 1024
 _SELECTED = 600  # rows compared under the costly views too
 _TURNS = range(0, 180, 10)  # degrees; magnitudes are the same after a half turn
@@ -111,7 +111,7 @@ def picture_matches(a: Tensor, b: Tensor, *, at_most: int = 1200, allowed: Tenso
             columns = (some[kept], row_b[kept], torch.full_like(kept, number), best[kept])
             proposed.append(torch.stack([column.double() for column in columns], 1))
     table = torch.cat(proposed)
-    table = table[table[:, 3].argsort(descending=True)][: 3 * at_most]
+    table = table[table[:, 3].argsort(descending=True)]
     # One view of each pair: the likeliest, which comes first.
     first_of = {pair: i for i, pair in reversed(list(enumerate((table[:, 0] * len(b) + table[:, 1]).tolist())))}
     table = table[sorted(first_of.values())[:at_most]]
@@ -122,27 +122,30 @@ class _Descriptor:
     """Magnitudes of low frequencies, in coordinates in which the pictures it was made from differ equally much."""
 
     def __init__(self, x: Tensor) -> None:
-        z = _magnitudes(x[torch.linspace(0, len(x) - 1, min(len(x), 4000)).long()])
+        some = x[torch.linspace(0, len(x) - 1, min(len(x), 4000)).long()]
+        # Magnitudes near 0 are noise: what is added to all before the root takes their weight away.
+        self._added = 0.3 * float((_magnitudes(some, 0.0) ** 2).mean())
+        z = _magnitudes(some, self._added)
         self._mean = z.mean(0)
         spread = z.std(0, correction=0)
-        self._scale = 1 / (spread + 0.1 * spread.mean() + 1e-12)
+        self._scale = 1 / (spread + 0.3 * spread.mean() + 1e-12)
         z = (z - self._mean) * self._scale
         # Rotated to their main directions, of which 64 keep what matters; the cosines are hardly changed.
         _, vectors = torch.linalg.eigh(z.T @ z)
         self._basis = vectors[:, -_DIMENSIONS:]
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.normalize(((_magnitudes(x) - self._mean) * self._scale) @ self._basis, dim=1)
+        return F.normalize(((_magnitudes(x, self._added) - self._mean) * self._scale) @ self._basis, dim=1)
 
 
-def _magnitudes(x: Tensor) -> Tensor:
+def _magnitudes(x: Tensor, added: float) -> Tensor:
     """(N, S, S) to (N, F) square roots of the magnitudes of low frequencies, under a window."""
     side = x.shape[-1]
     n = min(_FREQUENCIES, side // 2 - 1)
     line = torch.hann_window(side + 2, periodic=False)[1:-1]
     window = line[:, None] * line
     mean = (x * window).sum((1, 2), keepdim=True) / window.sum()
-    spectrum = torch.fft.rfft2((x - mean) * window).abs().sqrt()
+    spectrum = torch.fft.rfft2((x - mean) * window).abs().add(added).sqrt()
     return torch.cat([spectrum[:, : n + 1, : n + 1], spectrum[:, -n:, : n + 1]], 1).flatten(1)
 
 
