@@ -28,7 +28,7 @@ from regard.episode import Items
 from regard.evaluation.leaks.pictures import grey_pictures, picture_matches, register
 
 _AT_ONCE = 1024
-_LIKE_PICTURES = 0.985  # correlation below which two registered pictures are no copies
+_LIKE_PICTURES = 0.9925  # correlation below which two registered pictures are no copies
 _LIKE_TEXTS = 0.6
 _NEARER_PICTURES = 0.2  # of what other classes leave unexplained
 _NEARER = 0.5
