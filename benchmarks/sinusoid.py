@@ -45,7 +45,7 @@ from common import (
     table,
 )
 from regard.commands.show import show_results
-from regard.episode import Episode, Support, _Value, first_tensor
+from regard.episode import Episode, Support, Value, first_tensor
 from regard.errors import DataError, DivergenceError
 from regard.evaluation import Result, compare, evaluate, write_results
 from regard.learners.base import Learner, task_mean
@@ -76,7 +76,7 @@ LEARNERS = {
 
 
 @dataclass(frozen=True)
-class Waves(_Value):
+class Waves(Value):
     """coefficients: (B, 2, 1) of sin and cos."""
 
     coefficients: Tensor

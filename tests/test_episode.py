@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
 
+import numpy as np
 import pytest
 import torch
+from jaxtyping import config
 from torch import Tensor
 
 from regard.episode import Episode, Support, first_tensor, flatten_tasks, map_items, unflatten_tasks
@@ -175,3 +177,49 @@ def test_a_query_may_not_ask_for_a_class_whose_rows_all_weigh_nothing() -> None:
 def test_did_you_mean() -> None:
     assert did_you_mean("Matchin", ["Matching", "FEAT"]) == "did you mean 'Matching'?"
     assert did_you_mean("xyz", ["b", "a"]) == "choose one of a, b."
+
+
+@pytest.fixture
+def annotations_not_executed() -> Iterator[None]:
+    """As in use, where nothing checks the type of an argument before the constructor sees it."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("annotations_not_executed")
+def test_arrays_and_lists_become_tensors_once() -> None:
+    from_arrays = Support(np.ones((1, 3, 2)), np.array([[0, 1, 1]], np.int32), np.array([[1.0, 0.0, 2.0]]))  # type: ignore[arg-type]
+    assert (from_arrays.x.dtype, from_arrays.y.dtype, from_arrays.weight.dtype) == (
+        torch.float32,
+        torch.int64,
+        torch.float32,
+    )
+    from_lists = Episode(Support([[[1, 2], [3, 4]]], [[0, 1]]), [[[5, 6]]], [[1]])  # type: ignore[arg-type]
+    assert from_lists.query_x.tolist() == [[[5, 6]]] and from_lists.query_y.dtype == torch.int64
+    pixels = Support({"image": np.zeros((1, 2, 4, 4), np.uint8)}, [[0, 1]])  # type: ignore[arg-type]
+    assert pixels.x["image"].dtype == torch.uint8
+    for labels in (["a", "b"], [["a", "b"]], [[0], [0, 1]], None):
+        with pytest.raises(EpisodeError, match="expected a tensor, a NumPy array or nested lists"):
+            Support(torch.zeros(1, 2, 3), labels)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), -float("inf"), 1e300])
+def test_a_row_of_weight_0_holds_nothing_that_can_be_felt(poison: float) -> None:
+    weight = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    x = torch.tensor([[[1.0], [poison], [5.0]]], dtype=torch.float64, requires_grad=True)
+    classes = Support({"x": x}, torch.tensor([[0, -100, 1]]), weight, 2)
+    assert classes.x["x"].flatten().tolist() == [1.0, 0.0, 5.0] and classes.y.tolist() == [[0, 0, 1]]
+    asked = Episode(classes, {"x": x}, x, weight.detach())
+    assert asked.query_y.flatten().tolist() == [1.0, 0.0, 5.0] == asked.query_x["x"].flatten().tolist()
+    (gradient,) = torch.autograd.grad((classes.x["x"].square().sum(-1) * weight).sum(), x)
+    assert gradient.flatten().tolist() == [2.0, 0.0, 0.0]
+    with pytest.raises(EpisodeError, match="NaN or infinite"):
+        Support(torch.full((1, 1, 1), float("nan")), torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1)).check()
+
+
+def test_clearing_is_traced_by_vmap() -> None:
+    x, y = torch.tensor([[[float("nan")], [2.0]]]), torch.tensor([[0, 1]])
+    weights = torch.tensor([[[0.0, 1.0]], [[0.0, 3.0]]])
+    got = torch.func.vmap(lambda w: (Support(x, y, w, 2).x * w[..., None]).sum())(weights)
+    assert got.tolist() == [2.0, 6.0]

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,15 +27,22 @@ from regard.errors import EpisodeError
 Items = Tensor | dict[str, Tensor]
 """A batch of items: one tensor, or a dict of tensors that share their leading axes (ids and mask of a text)."""
 
-AnyItems = TypeVar("AnyItems", bound=Items)
+ItemsT = TypeVar("ItemsT", bound=Items, covariant=True)
+"""The items of a support or an episode; `Support[Tensor]` is a support of vectors, as encoders make it."""
 
 # Not typing.Self, which cannot be executed where jaxtyping checks method by method.
-AnyValue = TypeVar("AnyValue", bound="_Value")
+ValueT = TypeVar("ValueT", bound="Value")
 
 
-def map_items(function: Callable[[Tensor], Tensor], x: AnyItems) -> AnyItems:
+@overload
+def map_items(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor: ...
+@overload
+def map_items(function: Callable[[Tensor], Tensor], x: dict[str, Tensor]) -> dict[str, Tensor]: ...
+@overload
+def map_items(function: Callable[[Tensor], Tensor], x: Items) -> Items: ...
+def map_items(function: Callable[[Tensor], Tensor], x: Items) -> Items:
     """Apply `function` to the tensor, or to every tensor of the dict."""
-    return {key: function(value) for key, value in x.items()} if isinstance(x, dict) else function(x)  # type: ignore[return-value]
+    return {key: function(value) for key, value in x.items()} if isinstance(x, dict) else function(x)
 
 
 def first_tensor(x: Items) -> Tensor:
@@ -48,9 +56,48 @@ def first_tensor(x: Items) -> Tensor:
     return x
 
 
-def flatten_tasks(x: AnyItems) -> AnyItems:
+@overload
+def flatten_tasks(x: Tensor) -> Tensor: ...
+@overload
+def flatten_tasks(x: dict[str, Tensor]) -> dict[str, Tensor]: ...
+@overload
+def flatten_tasks(x: Items) -> Items: ...
+def flatten_tasks(x: Items) -> Items:
     """(B, R, *item) to (B * R, *item), for encoders, which never hear of tasks."""
     return map_items(lambda t: t.reshape(t.shape[0] * t.shape[1], *t.shape[2:]), x)
+
+
+def as_tensor(values: Any, what: str) -> Tensor:
+    """A tensor as it is; a NumPy array or nested list as a tensor: floats in torch's default dtype, integers in int64.
+
+    Arrays of uint8 and bool keep their dtype. The array is copied.
+
+    Raises:
+        EpisodeError: values that are not numbers, or rows of different lengths.
+    """
+    if isinstance(values, Tensor):
+        return values
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        array = np.array(None)
+    if array.dtype.kind == "f":
+        return torch.tensor(array, dtype=torch.get_default_dtype())
+    if array.dtype.kind in "iu" and array.dtype != np.uint8:
+        return torch.tensor(array.astype(np.int64))
+    if array.dtype.kind in "ub":
+        return torch.tensor(array)
+    raise EpisodeError(
+        f"{what} is a {type(values).__name__} that is not an array of numbers: expected a tensor, a NumPy array or "
+        "nested lists of numbers with rows of one length; number class names first, for instance by Dataset.of."
+    )
+
+
+def as_items(x: Any, what: str) -> Any:
+    """Tensors as they are; arrays and lists, also in a dict, as `as_tensor` makes them."""
+    if isinstance(x, dict):
+        return {key: as_tensor(value, f"{what}[{key!r}]") for key, value in x.items()}
+    return as_tensor(x, what)
 
 
 def unflatten_tasks(z: Tensor, n_tasks: int) -> Tensor:
@@ -58,35 +105,45 @@ def unflatten_tasks(z: Tensor, n_tasks: int) -> Tensor:
     return z.reshape(n_tasks, z.shape[0] // max(n_tasks, 1), *z.shape[1:])
 
 
-class _Value:
-    """Frozen dataclasses of tensors share these: move, cast and slice every tensor at once."""
+@dataclass(frozen=True)
+class Value:
+    """The base of frozen dataclasses of tensors: moves, casts and slices every tensor at once."""
 
-    def _map(self: AnyValue, function: Callable[[Tensor], Tensor]) -> AnyValue:
+    def map(self: ValueT, function: Callable[[Tensor], Tensor]) -> ValueT:
+        """The same value with `function` applied to each of its tensors, in dicts and inner values too."""
         changed: dict[str, Any] = {}
-        for field in fields(self):  # type: ignore[arg-type]
+        for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, _Value):
-                changed[field.name] = value._map(function)
+            if isinstance(value, Value):
+                changed[field.name] = value.map(function)
             elif isinstance(value, Tensor | dict):
-                changed[field.name] = map_items(function, value)  # type: ignore[type-var]
-        return replace(self, **changed)  # type: ignore[type-var]
+                changed[field.name] = map_items(function, value)
+        return replace(self, **changed)
 
-    def to(self: AnyValue, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> AnyValue:
+    def to(self: ValueT, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> ValueT:
         """Move to a device; a dtype is applied to floating-point tensors only, so labels stay labels."""
-        return self._map(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None))
+        return self.map(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None))
 
-    def detach(self: AnyValue) -> AnyValue:
+    def detach(self: ValueT) -> ValueT:
         """The same values, cut from the graph."""
-        return self._map(lambda t: t.detach())
+        return self.map(lambda t: t.detach())
 
-    def tasks(self: AnyValue, index: slice | Tensor) -> AnyValue:
+    def tasks(self: ValueT, index: slice | Tensor) -> ValueT:
         """The same value for some of the tasks: `episode.tasks(slice(0, 1))` is its first task."""
-        return self._map(lambda t: t[index])
+        return self.map(lambda t: t[index])
+
+
+# What a constructor replaces: None would make both optional for whoever reads them.
+_ONES = cast(Tensor, None)
+_COUNTED = cast(int, None)
 
 
 @dataclass(frozen=True)
-class Support(_Value):
+class Support(Value, Generic[ItemsT]):
     """The labelled examples of B tasks.
+
+    Tensors are taken as they are; NumPy arrays and nested lists are converted (see `as_tensor`). What is not finite or
+    not a class in a row of weight 0 is replaced by 0.
 
     Args:
         x: (B, S, *item) tensor, or a dict of such tensors.
@@ -106,18 +163,23 @@ class Support(_Value):
         tensor([[1., 1., 1., 1.]])
     """
 
-    x: Items
+    x: ItemsT
     y: Tensor
-    weight: Tensor = None  # type: ignore[assignment]
-    n_classes: int | None = None
+    weight: Tensor = _ONES
+    n_classes: int = _COUNTED
 
     def __post_init__(self) -> None:
+        x, y = as_items(self.x, "support x"), as_tensor(self.y, "support y")
         if self.weight is None:
-            dtype = self.y.dtype if self.y.is_floating_point() else torch.get_default_dtype()
-            object.__setattr__(self, "weight", torch.ones(self.y.shape[:2], dtype=dtype, device=self.y.device))
-        _check_leading(self.x, self.y, self.weight, "support")
-        if self.n_classes is None:
-            object.__setattr__(self, "n_classes", _count_classes(self.y))
+            dtype = y.dtype if y.is_floating_point() else torch.get_default_dtype()
+            weight, padded = torch.ones(y.shape[:2], dtype=dtype, device=y.device), False
+        else:
+            weight, padded = as_tensor(self.weight, "support weight"), True
+        _check_leading(x, y, weight, "support")
+        n_classes = _count_classes(y) if self.n_classes is None else self.n_classes
+        if padded:
+            x, y = _clear_absent(x, y, weight, n_classes)
+        _set(self, x=x, y=y, weight=weight, n_classes=n_classes)
 
     @property
     def n_tasks(self) -> int:
@@ -136,28 +198,28 @@ class Support(_Value):
 
     def one_hot(self) -> Tensor:
         """(B, S, C) membership in the dtype of `weight`, not yet weighted."""
-        classes = torch.arange(self.n_classes or 0, device=self.y.device)
+        classes = torch.arange(self.n_classes, device=self.y.device)
         return (self.y[..., None] == classes).to(self.weight.dtype)
 
     def membership(self) -> Tensor:
         """(B, S, C): the weight of each row, in the column of its class."""
         return self.one_hot() * self.weight[..., None]
 
-    def check(self) -> Support:
+    def check(self) -> Support[ItemsT]:
         """Look at the values; returns itself so that it can be chained.
 
         Raises:
             EpisodeError: a class index outside 0..C-1, a weight that is negative, or a number that is not finite.
         """
-        mistakes = _value_mistakes("support", self.x, self.y, self.weight, self.n_classes or 0)
+        mistakes = _value_mistakes("support", self.x, self.y, self.weight, self.n_classes)
         if mistakes:
             raise EpisodeError("\n".join(mistakes))
         return self
 
 
 @dataclass(frozen=True)
-class Episode(_Value):
-    """B tasks: what is known (support) and what is asked (query).
+class Episode(Value, Generic[ItemsT]):
+    """B tasks: labelled examples (support) and the items to predict (query), converted and cleared as in `Support`.
 
     Args:
         support: the labelled examples.
@@ -179,39 +241,45 @@ class Episode(_Value):
         torch.float64
     """
 
-    support: Support
-    query_x: Items
+    support: Support[ItemsT]
+    query_x: ItemsT
     query_y: Tensor
-    query_weight: Tensor = None  # type: ignore[assignment]
-    n_classes: int | None = None
+    query_weight: Tensor = _ONES
+    n_classes: int = _COUNTED
 
     def __post_init__(self) -> None:
+        x, y = as_items(self.query_x, "query x"), as_tensor(self.query_y, "query y")
         if self.query_weight is None:
-            ones = torch.ones(self.query_y.shape[:2], dtype=self.support.weight.dtype, device=self.query_y.device)
-            object.__setattr__(self, "query_weight", ones)
-        _check_leading(self.query_x, self.query_y, self.query_weight, "query")
+            weight, padded = torch.ones(y.shape[:2], dtype=self.support.weight.dtype, device=y.device), False
+        else:
+            weight, padded = as_tensor(self.query_weight, "query weight"), True
+        _check_leading(x, y, weight, "query")
+        if padded:
+            n_classes = self.support.n_classes if self.n_classes is None else self.n_classes
+            x, y = _clear_absent(x, y, weight, n_classes)
+        _set(self, query_x=x, query_y=y, query_weight=weight)
         if self.query_y.shape[0] != self.support.n_tasks:
             raise EpisodeError(
                 f"support holds {self.support.n_tasks} tasks and query {self.query_y.shape[0]}: "
                 "expected the same number; give both a leading task axis (B, rows, ...)."
             )
         if self.n_classes is None:
-            object.__setattr__(self, "n_classes", self.support.n_classes)
+            _set(self, n_classes=self.support.n_classes)
         elif self.n_classes != self.support.n_classes:
-            object.__setattr__(self, "support", replace(self.support, n_classes=self.n_classes))
+            _set(self, support=replace(self.support, n_classes=self.n_classes))
 
     @property
     def n_tasks(self) -> int:
         """B."""
         return self.support.n_tasks
 
-    def check(self) -> Episode:
+    def check(self) -> Episode[ItemsT]:
         """Look at the values of support and query and say all that is wrong at once.
 
         Raises:
             EpisodeError: as `Support.check`, and a query whose class has no support row in its task.
         """
-        n_classes = self.n_classes or 0
+        n_classes = self.n_classes
         mistakes = _value_mistakes("support", self.support.x, self.support.y, self.support.weight, n_classes)
         mistakes += _value_mistakes("query", self.query_x, self.query_y, self.query_weight, n_classes)
         if not mistakes and not self.support.is_regression:
@@ -254,6 +322,38 @@ def _check_leading(x: Items, y: Tensor, weight: Tensor, what: str) -> None:
                 f"{what} {name} has shape {tuple(tensor.shape)} and y {tuple(y.shape)}: expected the same two leading "
                 "axes (tasks, rows)."
             )
+
+
+def _set(value: Value, **fields: Any) -> None:
+    """Set fields of a frozen dataclass while it is being made."""
+    for name, content in fields.items():
+        object.__setattr__(value, name, content)
+
+
+def _inside_transform() -> bool:
+    return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _clear_absent(x: Any, y: Tensor, weight: Tensor, n_classes: int) -> tuple[Any, Tensor]:
+    """Items and targets with 0 for whatever could be felt in a row of weight 0, as 0 times NaN or infinity would be.
+
+    Numbers of ordinary size stay, so that the derivative by a weight at 0 says what the row would do. Values decide
+    whether there is work only where reading them is free: a GPU would have to be waited for, and a tracer fails.
+    """
+    absent = weight == 0
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    if absent.device.type == "cpu" and not traced and not _inside_transform() and not bool(absent.any()):
+        return x, y
+
+    def clear(t: Tensor) -> Tensor:
+        if not t.is_floating_point():
+            return t
+        ordinary = t.abs() < torch.finfo(t.dtype).max ** 0.25  # its square, summed, is finite; NaN is not below
+        return torch.where(absent.view(*absent.shape, *[1] * (t.ndim - 2)) & ~ordinary, 0.0, t)
+
+    if not y.is_floating_point():
+        y = torch.where(absent & ((y < 0) | (y >= n_classes)), 0, y)
+    return map_items(clear, x), clear(y)
 
 
 def _count_classes(y: Tensor) -> int:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from regard.episode import Episode, Items, Support, _Value
+from regard.episode import Episode, Items, Support, Value
 from regard.errors import ConfigError, EpisodeError
 from regard.explain import faithfulness, influence, saliency_maps
 from regard.explain.saliency import votes
@@ -61,7 +61,7 @@ class Plain(Learner):
 
 
 @dataclass(frozen=True)
-class Memory(_Value):
+class Memory(Value):
     z: Tensor
     one_hot: Tensor
     weight: Tensor

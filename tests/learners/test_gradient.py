@@ -480,7 +480,7 @@ def test_vmap_inside_the_gradient_is_wrong_for_batch_norm_and_the_engine_does_no
     learner = MAML(model, inner_lr=0.3, inner_steps=2)
     _, gradients = plain_meta_gradient(model, episode, lr=0.3, steps=2)
     tasks = learner._tasks(episode, module_tensors(learner))
-    losses = vmap(lambda task: learner.task_loss(task, episode.n_classes or 0)[0])(tasks)
+    losses = vmap(lambda task: learner.task_loss(task, episode.n_classes)[0])(tasks)
     wrong = torch.autograd.grad(losses.mean(), list(model.parameters()))
     size = max(g.abs().max() for g in gradients.values())
     gap = max((w - g).abs().max() for w, g in zip(wrong, gradients.values(), strict=True)) / size

@@ -23,6 +23,7 @@ from regard.learners.siamese import Siamese
 from regard.learners.triplet import Triplet
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
+from regard.nn.mlp import MLP
 from regard.testing import random_episode
 
 
@@ -201,9 +202,7 @@ def test_training_on_targets_helps(learner: type[Siamese] | type[Triplet]) -> No
         support = replace(noise.support, y=noise.support.x[..., :1])  # type: ignore[index]
         return full(replace(noise, support=support, query_y=noise.query_x[..., :1]))  # type: ignore[index]
 
-    encoder = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 8))
-    encoder.n_features = 8  # type: ignore[assignment]
-    model = learner(encoder)
+    model = learner(MLP(6, 8, hidden=(16,)))
     before = (model(episode(999)).mean - episode(999).query_y).square().mean().item()
     optimiser = torch.optim.Adam(model.parameters(), 1e-2)
     for step in range(150):

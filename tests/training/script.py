@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from regard.errors import StorageError
 from regard.learners.prototypical import Prototypical
 from regard.nn.conv4 import Conv4
+from regard.nn.encoder import Encoder
 from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeSampler
 from regard.training import TrainConfig, TrainResult, train
 
 
-class Dropped(nn.Module):
+class Dropped(Encoder):
     """An encoder that draws random numbers in training, which a resumed run has to draw again."""
 
     def __init__(self) -> None:

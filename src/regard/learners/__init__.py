@@ -119,7 +119,7 @@ class LearnerRow:
 
     def load(self) -> type[Learner]:
         """Import the class."""
-        return getattr(import_module(f"regard.learners.{self.module}"), self.name)  # type: ignore[no-any-return]
+        return getattr(import_module(f"regard.learners.{self.module}"), self.name)
 
 
 LEARNERS: tuple[LearnerRow, ...] = (

@@ -82,6 +82,6 @@ class ANIL(EncodingLearner, PlanningLearner):
             return super().encode_episode(episode)
         parts = [super(ANIL, self).encode_episode(episode.tasks(slice(b, b + 1))) for b in range(episode.n_tasks)]
         support, query_z = zip(*parts, strict=True)
-        z = torch.cat([part.x for part in support])  # type: ignore[misc]
+        z = torch.cat([part.x for part in support])
         given = episode.support
         return Support(z, given.y, given.weight, given.n_classes), torch.cat(query_z)

@@ -18,24 +18,25 @@ one learned vector each, turned; attention knows of places only how they differ,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import cast, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from regard.episode import Support, _Value
+from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, require_vectors
 from regard.learners.columns import answer, beside, class_mass, columns
 from regard.nn.attention import MultiHeadAttention
 from regard.nn.context import ContextLayer, alike_at_first, dense
+from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
 from regard.nn.rotary import Places, Rotary, is_rotary, placed
 
 
 @dataclass(frozen=True)
-class Rows(_Value):
+class Rows(Value):
     """key: (B, 1, H, S, D / H); value: (B, C, H, S, D / H); weight: (B, 1, S); mass: (B, C) or (B, 0)."""
 
     key: Tensor
@@ -67,7 +68,7 @@ class AttentiveNeuralProcess(EncodingLearner):
 
     def __init__(
         self,
-        encoder: nn.Module | None = None,
+        encoder: Encoder | None = None,
         *,
         n_inputs: int = 1,
         d_model: int = 128,
@@ -82,20 +83,20 @@ class AttentiveNeuralProcess(EncodingLearner):
         super().__init__()
         self.encoder = Flat() if encoder is None else encoder
         require_vectors(self.encoder, "AttentiveNeuralProcess")
-        n_features: int = n_inputs if encoder is None else encoder.n_features  # type: ignore[assignment]
+        n_features = n_inputs if encoder is None else encoder.n_features
         self.min_sigma = min_sigma
         self.rotary = Rotary(n_features, n_heads, d_model // n_heads) if is_rotary(places) else None
         n_told = n_features if self.rotary is None else 0
         self.embed = dense(n_told + 2, *[d_model] * n_embed)
-        self.layers: list[ContextLayer] = nn.ModuleList(  # type: ignore[assignment]
-            ContextLayer(d_model, n_heads, 2 * d_model) for _ in range(n_layers)
+        self.layers = cast(
+            "list[ContextLayer]", nn.ModuleList(ContextLayer(d_model, n_heads, 2 * d_model) for _ in range(n_layers))
         )
         self.place = dense(n_features, *[d_model] * n_place) if self.rotary is None else _Constant(d_model)
         self.attention = alike_at_first(MultiHeadAttention(d_model, n_heads))
         self.decode = dense(n_told + d_model, *[d_model] * (n_decode - 1), 2)
 
     def adapt_encoded(self, support: Support) -> Rows:
-        z: Tensor = support.x  # type: ignore[assignment]
+        z: Tensor = support.x
         weight = support.weight[:, None].to(z.dtype)
         told, turn = placed(self.rotary, z)
         said_BCSD = self.embed(beside(told, columns(support, z.dtype)))

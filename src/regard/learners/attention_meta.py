@@ -40,7 +40,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from regard.episode import Support, _Value
+from regard.episode import Support, Value
 from regard.errors import ConfigError
 from regard.learners.base import EncodingAttendingLearner, hide_absent
 from regard.learners.row_attention import weighted_normal
@@ -52,7 +52,7 @@ _LEAST_UNITY = 0.05
 
 
 @dataclass(frozen=True)
-class ReadSupport(_Value):
+class ReadSupport(Value):
     """rows: the support, its items encoded; unity: (B, C) how much the rows of each class are one thing, C = 0 for
     targets."""
 
@@ -113,7 +113,7 @@ class AttentionMetaLearner(EncodingAttendingLearner):
             nn.init.normal_(weight, std=1e-3)
 
     def adapt_encoded(self, support: Support) -> ReadSupport:
-        z: Tensor = support.x  # type: ignore[assignment]
+        z: Tensor = support.x
         if support.is_regression:
             return ReadSupport(support, z.new_zeros(support.n_tasks, 0))
         share, (match, _) = self._shares(support), self.judge(z, z)
@@ -156,7 +156,7 @@ class AttentionMetaLearner(EncodingAttendingLearner):
 
     def _wide(self, state: ReadSupport, query_z: Tensor) -> tuple[Tensor, Tensor]:
         """`judge`, at least as precise as the weights: bf16 would make steps of 3 in a hundred between rows."""
-        match, verdict = self.judge(query_z, state.rows.x)  # type: ignore[arg-type]
+        match, verdict = self.judge(query_z, state.rows.x)
         wide = torch.promote_types(match.dtype, state.rows.weight.dtype)
         return match.to(wide), verdict.to(wide)
 
@@ -182,5 +182,5 @@ class AttentionMetaLearner(EncodingAttendingLearner):
 
     def _weight(self, z: Tensor) -> Tensor:
         """(..., P): how much each part counts, 0 for padding."""
-        weight = self.encoder.part_weight(z)  # type: ignore[operator]
+        weight = self.encoder.part_weight(z)
         return z.new_ones(z.shape[:-1]) if weight is None else weight

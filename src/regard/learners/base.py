@@ -39,6 +39,7 @@ class Learner(nn.Module, ABC):
         classifies: accepts class indices.
         domain: of items that only this learner reads, such as "tables"; see `regard.domains`.
         differentiates_twice: second derivatives are right, so the learner can stand inside MAML.
+        solves_separable: tells apart items it has just seen after a few hundred steps of training at most.
         vmaps: `torch.func.vmap` over its parameters gives what a loop gives.
     """
 
@@ -49,6 +50,7 @@ class Learner(nn.Module, ABC):
     classifies: bool = True
     domain: str = "arrays"
     differentiates_twice: bool = True
+    solves_separable: bool = True
     vmaps: bool = True
 
     @abstractmethod
@@ -128,11 +130,11 @@ class EncodingLearner(Learner):
     Subclasses say what happens on vectors, in `adapt_encoded` and `predict_encoded`.
     """
 
-    encoder: nn.Module
+    encoder: Encoder
 
     def encode(self, x: Items) -> Tensor:
         """(N, *item) to (N, D) or (N, P, D)."""
-        return self.encoder(x)  # type: ignore[no-any-return]
+        return self.encoder(x)
 
     @abstractmethod
     def adapt_encoded(self, support: Support) -> Any:
@@ -162,11 +164,12 @@ class EncodingLearner(Learner):
 
     def _encode_support(self, support: Support) -> Support:
         self._require(support)
-        return _with_items(support, self._encode_tasks(support.x))
+        # Copies: an encoder may return its input, and a state must not change with the caller's tensors.
+        return _with_items(support, self._encode_tasks(support.x)).map(torch.clone)
 
     def _encode_tasks(self, x: Items) -> Tensor:
         n_tasks = first_tensor(x).shape[0]
-        return unflatten_tasks(self.encode(flatten_tasks(x)), n_tasks)  # type: ignore[type-var]
+        return unflatten_tasks(self.encode(flatten_tasks(x)), n_tasks)
 
 
 class EncodingAttendingLearner(EncodingLearner, AttendingLearner):
@@ -228,7 +231,7 @@ def hide_absent(logits: Float[Tensor, "B Q C"], support_mass: Float[Tensor, "B C
     return logits.masked_fill(absent[:, None, :], -torch.inf)
 
 
-def require_vectors(encoder: nn.Module, learner: str) -> None:
+def require_vectors(encoder: Encoder, learner: str) -> None:
     """Say so, where a learner that compares vectors is given an encoder of parts.
 
     Raises:

@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.episode import Items, Support, _Value, first_tensor, flatten_tasks, unflatten_tasks
+from regard.episode import Items, Support, Value, first_tensor, flatten_tasks, unflatten_tasks
 from regard.errors import ConfigError
 from regard.learners.base import Learner, hide_absent, require_vectors
 from regard.learners.prototypical import class_means
@@ -33,7 +33,7 @@ from regard.nn.film import FilmEncoder
 
 
 @dataclass(frozen=True)
-class ModulatedClassifier(_Value):
+class ModulatedClassifier(Value):
     """film: (B, F); matrix: (B, C, D); bias: (B, C); mass: (B, C) summed support weight."""
 
     film: Tensor

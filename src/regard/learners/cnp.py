@@ -17,18 +17,19 @@ from typing import final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
-from regard.episode import Support, _Value
+from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, require_vectors
 from regard.learners.columns import answer, beside, class_mass, columns
 from regard.nn.context import dense
+from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
 
 
 @dataclass(frozen=True)
-class Summary(_Value):
+class Summary(Value):
     """mean: (B, C, D), zeros where a task has no weight; mass: (B, C) or (B, 0)."""
 
     mean: Tensor
@@ -54,7 +55,7 @@ class CNP(EncodingLearner):
 
     def __init__(
         self,
-        encoder: nn.Module | None = None,
+        encoder: Encoder | None = None,
         *,
         n_inputs: int = 1,
         d_model: int = 128,
@@ -65,13 +66,13 @@ class CNP(EncodingLearner):
         super().__init__()
         self.encoder = Flat() if encoder is None else encoder
         require_vectors(self.encoder, "CNP")
-        n_features: int = n_inputs if encoder is None else encoder.n_features  # type: ignore[assignment]
+        n_features = n_inputs if encoder is None else encoder.n_features
         self.min_sigma = min_sigma
         self.embed = dense(n_features + 2, *[d_model] * n_embed)
         self.decode = dense(n_features + d_model, *[d_model] * (n_decode - 1), 2)
 
     def adapt_encoded(self, support: Support) -> Summary:
-        z: Tensor = support.x  # type: ignore[assignment]
+        z: Tensor = support.x
         said_BCSD = self.embed(beside(z, columns(support, z.dtype)))
         total = support.weight.sum(1, keepdim=True)
         share = support.weight / torch.where(total > 0, total, 1.0)

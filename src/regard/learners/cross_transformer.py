@@ -19,14 +19,14 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from regard.episode import Items, Support, _Value
+from regard.episode import Items, Support, Value
 from regard.learners.base import PartAttendingLearner, hide_absent
 from regard.nn.attention import attention, attention_weights, scores
 from regard.nn.encoder import Encoder
 
 
 @dataclass(frozen=True)
-class SpatialSupport(_Value):
+class SpatialSupport(Value):
     """The support, sorted into classes of at most K rows each.
 
     Args:
@@ -64,7 +64,7 @@ class CrossTransformer(PartAttendingLearner):
         self.log_scale = nn.Parameter(torch.zeros(()))
 
     def adapt_encoded(self, support: Support) -> SpatialSupport:
-        z_BSPF: Tensor = support.x  # type: ignore[assignment]
+        z_BSPF: Tensor = support.x
         of_class = support.membership().mT
         present = of_class > 0
         n_rows = max(1, int(present.sum(-1).max()))

@@ -34,18 +34,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
-from regard.episode import Episode, Support, _Value
+from regard.episode import Episode, Support, Value
 from regard.errors import ConfigError, did_you_mean
 from regard.learners.base import EncodingLearner, hide_absent, require_vectors
 from regard.learners.columns import class_mass, columns, sign_logits
 from regard.nn.attention import scores
+from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
 
 Kernel = Literal["rbf", "matern", "cosine"]
 
 
 @dataclass(frozen=True)
-class Posterior(_Value):
+class Posterior(Value):
     """z: (B, S, D); alpha: (B, C, S); precision: (B, S, S), M^-1 W / noise; mass: (B, C) or (B, 0)."""
 
     z: Tensor
@@ -73,7 +74,7 @@ class DeepKernel(EncodingLearner):
 
     def __init__(
         self,
-        encoder: nn.Module | None = None,
+        encoder: Encoder | None = None,
         *,
         kernel: Kernel = "rbf",
         length: float = 1.0,
@@ -115,7 +116,7 @@ class DeepKernel(EncodingLearner):
     def adapt_encoded(self, support: Support) -> Posterior:
         with torch.autocast(support.weight.device.type, enabled=False):
             rows = _wide(support)
-            z: Tensor = rows.x  # type: ignore[assignment]
+            z: Tensor = rows.x
             residual = columns(rows, z.dtype) - self.mean
             precision = torch.linalg.solve(self._system(z, rows.weight), (rows.weight / self.noise).diag_embed())
             return Posterior(z, residual @ precision.mT, precision, class_mass(support))
@@ -137,7 +138,7 @@ class DeepKernel(EncodingLearner):
     def loss(self, episode: Episode) -> Float[Tensor, " B"]:
         """(B,) minus the log marginal likelihood of support and queries, per row and column."""
         support, query_z = self.encode_episode(episode)
-        z: Tensor = support.x  # type: ignore[assignment]
+        z: Tensor = support.x
         weight = torch.cat([support.weight, episode.query_weight.to(support.weight.dtype)], 1)
         y = torch.cat([support.y, episode.query_y.to(support.y.dtype)], 1)
         rows = Support(torch.cat([z, query_z], 1), y, weight, support.n_classes)
@@ -150,7 +151,7 @@ class DeepKernel(EncodingLearner):
     def log_marginal(self, rows: Support) -> Float[Tensor, "B C"]:
         """The log marginal likelihood of each column of encoded rows."""
         rows = _wide(rows)
-        z: Tensor = rows.x  # type: ignore[assignment]
+        z: Tensor = rows.x
         weight, residual = rows.weight, columns(rows, z.dtype) - self.mean
         system = self._system(z, weight)
         alpha = torch.linalg.solve(system, (weight / self.noise)[..., None] * residual.mT).mT

@@ -33,18 +33,19 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from regard.episode import Support, _Value
+from regard.episode import Support, Value
 from regard.errors import ConfigError, did_you_mean
 from regard.learners.base import EncodingLearner, require_vectors
 from regard.learners.columns import answer, beside, class_mass, columns
 from regard.nn.context import dense
+from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
 
 Rule = Literal["delta", "hebbian"]
 
 
 @dataclass(frozen=True)
-class FastMatrix(_Value):
+class FastMatrix(Value):
     """matrix: (B, C, H, K, V); key_sum: (B, 1, H, K), what the Hebbian rule divides by; mass: (B, C) or (B, 0)."""
 
     matrix: Tensor
@@ -73,7 +74,7 @@ class FastWeights(EncodingLearner):
 
     def __init__(
         self,
-        encoder: nn.Module | None = None,
+        encoder: Encoder | None = None,
         *,
         n_inputs: int = 1,
         rule: Rule = "delta",
@@ -88,7 +89,7 @@ class FastWeights(EncodingLearner):
             raise ConfigError(f"rule is {rule!r}: {did_you_mean(str(rule), get_args(Rule))}")
         self.encoder = Flat() if encoder is None else encoder
         require_vectors(self.encoder, "FastWeights")
-        n_features: int = n_inputs if encoder is None else encoder.n_features  # type: ignore[assignment]
+        n_features = n_inputs if encoder is None else encoder.n_features
         self.rule: Rule = rule
         self.n_heads, self.min_sigma = n_heads, min_sigma
         self.ignores_order = self.counts_weight = rule == "hebbian"
@@ -98,7 +99,7 @@ class FastWeights(EncodingLearner):
         self.decode = dense(n_features + n_heads * d_value, d_model, d_model, 2)
 
     def adapt_encoded(self, support: Support) -> FastMatrix:
-        z: Tensor = support.x  # type: ignore[assignment]
+        z: Tensor = support.x
         weight = support.weight[:, None, None].to(z.dtype)
         key, value = self._keys(z), self._heads(self.value(beside(z, columns(support, z.dtype))))
         if self.strength is None:

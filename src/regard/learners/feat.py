@@ -23,6 +23,7 @@ from regard.episode import Episode, Support
 from regard.learners.base import EncodingLearner, hide_absent, query_loss, require_vectors
 from regard.learners.prototypical import Prototypes, class_means
 from regard.nn.attention import MultiHeadAttention, scores
+from regard.nn.encoder import Encoder
 
 
 @final
@@ -40,18 +41,18 @@ class FEAT(EncodingLearner):
     """
 
     def __init__(
-        self, encoder: nn.Module, *, n_heads: int = 1, temperature: float | None = None, contrast: float = 0.1
+        self, encoder: Encoder, *, n_heads: int = 1, temperature: float | None = None, contrast: float = 0.1
     ) -> None:
         super().__init__()
         require_vectors(encoder, "FEAT")
-        n_features: int = encoder.n_features  # type: ignore[assignment]
+        n_features = encoder.n_features
         self.encoder, self.contrast = encoder, contrast
         self.temperature = float(n_features) if temperature is None else temperature
         self.attention = MultiHeadAttention(n_features, n_heads)
         self.norm = nn.LayerNorm(n_features)
 
     def adapt_encoded(self, support: Support) -> Prototypes:
-        means = class_means(support.x, support)  # type: ignore[arg-type]
+        means = class_means(support.x, support)
         # A class is in the task or not: how many examples it has does not make the others look at it more.
         return Prototypes(self._adapted(means.centre, (means.mass > 0).to(means.centre.dtype)), means.mass)
 
@@ -68,10 +69,10 @@ class FEAT(EncodingLearner):
         return self.norm(z + self.attention(z, z, weight)[0])
 
     def _contrastive(self, support: Support, query_z: Tensor, episode: Episode) -> Tensor:
-        z = torch.cat([support.x, query_z], 1)  # type: ignore[list-item]
+        z = torch.cat([support.x, query_z], 1)
         y = torch.cat([support.y, episode.query_y], 1)
         weight = torch.cat([support.weight, episode.query_weight], 1)
         same = (y[:, :, None] == y[:, None]) * weight[:, None]
         everyone = Support(self._adapted(z, same), y, weight, support.n_classes)
-        centres = class_means(everyone.x, everyone)  # type: ignore[arg-type]
+        centres = class_means(everyone.x, everyone)
         return query_loss(self.predict_encoded(centres, z), Episode(everyone, z, y, weight))

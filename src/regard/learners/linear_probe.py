@@ -19,18 +19,19 @@ from typing import final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, Normal
 from torch.nn import functional as F
 
-from regard.episode import Support, _Value
+from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, hide_absent, require_vectors
 from regard.learners.solvers import logistic, ridge
+from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
 
 
 @dataclass(frozen=True)
-class LinearModel(_Value):
+class LinearModel(Value):
     """matrix: (B, D + 1, C or T), the bias last; mass: (B, C) summed support weight; deviation: (B, T) of targets."""
 
     matrix: Tensor
@@ -57,7 +58,7 @@ class LinearProbe(EncodingLearner):
 
     def __init__(
         self,
-        encoder: nn.Module | None = None,
+        encoder: Encoder | None = None,
         *,
         penalty: float = 1.0,
         n_steps: int = 10,
@@ -70,7 +71,7 @@ class LinearProbe(EncodingLearner):
         self.penalty, self.n_steps, self.n_solve, self.noise = penalty, n_steps, n_solve, noise
 
     def adapt_encoded(self, support: Support) -> LinearModel:
-        x: Tensor = support.x  # type: ignore[assignment]
+        x: Tensor = support.x
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(support.weight.dtype)
             if support.is_regression:

@@ -30,16 +30,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from regard.episode import Support, _Value
+from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, require_vectors
 from regard.learners.columns import answer, beside, class_mass, columns, unknown
 from regard.nn.attention import attention_weights, scores
+from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
 from regard.nn.lstm_step import LSTMStep
 
 
 @dataclass(frozen=True)
-class Memory(_Value):
+class Memory(Value):
     """hidden, cell: (B, C, D); slots: (B, C, N, M); read, usage: (B, C, N); content: (B, C, M), what was read."""
 
     hidden: Tensor
@@ -51,7 +52,7 @@ class Memory(_Value):
 
 
 @dataclass(frozen=True)
-class Written(_Value):
+class Written(Value):
     """memory: after the last row; mass: (B, C) or (B, 0)."""
 
     memory: Memory
@@ -81,7 +82,7 @@ class MANN(EncodingLearner):
 
     def __init__(
         self,
-        encoder: nn.Module | None = None,
+        encoder: Encoder | None = None,
         *,
         n_inputs: int = 1,
         n_slots: int = 128,
@@ -94,7 +95,7 @@ class MANN(EncodingLearner):
         super().__init__()
         self.encoder = Flat() if encoder is None else encoder
         require_vectors(self.encoder, "MANN")
-        n_features: int = n_inputs if encoder is None else encoder.n_features  # type: ignore[assignment]
+        n_features = n_inputs if encoder is None else encoder.n_features
         self.n_slots, self.d_slot, self.d_hidden = n_slots, d_slot, d_hidden
         self.decay, self.min_sigma = decay, min_sigma
         self.controller = LSTMStep(n_features + 2, d_hidden + d_slot, d_hidden)
@@ -104,7 +105,7 @@ class MANN(EncodingLearner):
         self.head = nn.Linear(d_hidden + d_slot, 2)
 
     def adapt_encoded(self, support: Support) -> Written:
-        z: Tensor = support.x  # type: ignore[assignment]
+        z: Tensor = support.x
         row = beside(z, columns(support, z.dtype))
         memory = self._empty(row)
         for s in range(support.n_rows):

@@ -28,6 +28,7 @@ from regard.episode import Support
 from regard.learners.base import require_vectors
 from regard.learners.row_attention import RowAttentionLearner
 from regard.nn.attention import How, attention, scores
+from regard.nn.encoder import Encoder
 from regard.nn.lstm_step import LSTMStep
 
 
@@ -47,7 +48,7 @@ class _FullContext(nn.Module):
 
     def query(self, z_BQD: Tensor, state: Support) -> Tensor:
         hidden = read = cell = torch.zeros_like(z_BQD)
-        key: Tensor = state.x  # type: ignore[assignment]
+        key: Tensor = state.x
         for k in range(self.n_reads):
             if k > 0:
                 read, _ = attention(hidden, key, key, state.weight)
@@ -82,7 +83,7 @@ class Matching(RowAttentionLearner):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         *,
         n_reads: int = 0,
         how: How = "soft",
@@ -94,19 +95,19 @@ class Matching(RowAttentionLearner):
         require_vectors(encoder, "Matching")
         self.encoder, self.how, self.n_neighbours, self.noise = encoder, how, n_neighbours, noise
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
-        n_features: int = encoder.n_features  # type: ignore[assignment]
+        n_features = encoder.n_features
         self.context = _FullContext(n_features, n_reads) if n_reads else None
         self.ignores_order = self.counts_weight = self.context is None
 
     def adapt_encoded(self, support: Support) -> Support:
         if self.context is None:
             return support
-        z = self.context.support(support.x, support.weight)  # type: ignore[arg-type]
+        z = self.context.support(support.x, support.weight)
         return Support(z, support.y, support.weight, support.n_classes)
 
     def score(self, state: Support, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q S"]:
         query = query_z if self.context is None else self.context.query(query_z, state)
-        return self.log_scale.exp() * scores(query, state.x, "cosine")  # type: ignore[arg-type]
+        return self.log_scale.exp() * scores(query, state.x, "cosine")
 
 
 def _sweep(step: LSTMStep, z_BSD: Tensor, present_BS: Tensor, order: list[int]) -> Tensor:

@@ -27,16 +27,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.episode import Support, _Value
+from regard.episode import Support, Value
 from regard.errors import ConfigError, did_you_mean
 from regard.learners.base import EncodingLearner, hide_absent, require_vectors
 from regard.learners.solvers import logistic
+from regard.nn.encoder import Encoder
 
 Head = Literal["svm", "logistic"]
 
 
 @dataclass(frozen=True)
-class LinearClassifier(_Value):
+class LinearClassifier(Value):
     """matrix: (B, D + 1, C), the bias last; mass: (B, C) summed support weight."""
 
     matrix: Tensor
@@ -60,7 +61,7 @@ class MetaOptNet(EncodingLearner):
     """
 
     def __init__(
-        self, encoder: nn.Module, *, head: Head = "svm", cost: float = 0.1, scale: float = 1.0, n_steps: int = 12
+        self, encoder: Encoder, *, head: Head = "svm", cost: float = 0.1, scale: float = 1.0, n_steps: int = 12
     ) -> None:
         super().__init__()
         require_vectors(encoder, "MetaOptNet")
@@ -71,7 +72,7 @@ class MetaOptNet(EncodingLearner):
         self.scale = nn.Parameter(torch.tensor(float(scale)))
 
     def adapt_encoded(self, support: Support) -> LinearClassifier:
-        z: Tensor = support.x  # type: ignore[assignment]
+        z: Tensor = support.x
         membership = support.membership()
         with torch.autocast(z.device.type, enabled=False):
             z = z.to(membership.dtype)

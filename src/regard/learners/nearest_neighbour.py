@@ -13,12 +13,13 @@ from __future__ import annotations
 from typing import final
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from regard.episode import Support
 from regard.learners.base import require_vectors
 from regard.learners.row_attention import RowAttentionLearner
 from regard.nn.attention import Compare, How, scores
+from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
 
 
@@ -42,7 +43,7 @@ class NearestNeighbour(RowAttentionLearner):
 
     def __init__(
         self,
-        encoder: nn.Module | None = None,
+        encoder: Encoder | None = None,
         *,
         n_neighbours: int = 1,
         compare: Compare = "distance",
@@ -52,7 +53,9 @@ class NearestNeighbour(RowAttentionLearner):
         super().__init__()
         self.encoder = Flat() if encoder is None else encoder
         require_vectors(self.encoder, "NearestNeighbour")
-        self.n_neighbours, self.compare, self.how, self.noise = n_neighbours, compare, how, noise
+        self.n_neighbours, self.noise = n_neighbours, noise
+        self.compare: Compare = compare
+        self.how: How = how
 
     def score(self, state: Support, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q S"]:
-        return scores(query_z, state.x, self.compare)  # type: ignore[arg-type]
+        return scores(query_z, state.x, self.compare)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack, final
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from regard.learners.base import require_vectors
@@ -25,6 +25,7 @@ from regard.learners.inner.loss import class_centres, class_mass, require_rows
 from regard.learners.inner.options import InnerOptions
 from regard.learners.inner.rule import GradientDescent, Weights
 from regard.learners.inner.tasks import Rows, Tensors
+from regard.nn.encoder import Encoder
 from regard.nn.transforms import call_with
 
 _HEAD = ("prototypes: weight", "prototypes: bias")
@@ -53,7 +54,7 @@ class ProtoMAML(GradientLearner):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         *,
         inner_lr: float = 0.01,
         inner_steps: int = 5,

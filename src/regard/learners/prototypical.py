@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from regard.episode import Support, _Value
+from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, hide_absent
 from regard.nn.attention import Compare, scores
+from regard.nn.encoder import Encoder
 
 
 @dataclass(frozen=True)
-class Prototypes(_Value):
+class Prototypes(Value):
     """centre: (B, C, D) class means; mass: (B, C) summed support weight."""
 
     centre: Tensor
@@ -62,13 +63,13 @@ class Prototypical(EncodingLearner):
         tensor([[[ -4., -36.]]])
     """
 
-    def __init__(self, encoder: nn.Module, *, compare: Compare = "distance", scale: float = 1.0) -> None:
+    def __init__(self, encoder: Encoder, *, compare: Compare = "distance", scale: float = 1.0) -> None:
         super().__init__()
         self.encoder, self.scale = encoder, scale
         self.compare: Compare = compare
 
     def adapt_encoded(self, support: Support) -> Prototypes:
-        return class_means(support.x, support)  # type: ignore[arg-type]
+        return class_means(support.x, support)
 
     def predict_encoded(self, state: Prototypes, query_z: Tensor) -> Tensor:
         return hide_absent(self.scale * scores(query_z, state.centre, self.compare), state.mass)

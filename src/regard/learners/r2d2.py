@@ -25,13 +25,14 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 from torch.nn import functional as F
 
-from regard.episode import Support, _Value
+from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, hide_absent, require_vectors
 from regard.learners.solvers import ridge
+from regard.nn.encoder import Encoder
 
 
 @dataclass(frozen=True)
-class RidgeModel(_Value):
+class RidgeModel(Value):
     """matrix: (B, D + 1, C or T), the bias last; mass: (B, C) summed support weight, (B, 0) for targets."""
 
     matrix: Tensor
@@ -53,7 +54,7 @@ class R2D2(EncodingLearner):
 
     regresses = True
 
-    def __init__(self, encoder: nn.Module, *, penalty: float = 1.0, scale: float = 10.0) -> None:
+    def __init__(self, encoder: Encoder, *, penalty: float = 1.0, scale: float = 10.0) -> None:
         super().__init__()
         require_vectors(encoder, "R2D2")
         self.encoder = encoder
@@ -62,7 +63,7 @@ class R2D2(EncodingLearner):
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
     def adapt_encoded(self, support: Support) -> RidgeModel:
-        z: Tensor = support.x  # type: ignore[assignment]
+        z: Tensor = support.x
         # Solving in bf16 would lose the small eigenvalues.
         with torch.autocast(z.device.type, enabled=False):
             x = F.pad(z.to(support.weight.dtype), (0, 1), value=1.0)

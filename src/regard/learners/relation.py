@@ -21,9 +21,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.episode import Episode, Support, _Value
+from regard.episode import Episode, Support, Value
 from regard.errors import ConfigError
 from regard.learners.base import EncodingLearner, hide_absent, task_mean
+from regard.nn.encoder import Encoder
 from regard.nn.norm import Norm, norm_2d
 
 _FIRST_LOGIT = -math.log(4)
@@ -31,7 +32,7 @@ _FIRST_LOGIT = -math.log(4)
 
 
 @dataclass(frozen=True)
-class ClassMaps(_Value):
+class ClassMaps(Value):
     """maps: (B, C, D) or (B, C, P, D) class means; mass: (B, C) summed support weight."""
 
     maps: Tensor
@@ -52,10 +53,11 @@ class _Head(nn.Module):
         self.rest = nn.Sequential(
             norm_2d(norm, width), nn.ReLU(), nn.Conv2d(width, width, size, padding=size // 2), norm_2d(norm, width)
         )
-        self.verdict = nn.Sequential(nn.Linear(width, 8), nn.ReLU(), nn.Linear(8, 1))
+        last = nn.Linear(8, 1)
+        self.verdict = nn.Sequential(nn.Linear(width, 8), nn.ReLU(), last)
         # Most pairs do not belong together. From a score of a half the way down is so long that the eight units die on
         # it, and all answers stay the same: on 8x8 maps that was seen at each rate tried.
-        nn.init.constant_(self.verdict[-1].bias, _FIRST_LOGIT)  # type: ignore[arg-type]
+        nn.init.constant_(last.bias, _FIRST_LOGIT)
 
     def forward(self, class_map: Tensor, query_map: Tensor) -> Tensor:
         """(B, C, D, h, w) and (B, Q, D, h, w) to (B, Q, C)."""
@@ -76,15 +78,15 @@ class Relation(EncodingLearner):
         norm: of the head, see `regard.nn.norm`; "none" for an encoder to vectors.
     """
 
-    def __init__(self, encoder: nn.Module, *, width: int = 64, norm: Norm = "group") -> None:
+    def __init__(self, encoder: Encoder, *, width: int = 64, norm: Norm = "group") -> None:
         super().__init__()
         self.encoder = encoder
-        n_features: int = encoder.n_features  # type: ignore[assignment]
+        n_features = encoder.n_features
         on_maps = bool(getattr(encoder, "parts", False))
         self.head = _Head(n_features, width, norm, 3) if on_maps else _Head(n_features, width, "none", 1)
 
     def adapt_encoded(self, support: Support) -> ClassMaps:
-        z: Tensor = support.x  # type: ignore[assignment]
+        z: Tensor = support.x
         membership = support.membership().to(z.dtype)
         mass = membership.sum(1)
         mean = membership.mT @ z.flatten(2) / torch.where(mass > 0, mass, 1.0)[..., None]

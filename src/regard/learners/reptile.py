@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.episode import Items
+from regard.errors import EpisodeError
 from regard.learners.inner.loop import GradientLearner
 from regard.learners.inner.loss import class_mass, row_losses, weighted_mean
 from regard.learners.inner.options import InnerOptions, check_inner_options
@@ -88,10 +89,13 @@ class Reptile(GradientLearner):
 
 def join_rows(a: Rows, b: Rows) -> Rows:
     """All rows of one task together."""
-    if isinstance(a.x, dict):
-        x: Items = {key: torch.cat([a.x[key], b.x[key]]) for key in a.x}  # type: ignore[index]
+    x: Items
+    if isinstance(a.x, dict) and isinstance(b.x, dict):
+        x = {key: torch.cat([a.x[key], b.x[key]]) for key in a.x}
+    elif isinstance(a.x, Tensor) and isinstance(b.x, Tensor):
+        x = torch.cat([a.x, b.x])
     else:
-        x = torch.cat([a.x, b.x])  # type: ignore[list-item]
+        raise EpisodeError("rows of one task are partly tensors and partly dicts: expected one kind of items.")
     return Rows(x, torch.cat([a.y, b.y]), torch.cat([a.weight, b.weight]))
 
 

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from regard.episode import Episode, Support
 from regard.learners.base import require_vectors, task_mean
 from regard.learners.row_attention import RowAttentionLearner, alike
+from regard.nn.encoder import Encoder
 
 
 @final
@@ -39,18 +40,18 @@ class Siamese(RowAttentionLearner):
         ConfigError: an encoder that gives parts.
     """
 
-    def __init__(self, encoder: nn.Module, *, noise: float = 0.1) -> None:
+    def __init__(self, encoder: Encoder, *, noise: float = 0.1) -> None:
         super().__init__()
         require_vectors(encoder, "Siamese")
         self.encoder, self.noise = encoder, noise
-        n_features: int = encoder.n_features  # type: ignore[assignment]
+        n_features = encoder.n_features
         self.verdict = nn.Linear(n_features, 1)
         # Far apart means different from the first step on; the paper's random signs would have to unlearn the reverse.
         nn.init.constant_(self.verdict.weight, -(n_features**-0.5))
 
     def score(self, state: Support, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q S"]:
         """(B, Q, S) logits of "same"."""
-        key: Tensor = state.x  # type: ignore[assignment]
+        key: Tensor = state.x
         return self.verdict((query_z[:, :, None] - key[:, None]).abs()).squeeze(-1)
 
     def loss(self, episode: Episode) -> Float[Tensor, " B"]:

@@ -27,6 +27,7 @@ from regard.errors import EpisodeError
 from regard.learners.base import EncodingLearner, hide_absent, require_vectors, task_mean
 from regard.learners.prototypical import Prototypes, class_means
 from regard.nn.attention import scores
+from regard.nn.encoder import Encoder
 
 
 @final
@@ -44,31 +45,29 @@ class SimpleShot(EncodingLearner):
         EpisodeError: in `loss`, an episode of more classes.
     """
 
-    def __init__(
-        self, encoder: nn.Module, n_train_classes: int, *, normalise: bool = True, scale: float = 10.0
-    ) -> None:
+    def __init__(self, encoder: Encoder, n_train_classes: int, *, normalise: bool = True, scale: float = 10.0) -> None:
         super().__init__()
         require_vectors(encoder, "SimpleShot")
-        n_features: int = encoder.n_features  # type: ignore[assignment]
+        n_features = encoder.n_features
         self.encoder, self.normalise, self.scale = encoder, normalise, scale
         self.classifier = nn.Linear(n_features, n_train_classes)
 
     def adapt_encoded(self, support: Support) -> Prototypes:
-        return class_means(self._placed(support.x), support)  # type: ignore[arg-type]
+        return class_means(self._placed(support.x), support)
 
     def predict_encoded(self, state: Prototypes, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"]:
         return hide_absent(self.scale * scores(self._placed(query_z), state.centre, "distance"), state.mass)
 
     def loss(self, episode: Episode) -> Float[Tensor, " B"]:
         """(B,) cross-entropy of every row, support and query alike, among all training classes."""
-        if (episode.n_classes or 0) > self.classifier.out_features:
+        if (episode.n_classes) > self.classifier.out_features:
             raise EpisodeError(
                 f"an episode of {episode.n_classes} classes, and SimpleShot was made to tell "
                 f"{self.classifier.out_features} apart in training: expected n_train_classes to be the number of "
                 "classes of the training set, and labels: data in the recipe's episodes."
             )
         support, query_z = self.encode_episode(episode)
-        logits = self.classifier(torch.cat([support.x, query_z], 1))  # type: ignore[list-item]
+        logits = self.classifier(torch.cat([support.x, query_z], 1))
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         y = torch.cat([support.y, episode.query_y], 1)
         loss = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view_as(y)

@@ -27,15 +27,16 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from regard.episode import Support, _Value
+from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, require_vectors
 from regard.learners.columns import answer, beside, class_mass, columns, unknown
 from regard.nn.attention import attention, attention_weights, scores
+from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
 
 
 @dataclass(frozen=True)
-class Past(_Value):
+class Past(Value):
     """What the end of the sequence sees, by number of the layer.
 
     back: of convolutions, (B, C, E), the row they reach back to; key, value: of attention, (B, C, S, K) and (B, C, S,
@@ -72,7 +73,7 @@ class SNAIL(EncodingLearner):
 
     def __init__(
         self,
-        encoder: nn.Module | None = None,
+        encoder: Encoder | None = None,
         *,
         n_inputs: int = 1,
         n_filters: int = 128,
@@ -83,7 +84,7 @@ class SNAIL(EncodingLearner):
         super().__init__()
         self.encoder = Flat() if encoder is None else encoder
         require_vectors(self.encoder, "SNAIL")
-        n_features: int = n_inputs if encoder is None else encoder.n_features  # type: ignore[assignment]
+        n_features = n_inputs if encoder is None else encoder.n_features
         self.min_sigma = min_sigma
         width, layers = n_features + 2, []
         for number, (d_key, d_value) in enumerate(widths):
@@ -171,7 +172,7 @@ class _Attention(nn.Module):
 
 def _moved_up(support: Support) -> tuple[Tensor, Tensor, Tensor]:
     """Columns (B, C, S), vectors and weights with the rows of weight 0 in front, the others in their order behind."""
-    z: Tensor = support.x  # type: ignore[assignment]
+    z: Tensor = support.x
     order = (support.weight > 0).to(torch.int64).argsort(dim=1, stable=True)
     column = columns(support, z.dtype)
     column = column.gather(2, order[:, None].expand_as(column))

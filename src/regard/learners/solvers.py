@@ -97,7 +97,7 @@ class _Logistic:
 
     def newton(self, gradient: Tensor, at: Tensor, n_solve: int) -> Tensor:
         p = self.log_p(at).exp()
-        return _Solve.apply(gradient, self.x, self.weight, p, self.penalty, n_solve)  # type: ignore[no-any-return]
+        return _Solve.apply(gradient, self.x, self.weight, p, self.penalty, n_solve)
 
     def best_of(self, matrix: Tensor, step: Tensor) -> Tensor:
         """The longest of some step lengths that lowers the objective most: a full Newton step may overshoot."""
@@ -132,8 +132,8 @@ class _Solve(torch.autograd.Function):
         ctx.save_for_backward(*tensors[1:])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        return _Solve.apply(grad, *ctx.saved_tensors, ctx.n_solve), None, None, None, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return _Solve.apply(*grads, *ctx.saved_tensors, ctx.n_solve), None, None, None, None, None
 
 
 def _conjugate_gradients(hessian: Any, right: Tensor, n_solve: int) -> Tensor:

@@ -156,9 +156,10 @@ class TableTransformer(Learner):
         """(B, Q, C) logits, or a normal distribution over (B, Q, T)."""
         x, missing = _cells(query_x)
         n_copies = len(state.columns.x) // len(x)
-        x, missing = (None if t is None else t.repeat_interleave(n_copies, 0) for t in (x, missing))
-        with torch.autocast(x.device.type, enabled=False):  # type: ignore[union-attr]
-            views, common = view_cells(x, missing, state.columns)  # type: ignore[arg-type]
+        x = x.repeat_interleave(n_copies, 0)
+        missing = None if missing is None else missing.repeat_interleave(n_copies, 0)
+        with torch.autocast(x.device.type, enabled=False):
+            views, common = view_cells(x, missing, state.columns)
             told = ask_again(state.opinions, views)
             told_whole = None if state.whole is None else ask_again(state.whole, _every(views, n_copies))
         tokens = self._tokens(describe_cells(views, common, missing), None)
@@ -179,7 +180,7 @@ class TableTransformer(Learner):
         known = x.shape[1]
         if query_x is not None:
             x, missing = _joined((x, missing), _cells(query_x), len(support.y))
-        weight = None if _all_one(support.weight) else support.weight
+        weight = None if _all_one(support.weight) else support.weight.clone()
         # Sums and inverses are no work for bfloat16.
         with torch.autocast(x.device.type, enabled=False):
             centre, spread = _target_statistics(support)
@@ -198,7 +199,7 @@ class TableTransformer(Learner):
 
     def _coded(self, support: Support) -> tuple[Support, Tensor, Tensor | None]:
         """Rows as they are learned from: a task for each target, or for each word of the codes."""
-        n_classes, x, weight = support.n_classes or 0, support.x, support.weight
+        n_classes, x, weight = support.n_classes, support.x, support.weight
         if support.is_regression:
             mass = weight.new_zeros(len(weight), 0)
             n_copies, y, codes = support.y.shape[-1], support.y.mT.flatten(0, 1)[..., None], None

@@ -24,19 +24,20 @@ from dataclasses import dataclass
 from typing import final
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
-from regard.episode import Support, _Value
+from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, require_vectors
 from regard.learners.columns import answer, beside, class_mass, columns, unknown
 from regard.nn.context import Context, ContextTransformer, dense
+from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
 from regard.nn.rotary import Places, Rotary, is_rotary, placed
 
 
 @dataclass(frozen=True)
-class Encoded(_Value):
+class Encoded(Value):
     """context: keys and values of each layer, (B, C, H, S, D / H); count: (B, C) zeros; mass: (B, C) or (B, 0)."""
 
     context: Context
@@ -64,7 +65,7 @@ class TNPD(EncodingLearner):
 
     def __init__(
         self,
-        encoder: nn.Module | None = None,
+        encoder: Encoder | None = None,
         *,
         n_inputs: int = 1,
         d_model: int = 64,
@@ -78,7 +79,7 @@ class TNPD(EncodingLearner):
         super().__init__()
         self.encoder = Flat() if encoder is None else encoder
         require_vectors(self.encoder, "TNPD")
-        n_features: int = n_inputs if encoder is None else encoder.n_features  # type: ignore[assignment]
+        n_features = n_inputs if encoder is None else encoder.n_features
         self.min_sigma = min_sigma
         self.rotary = Rotary(n_features, n_heads, d_model // n_heads) if is_rotary(places) else None
         self.token = dense((n_features if self.rotary is None else 0) + 2, *[d_model] * n_embed)
@@ -86,7 +87,7 @@ class TNPD(EncodingLearner):
         self.head = dense(d_model, d_feed, 2)
 
     def adapt_encoded(self, support: Support) -> Encoded:
-        z: Tensor = support.x  # type: ignore[assignment]
+        z: Tensor = support.x
         column = columns(support, z.dtype)
         said, turn = placed(self.rotary, z)
         token = self.token(beside(said, column))

@@ -21,13 +21,14 @@ from typing import Literal, final, get_args
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from regard.episode import Episode, Support
 from regard.errors import ConfigError, did_you_mean
 from regard.learners.base import require_vectors, task_mean
 from regard.learners.row_attention import RowAttentionLearner, alike
 from regard.nn.attention import scores
+from regard.nn.encoder import Encoder
 
 Mining = Literal["semi-hard", "all"]
 
@@ -49,7 +50,7 @@ class Triplet(RowAttentionLearner):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         *,
         margin: float = 0.2,
         mining: Mining = "semi-hard",
@@ -82,7 +83,7 @@ class Triplet(RowAttentionLearner):
 
     def _distance(self, state: Support, query_z: Tensor) -> Tensor:
         """(B, Q, S) squared distances between unit vectors, which are 2 - 2 cos."""
-        key: Tensor = state.x  # type: ignore[assignment]
+        key: Tensor = state.x
         return 2 - 2 * scores(query_z, key, "cosine")
 
 

@@ -25,14 +25,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.episode import Episode, Support, _Value
+from regard.episode import Episode, Support, Value
 from regard.learners.base import EncodingLearner, hide_absent, query_loss, require_vectors, task_mean
 from regard.learners.prototypical import class_means
 from regard.nn.encoder import Encoder
 
 
 @dataclass(frozen=True)
-class WeightPosterior(_Value):
+class WeightPosterior(Value):
     """mean, deviation: (B, C, D + 1) of each class's weights, the bias last; mass: (B, C) summed support weight."""
 
     mean: Tensor
@@ -65,7 +65,7 @@ class VERSA(EncodingLearner):
         nn.init.constant_(self.log_deviation.bias, math.log(deviation))
 
     def adapt_encoded(self, support: Support) -> WeightPosterior:
-        means = class_means(support.x, support)  # type: ignore[arg-type]
+        means = class_means(support.x, support)
         h = self.hidden(means.centre)
         return WeightPosterior(self.mean(h), self.log_deviation(h).exp(), means.mass)
 

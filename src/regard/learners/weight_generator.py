@@ -65,7 +65,7 @@ class WeightGenerator(EncodingLearner):
             self.query.bias.zero_()
 
     def adapt_encoded(self, support: Support) -> Prototypes:
-        z = unit(support.x)  # type: ignore[arg-type]
+        z = unit(support.x)
         recalled = self.recall(z)[0]
         return class_means(self.scale_mean * z + self.scale_memory * recalled, support)
 

@@ -18,18 +18,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.episode import _Value
+from regard.episode import Value
 from regard.nn.attention import MultiHeadAttention
 from regard.nn.rotary import Turn
 
 
 @dataclass(frozen=True)
-class Context(_Value):
+class Context(Value):
     """key, value: of each layer by its number, (..., H, S, D / H); weight: (..., S)."""
 
     key: dict[str, Tensor]
@@ -52,8 +53,9 @@ class ContextTransformer(nn.Module):
 
     def __init__(self, d_model: int, n_layers: int, n_heads: int = 4, d_feed: int | None = None) -> None:
         super().__init__()
-        self.layers: list[ContextLayer] = nn.ModuleList(  # type: ignore[assignment]
-            ContextLayer(d_model, n_heads, d_feed or 4 * d_model) for _ in range(n_layers)
+        self.layers = cast(
+            "list[ContextLayer]",
+            nn.ModuleList(ContextLayer(d_model, n_heads, d_feed or 4 * d_model) for _ in range(n_layers)),
         )
         self.norm = nn.LayerNorm(d_model)
 

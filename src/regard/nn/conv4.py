@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from regard.episode import Items, first_tensor
 from regard.errors import EpisodeError
@@ -75,7 +76,7 @@ class Conv4(FilmEncoder):
                 blocks.append(nn.MaxPool2d(2) if halves else nn.Identity())
             side = side if not halves else side // 2 if halve_by == "pool" else (side + 1) // 2
             blocks.append(nn.ReLU(inplace=False))
-        self.blocks = nn.Sequential(*blocks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.blocks = convert_conv2d_weight_memory_format(nn.Sequential(*blocks), torch.channels_last)
         self.n_features = widths[-1] * (side * side if pool == "flat" and not parts else 1)
 
     def prepare(self, x: Items) -> Items | Patches:
@@ -101,8 +102,8 @@ class Conv4(FilmEncoder):
 
     def _from_patches(self, patches: Patches) -> Float[Tensor, "N D H W"]:
         conv, norm, *rest = self.blocks
-        assert isinstance(norm, TransductiveNorm)
-        z = first_block(patches, conv.weight, norm.scale, norm.shift, norm.eps)  # type: ignore[arg-type]
+        assert isinstance(conv, nn.Conv2d) and isinstance(norm, TransductiveNorm)
+        z = first_block(patches, conv.weight, norm.scale, norm.shift, norm.eps)
         for block in rest[1:] if patches.rows.shape[0] == 4 else rest:  # the max-pool is done
             z = block(z)
         return z

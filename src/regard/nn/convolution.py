@@ -34,7 +34,7 @@ class Conv2d(nn.Conv2d):
         if not lean or inside_transform() or _under_autocast(input) or not input.is_floating_point():
             return super().forward(input)
         z = _Convolution.apply(input, self.weight, list(self.stride), list(self.padding), list(self.dilation))
-        return z if self.bias is None else z + self.bias[:, None, None]  # type: ignore[no-any-return]
+        return z if self.bias is None else z + self.bias[:, None, None]
 
 
 def _under_autocast(x: Tensor) -> bool:
@@ -49,8 +49,9 @@ class _Convolution(Function):
         return F.conv2d(x, w, None, stride, padding, dilation)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        return *_Slopes.apply(g, *ctx.saved_tensors, ctx.needs_input_grad[:2], ctx.how), None, None, None  # type: ignore[misc]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (g,) = grads
+        return *_Slopes.apply(g, *ctx.saved_tensors, ctx.needs_input_grad[:2], ctx.how), None, None, None
 
 
 class _Slopes(Function):
@@ -64,7 +65,8 @@ class _Slopes(Function):
         return _backward(g, x, w, wanted, how)
 
     @staticmethod
-    def backward(ctx: Any, v: Tensor | None, u: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        v, u = grads
         g, x, w = ctx.saved_tensors
         by_g, by_x, by_w = ctx.needs_input_grad[:3]
         dg = _convolved(v, w, u, x, ctx.how) if by_g else None

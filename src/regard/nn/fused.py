@@ -89,7 +89,7 @@ class _Fused(torch.autograd.Function):
         return _kernel(q, k, v, mask, temperature)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, mask = ctx.saved_tensors
         twice = torch.is_grad_enabled()  # autograd enables gradients here exactly when create_graph was asked for
         with torch.enable_grad():
@@ -100,5 +100,5 @@ class _Fused(torch.autograd.Function):
             else:
                 out = _kernel(wanted[0], wanted[1], wanted[2], mask, ctx.temperature)
             asked = [t for t in wanted if t.requires_grad]
-            grads = iter(torch.autograd.grad(out, asked, grad, create_graph=twice))
-        return (*(next(grads) if t.requires_grad else None for t in wanted), None, None)
+            inputs = iter(torch.autograd.grad(out, asked, grads, create_graph=twice))
+        return (*(next(inputs) if t.requires_grad else None for t in wanted), None, None)

@@ -23,14 +23,14 @@ class Headed(nn.Module):
         ConfigError: an encoder that gives parts.
     """
 
-    def __init__(self, encoder: nn.Module, n_outputs: int) -> None:
+    def __init__(self, encoder: Encoder, n_outputs: int) -> None:
         super().__init__()
         if getattr(encoder, "parts", False):
             raise ConfigError(
                 f"a linear head reads vectors, and {type(encoder).__name__} gives parts (N, P, D): expected an encoder "
                 "to (N, D); build it with parts=False."
             )
-        n_features: int = encoder.n_features  # type: ignore[assignment]
+        n_features = encoder.n_features
         self.encoder, self.head = encoder, nn.Linear(n_features, n_outputs)
 
     def prepare(self, x: Items) -> Any:

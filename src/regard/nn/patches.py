@@ -111,8 +111,9 @@ class _Product(Function):
         return rows.mT @ folded
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
-        return None, _ProductSlope.apply(*ctx.saved_tensors, g)  # type: ignore[return-value]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+        (g,) = grads
+        return None, _ProductSlope.apply(*ctx.saved_tensors, g)
 
 
 class _ProductSlope(Function):
@@ -122,8 +123,9 @@ class _ProductSlope(Function):
         return rows @ g
 
     @staticmethod
-    def backward(ctx: Any, v: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
-        return None, _Product.apply(*ctx.saved_tensors, v)  # type: ignore[return-value]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+        (v,) = grads
+        return None, _Product.apply(*ctx.saved_tensors, v)
 
 
 class _Largest(Function):
@@ -145,8 +147,9 @@ class _Largest(Function):
         return torch.maximum(a, c, out=a)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
-        return None, _LargestSlope.apply(g, *ctx.saved_tensors)  # type: ignore[return-value]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+        (g,) = grads
+        return None, _LargestSlope.apply(g, *ctx.saved_tensors)
 
 
 class _LargestSlope(Function):
@@ -164,7 +167,8 @@ class _LargestSlope(Function):
         return slope.addmm_(rows[2], torch.sub(late, part, out=part))
 
     @staticmethod
-    def backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (v,) = grads
         rows, b_wins, d_wins, c_or_d_wins = ctx.saved_tensors
         a, b, c, d = (row.mT @ v for row in rows)
         return torch.lerp(torch.lerp(a, b, b_wins), torch.lerp(c, d, d_wins), c_or_d_wins), None, None, None, None

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from regard.episode import Items
 from regard.nn.encoder import Encoder, as_images
@@ -58,7 +59,7 @@ class ResidualMaps(Encoder):
         for _ in range(n_blocks):
             layers.append(_Block(n_in, width, norm))
             n_in = width
-        self.blocks = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.blocks = convert_conv2d_weight_memory_format(nn.Sequential(*layers), torch.channels_last)
 
     def forward(self, x: Items) -> Float[Tensor, "N *P D"]:
         """(N, H, W) or (N, H, W, C) pictures to (N, P, D) or (N, D)."""

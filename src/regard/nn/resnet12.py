@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from regard.episode import Items
 from regard.nn.encoder import Encoder, as_images
@@ -50,7 +51,7 @@ class ResNet12(Encoder):
         super().__init__()
         self.n_channels, self.n_features, self.parts = n_channels, widths[-1], parts
         self.blocks = nn.Sequential(*(_Block(a, b, norm) for a, b in pairwise((n_channels, *widths))))
-        self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        convert_conv2d_weight_memory_format(self.blocks, torch.channels_last)
 
     def forward(self, x: Items) -> Float[Tensor, "N *P D"]:
         """(N, H, W) or (N, H, W, C) images to (N, D) or (N, P, D)."""

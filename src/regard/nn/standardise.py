@@ -43,7 +43,7 @@ def standardise(
     """
     if inside_transform() or torch.compiler.is_compiling() or x.dtype != scale.dtype:
         return plain_standardise(x, scale, shift, groups=groups, eps=eps)
-    return _Standardise.apply(x, scale, shift, groups, eps)  # type: ignore[no-any-return]
+    return _Standardise.apply(x, scale, shift, groups, eps)
 
 
 def plain_standardise(x: Tensor, scale: Tensor, shift: Tensor, *, groups: int | None, eps: float = 1e-5) -> Tensor:
@@ -122,8 +122,9 @@ class _Standardise(Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        return *_Slopes.apply(g, *ctx.saved_tensors, ctx.groups, ctx.eps), None, None  # type: ignore[misc]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (g,) = grads
+        return *_Slopes.apply(g, *ctx.saved_tensors, ctx.groups, ctx.eps), None, None
 
 
 class _Slopes(Function):
@@ -136,20 +137,20 @@ class _Slopes(Function):
         ctx.save_for_backward(g, x, scale, mean, r)
         ctx.groups, ctx.eps = groups, eps
         if groups is None:
-            return _batch_norm_slopes(g, x, scale, None, None, mean, r, True, eps, _ALL)  # type: ignore[no-any-return]
+            return _batch_norm_slopes(g, x, scale, None, None, mean, r, True, eps, _ALL)
         n, c, h, w = x.shape
         g = g.contiguous(memory_format=_layout(x))  # the kernel reads both in one order
-        return _group_norm_slopes(g, x, mean, r, scale, n, c, h * w, groups, _ALL)  # type: ignore[no-any-return]
+        return _group_norm_slopes(g, x, mean, r, scale, n, c, h * w, groups, _ALL)
 
     @staticmethod
-    def backward(ctx: Any, *v: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *v: Tensor) -> tuple[Tensor | None, ...]:
         g, x, scale, mean, r = ctx.saved_tensors
         groups = ctx.groups
         if torch.is_grad_enabled():  # somebody goes on to a third derivative: the moments depend on x
             _, mean, r = _moments(x, groups, ctx.eps)
         else:
             mean, r = (_a_channel_each(t, x, groups) for t in (mean, r))
-        dg, dx, dscale = _curvatures(v, g, x, scale[:, None, None], mean, r, groups)  # type: ignore[arg-type]
+        dg, dx, dscale = _curvatures((v[0], v[1], v[2]), g, x, scale[:, None, None], mean, r, groups)
         return dg, dx, dscale.flatten(), None, None, None, None
 
 

@@ -111,6 +111,8 @@ class CellEmbedding(nn.Module):
         d_mark: numbers in a mark.
     """
 
+    marks: Tensor
+
     def __init__(self, d_model: int, d_mark: int = 16) -> None:
         super().__init__()
         self.d_mark = d_mark
@@ -126,8 +128,7 @@ class CellEmbedding(nn.Module):
     def _marks(self, n_features: int) -> Tensor:
         if self.training:
             return torch.randn(n_features, self.d_mark)
-        marks: Tensor = self.marks  # type: ignore[assignment]
-        return marks[torch.arange(n_features, device=marks.device) % _N_MARKS]
+        return self.marks[torch.arange(n_features, device=self.marks.device) % _N_MARKS]
 
 
 @dataclass(frozen=True)

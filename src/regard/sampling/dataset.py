@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regard.episode import Items, first_tensor, map_items
+from regard.episode import Items, as_items, as_tensor, first_tensor, map_items
 from regard.errors import DataError, did_you_mean
 from regard.sampling.memory import empty_in_large_pages
 
@@ -43,6 +43,9 @@ class Dataset:
     class_groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        # Arrays and lists are converted once, here.
+        object.__setattr__(self, "x", as_items(self.x, "x"))
+        object.__setattr__(self, "y", as_tensor(self.y, "y"))
         if self.y.ndim != 1 or first_tensor(self.x).shape[0] != self.y.shape[0]:
             raise DataError(
                 f"items have leading size {first_tensor(self.x).shape[0]} and labels shape {tuple(self.y.shape)}: "

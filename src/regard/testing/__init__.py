@@ -8,7 +8,7 @@ A learner is held to what it claims (`ignores_order`, `counts_weight`, `relabels
 `differentiates_twice`, `vmaps`, and its types), and to everything that needs no claim. All is done in float64, where
 two ways of computing one thing agree to ten digits or differ for a reason.
 
-Left out on purpose: whether the learner learns anything. That is what `regard.evaluation` is for.
+Whether a learner learns is asked in the easiest way only: items it has just seen. `regard.evaluation` asks the rest.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from regard.testing.answers import (
     weight_two_is_twice,
     weight_zero_is_absence,
 )
-from regard.testing.case import Case, Law, MakeEpisode, MakeLearner, numbers, random_episode
+from regard.testing.case import Case, Law, MakeEpisode, MakeLearner, numbers, random_episode, varied
 from regard.testing.gradients import (
     a_gradient_reaches_every_parameter,
     executions_agree,
@@ -43,6 +43,17 @@ from regard.testing.gradients import (
     the_model_is_left_whole,
     the_weight_gradient_is_finite,
     vmap_is_a_loop,
+)
+from regard.testing.use import (
+    a_state_is_its_own,
+    absent_queries_are_not_scored,
+    attention_is_felt,
+    float32_is_near_float64,
+    gradients_change_no_answer,
+    random_numbers_are_left_alone,
+    separable_tasks_are_solved,
+    threads_agree,
+    training_mode_keeps_the_laws,
 )
 
 __all__ = ["LAWS", "Case", "Law", "MakeEpisode", "MakeLearner", "check_learner", "numbers", "random_episode"]
@@ -69,8 +80,30 @@ LAWS: tuple[Law, ...] = (
     an_empty_support_is_survived,
     encoded_is_fresh,
     the_wrong_targets_are_refused,
+    training_mode_keeps_the_laws,
+    gradients_change_no_answer,
+    float32_is_near_float64,
+    random_numbers_are_left_alone,
+    a_state_is_its_own,
+    threads_agree,
+    absent_queries_are_not_scored,
+    attention_is_felt,
+    separable_tasks_are_solved,
 )
 """All laws, in the order in which they are checked."""
+
+VARIED: tuple[Law, ...] = (
+    answers_have_the_right_shape,
+    forward_is_adapt_then_predict,
+    support_order_does_not_matter,
+    weight_zero_is_absence,
+    weight_two_is_twice,
+    a_batch_is_a_loop,
+    queries_do_not_see_each_other,
+    relabelling_relabels,
+    absent_queries_are_not_scored,
+)
+"""The laws that are checked at a second size as well."""
 
 
 def check_learner(
@@ -98,7 +131,10 @@ def check_learner(
         for law in LAWS if laws is None else laws:
             # A case of its own: what one law did to a learner that keeps state is not to be blamed on the next.
             case = Case(make_learner, make_episode, tolerance)
-            if sentences := _sentences(law, case):
+            sentences = _sentences(law, case)
+            if law in VARIED and not sentences:
+                sentences = [f"at another size, {sentence}" for sentence in _sentences(law, varied(case))]
+            if sentences:
                 broken[law.__name__] = sentences
     if broken:
         listed = [f"\n  {law}: {sentence}" for law, sentences in broken.items() for sentence in sentences]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from regard.episode import Episode, Items, first_tensor, flatten_tasks, map_items, unflatten_tasks
+from regard.episode import Episode, Items, Support, first_tensor, flatten_tasks, map_items, unflatten_tasks
 from regard.errors import EpisodeError
 from regard.learners.base import AttendingLearner, EncodingLearner, Learner
 from regard.testing.case import (
@@ -20,6 +20,7 @@ from regard.testing.case import (
     far,
     join_rows,
     numbers,
+    poisoned,
     stripped,
     take_rows,
     without_weight,
@@ -30,7 +31,7 @@ def answers_have_the_right_shape(case: Case) -> Iterator[str]:
     """(B, Q, C) logits, finite for the classes of the task and minus infinity for others; or (B, Q, T); a loss (B,)."""
     episode, output = case.episode, case.learner(case.episode)
     support = episode.support
-    width = support.y.shape[-1] if support.is_regression else support.n_classes or 0
+    width = support.y.shape[-1] if support.is_regression else support.n_classes
     expected = (*episode.query_y.shape[:2], width)
     got = tuple(numbers(output).shape[:3])
     if got != expected:
@@ -77,18 +78,44 @@ def weight_zero_is_absence(case: Case) -> Iterator[str]:
         yield from case.differ(answer_after(case, rows), expected, f"rows of weight 0 {what}")
         loss = case.learner.loss(replace(case.episode, support=rows))
         yield from far(loss, case.learner.loss(case.episode), case.tolerance, f"loss with rows of weight 0 {what}")
+    yield from _poison_is_not_felt(case)
+
+
+def _poison_is_not_felt(case: Case) -> Iterator[str]:
+    """Support rows and queries of weight 0 that hold NaN, infinity and labels of no class; forward and gradient."""
+    episode, parameters = case.episode, [p for p in case.learner.parameters() if p.requires_grad]
+
+    def loss_and_gradients(of: Episode) -> list[Tensor]:
+        loss = case.learner.loss(of)
+        if not parameters or not loss.requires_grad:
+            return [loss]
+        gradients = torch.autograd.grad(loss.sum(), parameters, allow_unused=True)
+        return [loss, *(g for g in gradients if g is not None)]
+
+    expected, gradients = numbers(case.learner(episode)), loss_and_gradients(episode)
+    for value in (float("nan"), float("inf")):
+        asked = Support(episode.query_x, episode.query_y, episode.query_weight, episode.n_classes)
+        bad = poisoned(case.new_episode(1).support, value)
+        rows, queries = join_rows(episode.support, bad), join_rows(asked, bad)
+        padded = Episode(rows, queries.x, queries.y, queries.weight, episode.n_classes)
+        got = numbers(answer_after(case, rows))
+        yield from far(got, expected, case.tolerance, f"rows of weight 0 that hold {value}")
+        if case.learner.transductive:
+            continue
+        for a, b in zip(loss_and_gradients(padded), gradients, strict=True):
+            yield from far(a, b, case.tolerance, f"loss or gradient with rows of weight 0 that hold {value}")
 
 
 def weight_two_is_twice(case: Case) -> Iterator[str]:
-    """A row of doubled weight and the row twice give one answer, where `counts_weight`."""
+    """Rows of doubled weight and the same rows twice give one answer, where `counts_weight`."""
     if case.learner.counts_weight:
         support = case.episode.support
-        row = int(torch.arange(support.n_rows)[(support.weight > 0).all(0)][0])
+        rows = torch.arange(0, support.n_rows, 2)  # every other row: doubling all would change no average
         doubled = support.weight.clone()
-        doubled[:, row] *= 2
-        twice = take_rows(support, torch.tensor([*range(support.n_rows), row]))
+        doubled[:, rows] *= 2
+        twice = take_rows(support, torch.cat([torch.arange(support.n_rows), rows]))
         heavy = answer_after(case, replace(support, weight=doubled))
-        yield from case.differ(heavy, answer_after(case, twice), f"row {row} of doubled weight and twice")
+        yield from case.differ(heavy, answer_after(case, twice), "rows of doubled weight and twice")
 
 
 def a_batch_is_a_loop(case: Case) -> Iterator[str]:
@@ -114,7 +141,7 @@ def queries_do_not_see_each_other(case: Case) -> Iterator[str]:
     state, query_x = case.learner.adapt(case.episode.support), case.episode.query_x
     together = numbers(case.learner.predict(state, query_x))
     for q in range(together.shape[1]):
-        one = map_items(lambda t, q=q: t[:, q : q + 1], query_x)  # type: ignore[misc]
+        one = map_items(lambda t, q=q: t[:, q : q + 1], query_x)
         alone = numbers(case.learner.predict(state, one))
         yield from far(alone, together[:, q : q + 1], case.tolerance, f"query {q} alone")
 
@@ -143,7 +170,7 @@ def relabelling_relabels(case: Case) -> Iterator[str]:
     support = case.episode.support
     if support.is_regression or not case.learner.relabels:
         return
-    name = torch.arange(support.n_classes or 0).roll(1)
+    name = torch.arange(support.n_classes).roll(1)
     got = numbers(answer_after(case, replace(support, y=name[support.y])))[..., name]
     yield from far(got, numbers(case.learner(case.episode)), case.tolerance, "classes renamed")
 
@@ -233,9 +260,9 @@ def the_wrong_targets_are_refused(case: Case) -> Iterator[str]:
 
 
 def _encode_singly(learner: EncodingLearner, x: Items) -> Tensor:
-    flat = flatten_tasks(x)  # type: ignore[type-var]
+    flat = flatten_tasks(x)
     n_items = first_tensor(flat).shape[0]
-    one = [learner.encode(map_items(lambda t, i=i: t[i : i + 1], flat)) for i in range(n_items)]  # type: ignore[misc]
+    one = [learner.encode(map_items(lambda t, i=i: t[i : i + 1], flat)) for i in range(n_items)]
     return unflatten_tasks(torch.cat(one), first_tensor(x).shape[0])
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from regard.episode import Episode, Items, Support, map_items
+from regard.errors import RegardError
 from regard.learners.base import Learner, Output
 
 MakeLearner = Callable[[], Learner]
@@ -108,6 +109,44 @@ def random_episode(
     return Episode(Support(x, y, weight, n_way), query_x, query_y, query_weight)
 
 
+def varied(case: Case) -> Case:
+    """The same learner asked of another size: more tasks, classes, rows and queries, and weights from 0.02 to 20.
+
+    Made of two of the case's own episodes, so that items may be of any kind. Where the learner says that there are too
+    many classes for it, classes are shared.
+    """
+    shared = bool(case.episode.support.is_regression)
+
+    def make_episode(seed: int) -> Episode:
+        first, second = (case.make_episode(seed + offset) for offset in (10, 20))
+        n_classes = first.n_classes
+        offset = 0 if shared else n_classes
+        rows = [Support(e.query_x, e.query_y, e.query_weight, n_classes) for e in (first, second)]
+        supports = [first.support, second.support]
+        joined = [join_rows(pair[0], shifted(pair[1], offset)) for pair in (supports, rows)]
+        generator = torch.Generator().manual_seed(seed)
+        factor = torch.rand(joined[0].weight.shape, generator=generator, dtype=torch.float64) * 6 - 3
+        support = replace(joined[0], weight=joined[0].weight * factor.exp(), n_classes=n_classes + offset)
+        made = Episode(support, joined[1].x, joined[1].y, joined[1].weight, n_classes + offset)
+        # One task more, so that no number of tasks is the only one ever tried.
+        index = torch.tensor([*range(made.n_tasks), 0])
+        return made.tasks(index)
+
+    other = Case(case.make_learner, make_episode, case.tolerance)
+    try:
+        with torch.no_grad():
+            other.learner.loss(other.episode)
+    except RegardError:
+        shared = True
+        other = Case(case.make_learner, make_episode, case.tolerance)
+    return other
+
+
+def shifted(support: Support, offset: int) -> Support:
+    """The same rows under later class numbers."""
+    return replace(support, y=support.y + offset, n_classes=support.n_classes + offset) if offset else support
+
+
 def numbers(output: Output) -> Tensor:
     """A prediction as finite numbers: log-probabilities (B, Q, C), or mean and deviation (B, Q, T, 2)."""
     if isinstance(output, Distribution):
@@ -135,8 +174,15 @@ def answer_after(case: Case, support: Support) -> Output:
     return case.learner(replace(case.episode, support=support))
 
 
+def poisoned(support: Support, value: float) -> Support:
+    """Rows that must not matter: NaN or infinity in items and targets, labels of no class, and weight 0."""
+    x = map_items(lambda t: torch.full_like(t, value) if t.is_floating_point() else t, support.x)
+    y = torch.full_like(support.y, value if support.is_regression else -100)
+    return Support(x, y, torch.zeros_like(support.weight), support.n_classes)
+
+
 def take_rows(support: Support, index: Tensor) -> Support:
-    x = map_items(lambda t: t[:, index], support.x)  # type: ignore[type-var]
+    x = map_items(lambda t: t[:, index], support.x)
     return Support(x, support.y[:, index], support.weight[:, index], support.n_classes)
 
 
@@ -149,7 +195,7 @@ def join_rows(a: Support, b: Support) -> Support:
 
 def without_weight(support: Support) -> Support:
     """Rows that must not matter: of other content, thrice the size, and weight 0."""
-    x = map_items(lambda t: 3 * t if t.is_floating_point() else t, support.x)  # type: ignore[type-var]
+    x = map_items(lambda t: 3 * t if t.is_floating_point() else t, support.x)
     return replace(support, x=x, weight=torch.zeros_like(support.weight))
 
 
@@ -159,5 +205,5 @@ def stripped(episode: Episode, b: int) -> Episode:
     support = take_rows(task.support, (task.support.weight[0] > 0).nonzero()[:, 0])
     asked = (task.query_weight[0] > 0).nonzero()[:, 0]
     n_classes = 0 if support.is_regression else int(support.y.max()) + 1
-    query_x = map_items(lambda t: t[:, asked], task.query_x)  # type: ignore[type-var]
+    query_x = map_items(lambda t: t[:, asked], task.query_x)
     return Episode(support, query_x, task.query_y[:, asked], task.query_weight[:, asked], n_classes)

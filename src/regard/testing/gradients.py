@@ -76,7 +76,7 @@ def vmap_is_a_loop(case: Case) -> Iterator[str]:
         return
     others = [case.new_learner(seed) for seed in (0, 1)]
     if next(learner.parameters(), None) is not None:
-        parameters, buffers = stack_module_state(others)  # type: ignore[arg-type]
+        parameters, buffers = stack_module_state(others)
         both = vmap(lambda p, b: numbers(functional_call(learner, (p, b), (episode,))))(parameters, buffers)
         each = torch.stack([numbers(other(episode)) for other in others])
         yield from far(both, each, case.tolerance, "vmap over parameters")

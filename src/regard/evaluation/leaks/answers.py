@@ -253,7 +253,7 @@ def _renamed(episode: Episode) -> tuple[Episode, Tensor]:
     """The task with its classes named in another order, and the new name of each old one."""
     # Only names that the task uses are exchanged, so that fewer classes than columns stay the first columns.
     n_present = int((episode.support.membership().sum(1) > 0).sum())
-    name = torch.arange(episode.n_classes or 0)
+    name = torch.arange(episode.n_classes)
     name[:n_present] = name[:n_present].roll(1)
     there = name.to(episode.query_y.device)
     support = replace(episode.support, y=there[episode.support.y])

@@ -74,7 +74,7 @@ def no_recomputing() -> Iterator[None]:
     inner step are no longer in place: its gradients would be those of other weights, without a word.
     """
     # The caller's own hooks, such as save_on_cpu, are no checkpoint.
-    if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+    if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:  # pyright: ignore[reportAttributeAccessIssue]
         yield
         return
     try:

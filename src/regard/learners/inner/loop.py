@@ -38,7 +38,7 @@ from torch.func import grad_and_value, vmap
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils import _pytree as pytree
 
-from regard.episode import Episode, Items, Support, _Value, map_items
+from regard.episode import Episode, Items, Support, Value, map_items
 from regard.errors import DivergenceError
 from regard.learners.base import Output, PlanningLearner, hide_absent
 from regard.learners.inner import execution as executions
@@ -57,7 +57,7 @@ from regard.nn.transforms import call_with, inside_transform
 
 
 @dataclass(frozen=True)
-class AdaptedWeights(_Value):
+class AdaptedWeights(Value):
     """weights: the adapted weights, (B, *shape) each; mass: (B, C) summed support weight, C = 0 for targets."""
 
     weights: dict[str, Tensor]
@@ -206,7 +206,7 @@ class GradientLearner(PlanningLearner):
 
     def adapt(self, support: Support) -> AdaptedWeights:
         self._require(support)
-        n_classes = support.n_classes or 0
+        n_classes = support.n_classes
         tensors = module_tensors(self)
         with self._at_work(tensors):
             rows = _rows(support.x, support.y, support.weight)
@@ -252,14 +252,14 @@ class GradientLearner(PlanningLearner):
             # One number for all, which isfinite of all takes ten times as long to find. Finite losses may overflow in
             # their sum: then the walk through the inner loops finds nothing.
             if not math.isfinite(losses.sum().item()):
-                self._explain_divergence(tasks.support, episode.n_classes or 0, tensors, losses)
+                self._explain_divergence(tasks.support, episode.n_classes, tensors, losses)
             keep_buffers(self.model, buffers)
             return losses
 
     def _losses(
         self, tasks: Task, episode: Episode, tensors: ModuleTensors, n_steps_ahead: int
     ) -> tuple[Tensor, Tensors]:
-        n_classes = episode.n_classes or 0
+        n_classes = episode.n_classes
         if inside_transform():
             losses, _ = vmap(lambda task: self.task_loss(task, n_classes), randomness="different")(tasks)
             return losses, {}
