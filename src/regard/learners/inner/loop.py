@@ -438,6 +438,7 @@ def _owned(x: Items) -> Items:
 
 
 def _rows(x: Items, y: Tensor, weight: Tensor) -> Rows:
+    y, weight = (t.clone() if t.is_inference() else t for t in (y, weight))
     return Rows(_owned(x), y, weight)
 
 
