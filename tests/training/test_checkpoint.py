@@ -42,6 +42,12 @@ def test_round_trip(path: Path) -> None:
     assert (checkpoint.spec, checkpoint.step, checkpoint.metrics) == (SPEC, 5, {"accuracy": 0.5})
 
 
+def test_what_is_not_said_is_empty(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "a", build(SPEC), spec=SPEC)
+    saved = load_checkpoint(tmp_path / "a")
+    assert (saved.step, saved.metrics, saved.training, saved.tensors("optimizer")) == (0, {}, None, {})
+
+
 def test_equal_states_write_equal_bytes(path: Path, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "b", build(SPEC), spec=SPEC, step=5, metrics={"accuracy": 0.5})
     assert (tmp_path / "b").read_bytes() == path.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,17 @@ def test_what_is_no_wide_matrix_goes_as_adamw_goes() -> None:
             optimizer.zero_grad()
     torch.testing.assert_close(one.weight, other.weight)
     torch.testing.assert_close(one.bias, other.bias)
+
+
+@pytest.mark.parametrize("shape", [(32, 40), (40, 32), (32, 31), (40, 40, 1)])
+def test_wide_matrices_alone_are_made_orthogonal(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    p = nn.Parameter(torch.randn(shape, dtype=torch.float64))
+    before, p.grad = p.detach().clone(), torch.randn(shape, dtype=torch.float64)
+    Muon([p], lr=0.1, weight_decay=0.5).step()
+    # The first momentum is the gradient itself, and Nesterov looks ahead by 0.95 of it.
+    expected = before * (1 - 0.1 * 0.5) - 0.1 * 0.2 * math.sqrt(max(shape)) * orthogonal(1.95 * p.grad)
+    assert torch.allclose(p, expected) == (len(shape) == 2 and min(shape) >= 32)
 
 
 def test_matrices_of_one_shape_go_together_as_each_would_alone() -> None:

@@ -44,6 +44,8 @@ def read_npz(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> t
             return arrays, list(infos)
     except FileNotFoundError:
         raise
+    except DataError as error:
+        raise DataError(f"{path} was not read: {error}.") from error
     except Exception as error:
         # zipfile, zlib, lzma, struct, ast and numpy raise a dozen kinds between them on changed bytes.
         raise DataError(f"{path} is damaged or of another kind ({error}): copy it again.") from error
