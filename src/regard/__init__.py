@@ -8,7 +8,6 @@ Names are imported when first used, so that `import regard` and `regard --help` 
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from regard.lazy import lazy
@@ -20,11 +19,6 @@ if TYPE_CHECKING:
     from regard.recipes.trained import load
     from regard.sampling import Dataset, EpisodeSampler
     from regard.training import TrainConfig, train
-
-try:
-    __version__ = version("regard")
-except PackageNotFoundError:  # run from a checkout that was never installed
-    __version__ = "0+unknown"
 
 _HOME = {
     "Dataset": "regard.sampling",
@@ -55,7 +49,19 @@ __all__ = [
 ]
 
 
-__getattr__ = lazy(__name__, _HOME)
+_lazy = lazy(__name__, _HOME)
+
+
+def __getattr__(name: str) -> object:
+    if name != "__version__":
+        return _lazy(name)
+    # Only when asked for: the metadata of packages take longer to import than all else here.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("regard")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

@@ -21,11 +21,11 @@ class Strict(BaseModel):
 class EpisodeOptions(Strict):
     """Options of every episode."""
 
-    n_way: Count = Field(5, description="classes per episode; a pair is a range; 0 where targets are numbers")
+    n_way: Count = Field(default=5, description="classes per episode; a pair is a range; 0 where targets are numbers")
     n_shot: Count = Field(
-        1, description="examples per class, or per task where there are no classes; a pair is a range"
+        default=1, description="examples per class, or per task where there are no classes; a pair is a range"
     )
-    n_query: Count = Field(15, description="queries, counted likewise")
+    n_query: Count = Field(default=15, description="queries, counted likewise")
 
     def title(self) -> str:
         """For people: '20-way 1-shot', or '10-shot' where targets are numbers."""
@@ -36,7 +36,9 @@ class EpisodeOptions(Strict):
 class GroupedEpisodeOptions(EpisodeOptions):
     """Options of episodes whose classes may have groups, such as alphabets or domains of intents."""
 
-    within_groups: bool = Field(False, description="draw all classes of an episode from one group, such as an alphabet")
+    within_groups: bool = Field(
+        default=False, description="draw all classes of an episode from one group, such as an alphabet"
+    )
 
 
 class LabelledTrainingOptions(Strict):

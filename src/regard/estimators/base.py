@@ -217,7 +217,8 @@ class FewShotEstimator(BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        allows = self._domain() is not None and self._domain().allows_missing
+        domain = self._domain()
+        allows = domain is not None and domain.allows_missing
         tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = allows
         return tags
 

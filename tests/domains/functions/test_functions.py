@@ -102,7 +102,7 @@ def test_the_network_is_told_of_one_input() -> None:
         ("data.amplitud=[1, 2]", "did you mean 'amplitude'"),
         ("data.seed=3", "train.seed"),
         ("data.name=sinusoid", "did you mean 'sinusoids'"),
-        ("episodes.n_way=5", "n_way: Input should be 0"),
+        ("episodes.n_way=5", "no classes: expected 0"),
         ("episodes.distortion=true", "distortion"),
     ],
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from regard.domains.base import Domain, Reader
 from regard.domains.options import EpisodeOptions
+from regard.sampling.counts import Count
 
 if TYPE_CHECKING:
     from regard.domains.data import GeneratedData
@@ -18,9 +19,16 @@ if TYPE_CHECKING:
 class FunctionEpisodeOptions(EpisodeOptions):
     """Options of episodes of functions: no classes."""
 
-    n_way: Literal[0] = Field(0, description="functions have numbers for targets, and no classes")
-    n_shot: int | tuple[int, int] = Field(10, description="points that are known; a pair is a range")
-    n_query: int | tuple[int, int] = Field(15, description="points to predict; a pair is a range")
+    n_way: Count = Field(default=0, description="functions have numbers for targets, and no classes")
+    n_shot: Count = Field(default=10, description="points that are known; a pair is a range")
+    n_query: Count = Field(default=15, description="points to predict; a pair is a range")
+
+    @field_validator("n_way")
+    @classmethod
+    def _no_classes(cls, n_way: Count) -> Count:
+        if n_way != 0:
+            raise ValueError("functions have numbers for targets, and no classes: expected 0, or leave it out")
+        return n_way
 
 
 @dataclass(frozen=True)
@@ -30,8 +38,8 @@ class Functions(Domain):
     name: ClassVar[str] = "functions"
     items: ClassVar[str] = "numbers"
     encoders: ClassVar[tuple[str, ...]] = ("MLP", "Fourier", "Flat")
-    evaluation_options: ClassVar[type[FunctionEpisodeOptions]] = FunctionEpisodeOptions
-    training_options: ClassVar[type[FunctionEpisodeOptions]] = FunctionEpisodeOptions
+    evaluation_options: ClassVar[type[EpisodeOptions]] = FunctionEpisodeOptions
+    training_options: ClassVar[type[EpisodeOptions]] = FunctionEpisodeOptions
 
     def data_sets(self) -> Mapping[str, Callable[..., GeneratedData]]:
         return {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from regard.domains.base import Domain, LabelledFiles, LearnerContext, NearCopy, Reader, Rendering, Spec
-from regard.domains.options import GroupedEpisodeOptions, GroupedTrainingOptions
+from regard.domains.options import EpisodeOptions, GroupedEpisodeOptions, GroupedTrainingOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,8 +49,8 @@ class Images(Domain):
     name: ClassVar[str] = "images"
     items: ClassVar[str] = "images"
     encoders: ClassVar[tuple[str, ...]] = ("Conv4", "ResNet12", "ResidualMaps", "Flat")
-    evaluation_options: ClassVar[type[ImageEpisodeOptions]] = ImageEpisodeOptions
-    training_options: ClassVar[type[ImageTrainingOptions]] = ImageTrainingOptions
+    evaluation_options: ClassVar[type[EpisodeOptions]] = ImageEpisodeOptions
+    training_options: ClassVar[type[EpisodeOptions]] = ImageTrainingOptions
     file_hint: ClassVar[tuple[str, str] | None] = ("EXAMPLES", "QUERIES")
 
     def data_sets(self) -> Mapping[str, Callable[..., ImageData]]:

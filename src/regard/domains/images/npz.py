@@ -10,7 +10,7 @@ import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,7 @@ def check_unpacked(unpacked: int, packed: int) -> None:
         )
 
 
-def _array(file: zipfile.ZipExtFile, size: int) -> NDArray[Any]:
+def _array(file: IO[bytes], size: int) -> NDArray[Any]:
     """One .npy of `size` bytes."""
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(file)
@@ -78,12 +78,13 @@ def _array(file: zipfile.ZipExtFile, size: int) -> NDArray[Any]:
     if min(shape, default=0) < 0 or n_bytes != size - file.tell():
         raise ValueError(f"an array of {n_bytes} bytes in {size - file.tell()}")
     flat = np.empty(math.prod(shape), dtype)
-    view, done = memoryview(flat.view(np.uint8)) if n_bytes else memoryview(bytearray()), 0
+    view, done = flat.view(np.uint8) if n_bytes else np.empty(0, np.uint8), 0
     while done < n_bytes:
-        count = file.readinto(view[done : done + 2**24])
-        if not count:
+        chunk = file.read(min(2**24, n_bytes - done))
+        if not chunk:
             raise EOFError("an array ends early")
-        done += count
+        view[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
+        done += len(chunk)
     if file.read(1):  # and the checksum of the archive is compared at its end
         raise ValueError("an array goes on after its end")
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)

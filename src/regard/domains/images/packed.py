@@ -62,7 +62,7 @@ def packed_parts(dataset: Dataset, path: Path | str) -> dict[str, Dataset]:
         content = json.loads(file.read_text())
         if not all(isinstance(names, list) for names in content.values()):
             raise TypeError("a split that is no list")
-        listed = {_SHORT.get(split, split): [str(name) for name in names] for split, names in content.items()}
+        listed = {_SHORT.get(str(split), str(split)): [str(name) for name in names] for split, names in content.items()}
     except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise DataError(
             f"could not read the split from {file} ({type(error).__name__}: {error}): expected JSON such as "
