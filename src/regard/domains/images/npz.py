@@ -10,7 +10,7 @@ import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,7 @@ def check_unpacked(unpacked: int, packed: int) -> None:
         )
 
 
-def _array(file: IO[bytes], size: int) -> NDArray[Any]:
+def _array(file: Any, size: int) -> NDArray[Any]:
     """One .npy of `size` bytes."""
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(file)
