@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -286,6 +287,7 @@ def main() -> None:
     # Threads that wait by spinning make PyTorch several times slower where other programs use the cores too. It has to
     # be said before PyTorch is loaded, so here.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    warnings.showwarning = _show_warning
     try:
         app(standalone_mode=True)
     except RegardError as error:
@@ -295,6 +297,18 @@ def main() -> None:
     except KeyboardInterrupt as stop:
         typer.secho(str(stop) or "stopped.", fg="yellow", err=True)
         sys.exit(130)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: object = None,
+) -> None:
+    """One line for the user; where it was raised is of no use on the command line."""
+    typer.secho(f"warning: {message}", fg="yellow", err=True)
 
 
 def _report(results: list[Result], comparisons: list[Comparison], json: Path | None) -> None:

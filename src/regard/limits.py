@@ -36,3 +36,27 @@ UNPACKED_FREE_BYTES = 256 * MIB
 
 ARRAY_HEADER_BYTES = 10_000
 """Header of one .npy array, as NumPy's own limit; it is parsed as a Python literal."""
+
+# ---- pictures of others ---------------------------------------------------------------------------------------------
+
+IMAGE_PIXELS = 2**26
+"""Pixels of one picture: 67 megapixels, some 0.8 GiB at worst while it is read. A JPEG of more is reduced while it is
+decoded; telephones make them of 108 and 200 megapixels."""
+
+IMAGE_JPEG_PIXELS = 2**28
+"""Pixels of a JPEG before it is reduced."""
+
+IMAGE_SIDE = 2**17
+"""Longer side of one picture; JPEG ends at 65,535. Time and memory grow with it even where the other side is 1."""
+
+IMAGE_READ_SIDE = 4096
+"""Side of an item that pictures are reduced to: 48 MiB in colour."""
+
+IMAGE_WHOLE_PIXELS = 2**24
+"""Pixels up to which a picture is padded and converted whole; a larger one is reduced by a whole factor first."""
+
+FOLDER_DEPTH = 32
+"""Folders within each other; links may make more of them than a disk could hold."""
+
+FOLDER_ENTRIES = 2**21
+"""Files and folders below one folder, links followed: two million. ImageNet has 1.3 million."""

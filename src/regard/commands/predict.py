@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from regard.estimators import FewShotClassifier
 from regard.files import write_whole
@@ -25,7 +26,8 @@ class Prediction:
         probability: of that class.
         attended: the support example that carried most of the answer, where the learner attends.
         share: how much of the attention it had.
-        answered: False where the query may be none of the classes, by what `regard calibrate` set.
+        answered: False where the query may be none of the classes, by what `regard calibrate` set, or is blank.
+        blank: the query holds nothing to go by, such as a page without ink.
     """
 
     query: str
@@ -34,6 +36,7 @@ class Prediction:
     attended: str | None = None
     share: float | None = None
     answered: bool = True
+    blank: bool = False
 
 
 def predict_files(checkpoint: Path | str, support: Path | str, query: Path | str) -> list[Prediction]:
@@ -60,8 +63,8 @@ def predict_files(checkpoint: Path | str, support: Path | str, query: Path | str
             top = int(found.attention[row].argmax())
             attended, share = read.support_names[top], float(found.attention[row, top])
         probability = float(found.probability[row].max())
-        answered = bool(found.answered[row])
-        predictions.append(Prediction(name, str(found.label[row]), probability, attended, share, answered))
+        answered, blank = bool(found.answered[row]), bool(found.blank[row])
+        predictions.append(Prediction(name, str(found.label[row]), probability, attended, share, answered, blank))
     return predictions
 
 
@@ -70,8 +73,10 @@ def show_predictions(predictions: Sequence[Prediction], console: Console | None 
     table = Table("query", "label", "probability", "attended to", box=None)
     for p in predictions:
         attended = "" if p.attended is None else f"{p.attended} ({100 * (p.share or 0):.0f}%)"
-        label = p.label if p.answered else f"none of these? ({p.label})"
-        table.add_row(p.query, label, f"{p.probability:.2f}", attended)
+        label = "none (blank)" if p.blank else p.label if p.answered else f"none of these? ({p.label})"
+        # Text, not markup: a file may be called [red].
+        cells = (p.query, label, "" if p.blank else f"{p.probability:.2f}", "" if p.blank else attended)
+        table.add_row(*map(Text, cells))
     (console or Console()).print(table)
 
 

@@ -53,6 +53,14 @@ class Reader(ABC):
         """The reader for these examples and the queries to come: itself, unless examples teach it something."""
         return self
 
+    def is_blank(self, items: Items) -> NDArray[np.bool_]:
+        """(N,) which items hold nothing to go by, such as a blank page or a text without a word; by default none."""
+        import numpy as np
+
+        from regard.episode import first_tensor
+
+        return np.zeros(len(first_tensor(items)), dtype=bool)
+
 
 class NearCopy(NamedTuple):
     """Two items that are the same thing, or nearly.

@@ -20,7 +20,7 @@ from regard.domains.registry import find_domain
 from regard.domains.views import Views
 from regard.episode import Items, Support, first_tensor, flatten_tasks, map_items, unflatten_tasks
 from regard.errors import ConfigError, EpisodeError, RegardError
-from regard.estimators.inputs import Prepare, Prepared, named, other_shape, shapes
+from regard.estimators.inputs import Prepare, Prepared, blank_rows, named, other_shape, shapes
 from regard.learners.base import AttendingLearner, EncodingAttendingLearner, Learner, Output
 from regard.recipes.trained import TrainedLearner
 
@@ -46,10 +46,12 @@ class Pass:
     Args:
         output: (E, N, ...) logits, or mean and deviation.
         attention: (N, S) over the examples, in the first view; None where it was not wanted or there is none.
+        blank: (N,) queries that hold nothing to go by, such as a blank page.
     """
 
     output: Tensor
     attention: Tensor | None
+    blank: NDArray[np.bool_]
 
 
 class FewShotEstimator(BaseEstimator):
@@ -104,6 +106,7 @@ class FewShotEstimator(BaseEstimator):
         reader = trained.reader() if self.prepare is None else Prepared(self.prepare)
         self._use(trained, reader.fit(X))
         items = self.reader_(X)
+        blank_rows(self.reader_, X, items, "examples")
         self._remember_columns(X, items)
         return items
 
@@ -160,6 +163,7 @@ class FewShotEstimator(BaseEstimator):
             self._check_columns(X)
         items = self.reader_(X)
         self._check_queries(items)
+        blank = blank_rows(self.reader_, X, items, "queries")
         n_rows = len(first_tensor(items))
         step = n_rows if self._learner.transductive else self.chunk_size
         outputs, attentions = [], []
@@ -171,7 +175,7 @@ class FewShotEstimator(BaseEstimator):
                 outputs.append(self._output(output).cpu())
                 if attention is not None:
                     attentions.append(attention[0].cpu())
-        return Pass(torch.cat(outputs, 1), torch.cat(attentions) if attentions else None)
+        return Pass(torch.cat(outputs, 1), torch.cat(attentions) if attentions else None, blank)
 
     def _predict_items(self, x: Items, attend: bool) -> tuple[Output, Tensor | None]:
         """Output and attention of (E, N, *item) queries; a learner with an encoder encodes each item once."""

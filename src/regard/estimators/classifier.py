@@ -13,7 +13,7 @@ from torch import Tensor
 
 from regard.episode import first_tensor
 from regard.errors import ConfigError
-from regard.estimators.base import FewShotEstimator
+from regard.estimators.base import FewShotEstimator, Pass
 from regard.estimators.inputs import Prepare, to_labels, to_weight
 from regard.learners.base import Learner, Output
 
@@ -27,12 +27,14 @@ class ClassPredictions:
         probability: (N, n_classes), columns as `classes_`.
         answered: (N,) False where the query may be none of the classes, see `FewShotClassifier.answers`.
         attention: (N, n_examples) how much of each answer each example carried; None where the learner does not attend.
+        blank: (N,) queries that hold nothing to go by, such as a page without ink; they are not answered.
     """
 
     label: NDArray[Any]
     probability: NDArray[np.float64]
     answered: NDArray[np.bool_]
     attention: NDArray[np.float64] | None
+    blank: NDArray[np.bool_]
 
 
 class FewShotClassifier(ClassifierMixin, FewShotEstimator):
@@ -119,10 +121,11 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
     def answers(self, X: Any) -> NDArray[np.bool_]:
         """(N,) whether the answer to each query is to be relied on; where not, it may be none of the classes.
 
-        By the threshold that `regard calibrate` wrote into the learner's checkpoint; all are, where it never ran.
+        By the threshold that `regard calibrate` wrote into the learner's checkpoint; all are, where it never ran. A
+        query that is blank, such as a page without ink, is not answered.
         Arguments and errors as `predict_proba`.
         """
-        return self._answered(self._pass(X).output)
+        return self._answered(self._pass(X))
 
     def predict_all(self, X: Any) -> ClassPredictions:
         """Label, probability, whether to rely on it, and attention, in one pass; arguments and errors as above."""
@@ -130,7 +133,7 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         probability = self._probability(found.output)
         attention = None if found.attention is None else np.asarray(found.attention.double().numpy())
         label = np.asarray(self.classes_[probability.argmax(1)])
-        return ClassPredictions(label, probability, self._answered(found.output), attention)
+        return ClassPredictions(label, probability, self._answered(found), attention, found.blank)
 
     def _probability(self, logits: Tensor) -> NDArray[np.float64]:
         probability = self._trained.confidence.probabilities(logits)
@@ -138,9 +141,10 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         probability = probability.gather(2, order[:, None].expand_as(probability))
         return np.asarray(probability.mean(0).numpy())
 
-    def _answered(self, logits: Tensor) -> NDArray[np.bool_]:
+    def _answered(self, found: Pass) -> NDArray[np.bool_]:
         confidence = self._trained.confidence
-        return np.asarray((confidence.trusts(logits).mean(0) >= confidence.threshold).numpy())
+        trusted = confidence.trusts(found.output).mean(0) >= confidence.threshold
+        return np.asarray(trusted.numpy()) & ~found.blank
 
     def _output(self, output: Output) -> Tensor:
         if not isinstance(output, Tensor):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ class Prepared(Reader):
 
     def __call__(self, things: Any) -> Items:
         return to_items(self.prepare(list(things)))
+
+    def is_blank(self, items: Items) -> NDArray[np.bool_]:
+        return self.prepare.is_blank(items) if isinstance(self.prepare, Reader) else super().is_blank(items)
 
     def to_dict(self) -> dict[str, Any]:
         raise ConfigError(
@@ -131,6 +135,25 @@ def to_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
     if not bool((weight != 0).any()):
         raise EpisodeError("sample_weight is zero for every row: expected a row that counts.")
     return weight
+
+
+def blank_rows(reader: Reader, X: Any, items: Items, what: str) -> NDArray[np.bool_]:
+    """(N,) which rows hold nothing to go by; a warning names the first of them.
+
+    Args:
+        reader: that read X into items.
+        X: whose names, such as of files, are told.
+        items: of N rows.
+        what: "examples" or "queries".
+    """
+    blank = reader.is_blank(items)
+    if blank.any():
+        first = int(np.argmax(blank))
+        thing = X[first] if isinstance(X, list | tuple) else None
+        name = f"{str(thing)!r:.200}" if isinstance(thing, str | PathLike) else f"row {first}"
+        effect = "these are not answered" if what == "queries" else "replace or drop these"
+        warnings.warn(f"{blank.sum()} of {len(blank)} {what} blank, first {name}: {effect}.", UserWarning, stacklevel=4)
+    return blank
 
 
 def _require_y(y: Any) -> None:

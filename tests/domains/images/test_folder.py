@@ -14,7 +14,7 @@ from PIL import Image
 
 from regard.domains.images import glyphs as glyphs_module
 from regard.domains.images.distort import Distortion
-from regard.domains.images.folder import ImageReader, image_files, image_folder, read_images
+from regard.domains.images.folder import ImageReader, class_files, image_files, image_folder, read_images
 from regard.domains.images.fonts import SPLIT
 from regard.domains.images.glyphs import glyphs
 from regard.errors import ConfigError, DataError
@@ -300,6 +300,81 @@ def test_images_at_different_depths_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"stray/1\.png: lies elsewhere") as caught:
         image_folder(tmp_path)
     assert "top.png" in str(caught.value)
+
+
+def test_a_stray_picture_is_named_and_not_the_good_ones(tmp_path: Path) -> None:
+    write(tmp_path, ["A/1.png", "B/1.png", "C/1.png", "A/more/2.png"])
+    with pytest.raises(DataError, match=r"1 thing\(s\) to mend") as caught:
+        class_files(tmp_path)
+    assert str(Path("A/more/2.png")) in str(caught.value) and "B" + os.sep not in str(caught.value)
+    write(tmp_path / "deep", ["a/b/c/d/1.png"])
+    with pytest.raises(DataError, match="4 folders deep"):
+        class_files(tmp_path / "deep")
+
+
+def test_what_computers_leave_behind_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path, ["A/1.png", "B/1.png", "A/@eaDir/1.png", "__MACOSX/A/._1.png", "@eaDir/B/1.png"])
+    for left in ("A/ehthumbs.db", "B/Picasa.ini", "A/.picasa.ini", "desktop.ini", ".DS_Store", "B/Icon\r"):
+        (tmp_path / left).write_text("left")
+    assert {name: len(files) for name, files in class_files(tmp_path).items()} == {"A": 1, "B": 1}
+    assert len(image_files(tmp_path)) == 2
+
+
+def test_links_are_followed_and_those_to_nothing_named(tmp_path: Path) -> None:
+    write(tmp_path / "store", ["A/1.png", "A/2.png", "B/1.png"])
+    view = tmp_path / "view"
+    (view / "C").mkdir(parents=True)
+    for name in "AB":
+        (view / name).symlink_to(tmp_path / "store" / name)
+    (view / "C" / "1.png").symlink_to(tmp_path / "store" / "A" / "1.png")
+    assert {name: len(files) for name, files in class_files(view).items()} == {"A": 2, "B": 1, "C": 1}
+    assert len(image_files(view)) == 4
+    (view / "C" / "2.png").symlink_to(tmp_path / "absent.png")
+    (view / "D").symlink_to(tmp_path / "absent")
+    (view / "C" / "round").symlink_to(view)
+    (view / "E").symlink_to(view / "E")
+    with pytest.raises(DataError, match=r"4 thing\(s\) to mend") as caught:
+        class_files(view)
+    assert str(caught.value).count("a link to nothing") == 3 and "round: a link to a folder that it lies in" in str(
+        caught.value
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are of POSIX")
+def test_a_pipe_called_like_an_image_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, ["A/1.png"])
+    os.mkfifo(tmp_path / "A" / "2.png")
+    for read in (class_files, image_files):
+        with pytest.raises(DataError, match=r"2\.png: not a regular file"):
+            read(tmp_path)
+
+
+def test_folders_within_folders_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, ["A/1.png", "A/2.png"])
+    monkeypatch.setattr("regard.domains.images.folder.FOLDER_ENTRIES", 2)
+    with pytest.raises(DataError, match="more than 2 files and folders"):
+        class_files(tmp_path)
+    monkeypatch.undo()
+    deep = tmp_path.joinpath(*["d"] * 40)
+    deep.mkdir(parents=True)
+    with pytest.raises(DataError, match="more than 32 folders deep"):
+        class_files(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "avif", "ppm", "pgm", "tga", "JPE", "dib"])
+def test_files_that_pillow_reads_are_images(tmp_path: Path, suffix: str) -> None:
+    kind = {"jfif": "JPEG", "jpe": "JPEG", "pgm": "PPM", "dib": "BMP"}.get(suffix.lower(), suffix.upper())
+    Image.fromarray(letter()).save(tmp_path / f"a.{suffix}", kind)
+    files = image_files(tmp_path)
+    read = read_images(files, ink="auto").int()
+    assert int((read[0] - read_images([letter()], ink="auto")[0].int()).abs().max()) <= 40
+
+
+def test_heic_comes_with_advice(tmp_path: Path) -> None:
+    write(tmp_path, ["A/1.png"])
+    (tmp_path / "A" / "IMG_0001.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(DataError, match=r"IMG_0001\.HEIC: .*convert it to JPEG"):
+        image_files(tmp_path)
 
 
 def test_folders_that_hold_nothing_say_what_was_expected(tmp_path: Path) -> None:
