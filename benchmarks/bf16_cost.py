@@ -89,7 +89,7 @@ def results_of(arguments: argparse.Namespace, seed: int, trained: str, evaluated
     name = f"trained in {trained}, evaluated in {evaluated}, seed {seed}"
     with torch.autocast("cpu", torch.bfloat16, enabled=evaluated == "bf16"):
         return evaluate_learner(
-            loaded, data, EvaluationOptions(seed=arguments.seed, episodes=arguments.episodes), name=name
+            loaded.named(name), data, EvaluationOptions(seed=arguments.seed, episodes=arguments.episodes)
         )
 
 

@@ -74,7 +74,7 @@ def main() -> None:
         "steps": arguments.steps,
         "classes": points,  # of each result
         "baselines": suite.baselines,
-        "training": suite.entries[arguments.learners[0]].loaded.recipe.episodes.title(),
+        "training": suite.entries[arguments.learners[0]].trained.require_recipe().episodes.title(),
         "seconds": seconds,
     }
     write_results(arguments.out, results, suite.comparisons, raw=True, settings=about, command=command_line())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before PyTorch is loaded
@@ -90,7 +91,9 @@ def main() -> None:
     learners |= {name: one.learner for name, one in loaded.items()}
     host, results = loaded[names[0]], list[Result]()
     for name, learner in learners.items():
-        results += evaluate_learner(host, data, EvaluationOptions(seed=arguments.seed), name=name, learner=learner)
+        results += evaluate_learner(
+            replace(host, learner=learner, name=name), data, EvaluationOptions(seed=arguments.seed)
+        )
     show_results(results, [])
     settings = {"minutes": str(arguments.minutes), "episodes": str(arguments.episodes)}
     comparisons = compare_by_setting(results)

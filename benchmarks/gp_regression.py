@@ -183,7 +183,7 @@ def main() -> None:
     document = {
         **provenance(seed=arguments.seed, interval=f"95%, over blocks of {BLOCK} tasks"),
         "episodes": n_episodes,
-        "recipes": {type(each.learner).__name__: each.recipe.model_dump(mode="json") for each in loaded},
+        "recipes": {type(each.learner).__name__: each.require_recipe().model_dump(mode="json") for each in loaded},
         "results": tables,
         "raw": {k: {name: [round(v, 5) for v in s.tolist()] for name, s in of.items()} for k, of in found.items()},
     }

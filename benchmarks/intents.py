@@ -79,15 +79,17 @@ def main() -> None:
     parts = split_domains(read_clinc(arguments.data))
     if arguments.test:
         parts["test"] = unseen(read_test(arguments.test), parts)
-    data = with_bags(loaded.data(), parts, Tokenizer.from_dict(loaded.items["tokenizer"]))  # type: ignore[arg-type]
+    data, tokenizer = loaded.data(), loaded.reader()
+    assert isinstance(data, LabelledData) and isinstance(tokenizer, Tokenizer)
+    data = with_bags(data, parts, tokenizer)
     options = EvaluationOptions(seed=arguments.seed)
     torch.manual_seed(recipe.train.seed)
     untrained = build_learner(learner_spec(recipe, data)).eval()
-    results = evaluate_learner(loaded, data, options, name=loaded.name)
-    results += evaluate_learner(loaded, data, options, name=f"{loaded.name}, untrained", learner=untrained)
+    results = evaluate_learner(loaded, data, options)
+    results += evaluate_learner(replace(loaded, learner=untrained, name=f"{loaded.name}, untrained"), data, options)
     for name in BAGS:
         centroid = Prototypical(Bag(name), compare="cosine", scale=10)
-        results += evaluate_learner(loaded, data, options, name=name, learner=centroid)
+        results += evaluate_learner(replace(loaded, learner=centroid, name=name), data, options)
     comparisons = compare_by_setting(results)
     show_results(results, comparisons)
     arguments.out = out_with_test(arguments, "intents.json")

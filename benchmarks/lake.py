@@ -142,7 +142,7 @@ def main() -> None:
         else:
             learner = learners[name] if name in learners else trained(name, arguments)
             answers = {views: partial(by_learner, learner, views) for views in VIEWS}
-            steps = load(learner).recipe.train.steps
+            steps = load(learner).require_recipe().train.steps
         write(arguments, name, {of: errors(answers, runs, f"{name}, {of}") for of, runs in sources.items()}, steps)
     show(read_document(arguments.out)["errors"])
     render_after(arguments, SECTIONS)

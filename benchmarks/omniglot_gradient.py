@@ -121,7 +121,7 @@ def one(name: str, arguments: argparse.Namespace, data: Data) -> list[Result]:
     print(name, "is trained", flush=True)
     loaded = load(best, packed_test(arguments.test) if arguments.test else (f"data.folder={arguments.data}",))
     source = loaded.data() if arguments.test else data
-    return evaluate_learner(loaded, source, EvaluationOptions(seed=arguments.seed), name=name)
+    return evaluate_learner(loaded.named(name), source, EvaluationOptions(seed=arguments.seed))
 
 
 def section(document: Document) -> str:

@@ -339,12 +339,10 @@ def one(
     trained = load(folder)
     results = []
     for recipe, data in evaluated_on:
-        results += evaluate_learner(
-            replace(trained, recipe=recipe), data, EvaluationOptions(seed=arguments.seed), name=name
-        )
+        results += evaluate_learner(trained.named(name), data, EvaluationOptions(seed=arguments.seed), recipe=recipe)
     with (folder / "metrics.csv").open() as file:
         last = list(csv.DictReader(file))[-1]
-    episodes, tasks = trained.recipe.episodes, trained.recipe.train.tasks_per_step
+    episodes, tasks = trained.require_recipe().episodes, trained.require_recipe().train.tasks_per_step
     steps = f" --steps {arguments.steps}" if arguments.steps else ""
     spent = {
         "steps": int(last["step"]),

@@ -61,11 +61,11 @@ def main() -> None:
     if arguments.data and not arguments.test:
         settings = [f"data.folder={arguments.data}"]
     loaded = load(arguments.run or Path("runs") / arguments.recipe, settings)
-    results = evaluate_learner(loaded, loaded.data(), EvaluationOptions(seed=arguments.seed), name=loaded.name)
+    results = evaluate_learner(loaded, loaded.data(), EvaluationOptions(seed=arguments.seed))
     show_results(results, [])
     if arguments.out == RESULTS / "RECIPE_recipe.json":
         arguments.out = RESULTS / f"{arguments.recipe}_recipe{'_test' if arguments.test else ''}.json"
-    about = {"recipe": arguments.recipe, "steps": loaded.recipe.train.steps}
+    about = {"recipe": arguments.recipe, "steps": loaded.require_recipe().train.steps}
     write_results(arguments.out, results, settings=about, command=command_line())
     render_after(arguments, SECTIONS)
 

@@ -91,7 +91,7 @@ def main() -> None:
     comparisons = compare(results, ["mse"])
     show_results(results, comparisons)
     slim = [replace(result, per_episode={"mse": result.per_episode["mse"]}) for result in results]
-    settings = {"recipes": {each.name: each.recipe.model_dump(mode="json") for each in loaded}}
+    settings = {"recipes": {each.name: each.require_recipe().model_dump(mode="json") for each in loaded}}
     write_results(args.out, slim, comparisons, settings=settings, raw=True, command=command_line())
     draw(loaded, args.picture)
     render_after(args, SECTIONS)

@@ -118,7 +118,7 @@ def draw(table: Table, n_rows: int, number: int, seed: int = 0) -> tuple[NDArray
 
 def pipeline(x: NDArray[Any], model: Any) -> Any:
     """Numbers imputed by the median and scaled, words imputed by the most frequent and one-hot."""
-    words = [f for f, categories in enumerate(TableReader.learn(x).categories) if categories is not None]
+    words = [f for f, categories in enumerate(TableReader.learn(x).categories or ()) if categories is not None]
     numbers = [f for f in range(x.shape[1]) if f not in words]
     scaled = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
     coded = make_pipeline(
