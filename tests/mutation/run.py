@@ -4,27 +4,39 @@
     python tests/mutation/run.py src/regard/files.py --tests tests/test_files.py
 
 A mutant changes one operator, comparison, number, boolean, condition, `return` or statement. Messages, docstrings,
-annotations and what a `raise` says are left alone. The sample is the same for the same seed. The source is restored
-afterwards, whatever happens; the tests run against a copy of the package, so that nobody else sees a mutant.
+annotations and what a `raise` says are left alone. The sample is the same for the same seed. The tests run against a
+copy of the package, so that nobody else sees a mutant.
+
+Imports take longer than tests, so a mutant is a fork: of a process that has run the tests once, where the code of one
+function is replaced, or, for a default or a constant of a module, of one that has imported everything but the package.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import copy
+import gc
+import importlib
 import json
 import os
 import random
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType, FunctionType
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
+PRELOADED = (
+    "beartype", "jaxtyping", "torch", "torch.func", "numpy", "scipy.optimize", "scipy.stats", "sklearn.linear_model",
+    "sklearn.metrics", "sklearn.utils", "sklearn.ensemble", "pandas", "pydantic", "safetensors.torch", "PIL.Image",
+    "yaml", "joblib", "matplotlib.figure", "hypothesis",
+)  # fmt: skip
 SWAPS: dict[type, type] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -81,6 +93,71 @@ def mutate(node: ast.AST) -> str:
     return f"{before}  ->  {ast.unparse(node)[:60]}"
 
 
+def function_of(tree: ast.Module, node: ast.AST) -> str | None:
+    """The name of the outermost function or method whose body holds the node; None for code that runs at import."""
+
+    def search(inside: ast.AST, names: tuple[str, ...]) -> str | None:
+        for child in ast.iter_child_nodes(inside):
+            if isinstance(child, ast.ClassDef):
+                if found := search(child, (*names, child.name)):
+                    return found
+            elif isinstance(child, ast.FunctionDef) and any(
+                n is node for statement in child.body for n in ast.walk(statement)
+            ):
+                return ".".join((*names, child.name))
+        return None
+
+    return search(tree, ())
+
+
+def functions_under(folder: Path) -> dict[tuple[str, str], list[FunctionType]]:
+    """All living functions of files in the folder, by file and name; those that decorators hide too."""
+    living: dict[tuple[str, str], list[FunctionType]] = {}
+    for function in gc.get_objects():
+        if type(function) is FunctionType and function.__code__.co_filename.startswith(str(folder)):
+            key = (function.__code__.co_filename, function.__code__.co_qualname)
+            living.setdefault(key, []).append(function)
+    return living
+
+
+def code_of(code: CodeType, name: str) -> CodeType | None:
+    """The code of the function of this qualified name; of the last one, as overloads come first."""
+    last = None
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            last = (constant if constant.co_qualname == name else code_of(constant, name)) or last
+    return last
+
+
+def forked(work: Callable[[], int], timeout: float) -> int:
+    """The exit status of `work` in a fork; -1 where it was killed or took longer."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        status = 99
+        try:
+            os.setsid()
+            null = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(null, stream)
+            status = work()
+        finally:
+            os._exit(status)
+    ends = time.monotonic() + timeout
+    while time.monotonic() < ends:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
+        time.sleep(0.02)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return -1
+
+
+COLD = 98
+"""The exit status of a fork in which the function could not be replaced."""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="+", type=Path)
@@ -92,42 +169,97 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so many; the score says how many ran")
     parser.add_argument("--out", type=Path, help="JSON of score and survivors; added to what it holds")
     options = parser.parse_args()
+    os.chdir(ROOT)
     files = [f for path in options.source for f in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
     texts = {file.resolve(): file.read_text() for file in files}
     places = [(file, i) for file, text in texts.items() for i, _ in enumerate(sites(ast.parse(text)))]
     chosen = random.Random(options.seed).sample(places, min(options.n, len(places)))
+    arguments = ["-q", "-x", "-n0", "-p", "no:cacheprovider", *options.tests]
+    arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of plugins imported before pytest is told
+    arguments += ["-k", options.deselect] if options.deselect else []
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.nice(5)  # this is a long job beside others
+    for name in PRELOADED:
+        try:
+            importlib.import_module(name)
+        except ImportError:  # an extra that is not installed
+            continue
     survivors, ran, began = [], 0, time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         copied = Path(folder) / "src"
-        shutil.copytree(ROOT / "src", copied)
-        # At the lowest priority: this is a long job beside others.
-        command = ["nice", "-n", "5", sys.executable, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider"]
-        command += [*options.tests, *(["-k", options.deselect] if options.deselect else [])]
-        environment = os.environ | {"PYTHONPATH": str(copied), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        shutil.copytree(ROOT / "src", copied, ignore=shutil.ignore_patterns("__pycache__"))
+        sys.path.insert(0, str(copied))
+        # Processes that tests start see the mutant only where it is on the disk.
+        os.environ["PYTHONPATH"] = str(copied)
 
-        def passes() -> bool:
-            try:
-                done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=options.timeout)
-            except subprocess.TimeoutExpired:
-                return False
-            return done.returncode == 0
+        def run_tests() -> int:
+            return int(pytest.main(arguments))
 
-        if not passes():
-            sys.exit("the tests fail without a mutant, or take longer than --timeout")
-        for file, index in chosen:
-            if time.monotonic() - began > 60 * options.minutes:
-                break
-            tree = copy.deepcopy(ast.parse(texts[file]))
-            node = list(sites(tree))[index]
-            what = mutate(node)
-            target = copied / file.relative_to(ROOT / "src")
-            target.write_text(ast.unparse(ast.fix_missing_locations(tree)))
-            ran += 1
-            if passes():
-                survivors.append(f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}  {what}")
-                sys.stdout.write(f"survived  {survivors[-1]}\n")
-                sys.stdout.flush()
-            target.write_text(texts[file])
+        def run_replaced(mutated: CodeType, functions: list[FunctionType]) -> int:
+            for function in functions:
+                try:
+                    function.__code__ = mutated
+                except ValueError:  # it refers to fewer variables of its surroundings
+                    return COLD
+            return run_tests()
+
+        # The warm process is this one's child, so that this one stays without the package.
+        questions, answers = os.pipe(), os.pipe()
+        server = os.fork()
+        if server == 0:
+            os.close(questions[1])
+            with os.fdopen(questions[0]) as lines, os.fdopen(answers[1], "w") as replies:
+                output = os.dup(1)
+                null = os.open(os.devnull, os.O_RDWR)
+                os.dup2(null, 1)
+                status = run_tests() or forked(run_tests, options.timeout)  # a second run may differ from the first
+                os.dup2(output, 1)
+                replies.write(f"{status}\n")
+                replies.flush()
+                living = functions_under(copied)
+                gc.freeze()  # what is frozen stays shared with forks
+                for line in lines:
+                    file, index = places[int(line)]
+                    tree = ast.parse(texts[file])
+                    node = list(sites(tree))[index]
+                    name, target = function_of(tree, node), str(copied / file.relative_to(ROOT / "src"))
+                    mutate(node)
+                    functions = living.get((target, name or ""), [])
+                    status = COLD
+                    if name and functions:
+                        code = code_of(compile(ast.fix_missing_locations(tree), target, "exec"), name)
+                        assert code is not None
+                        status = forked(lambda c=code, f=functions: run_replaced(c, f), options.timeout)
+                    replies.write(f"{status}\n")
+                    replies.flush()
+            os._exit(0)
+        os.close(answers[1])
+        with os.fdopen(questions[1], "w") as asked, os.fdopen(answers[0]) as replies:
+            if int(replies.readline() or -1) != 0:
+                sys.exit("the tests fail without a mutant")
+            for place in chosen:
+                if time.monotonic() - began > 60 * options.minutes:
+                    break
+                asked.write(f"{places.index(place)}\n")
+                asked.flush()
+                status = int(replies.readline() or -1)
+                file, index = place
+                tree = ast.parse(texts[file])
+                node = list(sites(tree))[index]
+                line, what = getattr(node, "lineno", 0), mutate(node)
+                if status == COLD:
+                    target = copied / file.relative_to(ROOT / "src")
+                    target.write_text(ast.unparse(ast.fix_missing_locations(tree)))
+                    shutil.rmtree(target.parent / "__pycache__", ignore_errors=True)
+                    status = forked(run_tests, options.timeout)
+                    target.write_text(texts[file])
+                    shutil.rmtree(target.parent / "__pycache__", ignore_errors=True)
+                ran += 1
+                if status == 0:
+                    survivors.append(f"{file.relative_to(ROOT)}:{line}  {what}")
+                    sys.stdout.write(f"survived  {survivors[-1]}\n")
+                    sys.stdout.flush()
+        os.waitpid(server, 0)
     killed = ran - len(survivors)
     sys.stdout.write(f"{killed} of {ran} mutants killed ({killed / max(1, ran):.0%}), of {len(places)} places\n")
     if options.out:
