@@ -60,3 +60,14 @@ FOLDER_DEPTH = 32
 
 FOLDER_ENTRIES = 2**21
 """Files and folders below one folder, links followed: two million. ImageNet has 1.3 million."""
+
+# ---- recipes --------------------------------------------------------------------------------------------------------
+
+YAML_BYTES = 2**18
+"""A recipe as YAML. The longest that ships has 2 kB; 256 KiB take a second to parse."""
+
+YAML_DEPTH = 32
+"""Mappings and lists within each other; recipes have five."""
+
+YAML_VALUES = 20_000
+"""Values of a recipe, aliases expanded: nine lines of aliases may stand for a billion."""

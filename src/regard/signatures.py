@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from regard.errors import ConfigError, did_you_mean
@@ -32,7 +33,36 @@ def call_checked(function: Callable[..., T], options: Mapping[str, Any], what: s
     required = [name for name, needed in named.items() if needed and name not in options]
     if required:
         raise ConfigError(f"{what} needs {', '.join(map(repr, required))}: add it to the recipe or by --set.")
-    return function(**{key: tuple(v) if isinstance(v, list) else v for key, v in options.items()})
+    return function(**_checked(function, options, what))
+
+
+def _checked(function: Callable[..., Any], options: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """The options, those that are plain values checked by their annotations, lists made tuples.
+
+    Raises:
+        ConfigError: a value of another type.
+    """
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic.errors import PydanticUserError
+
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
+    source = inspect.unwrap(function.__init__ if isinstance(function, type) else function)
+    annotations = getattr(source, "__annotations__", {})
+    for key, value in values.items():
+        if key not in annotations or not isinstance(value, bool | int | float | str | tuple | dict | None):
+            continue
+        try:
+            # One by one: others may name what is imported for type checkers only.
+            one = SimpleNamespace(__annotations__={key: annotations[key]})
+            hint = get_type_hints(one, getattr(source, "__globals__", {}))[key]
+            config = ConfigDict(strict=True, arbitrary_types_allowed=True)
+            TypeAdapter(hint, config=config).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Input should be ")
+            raise ConfigError(f"{what}: {key} is {repr(value)[:100]}, expected {reason}.") from None
+        except (PydanticUserError, TypeError, NameError):  # an annotation that pydantic cannot check
+            continue
+    return values
 
 
 def _options_of(function: Callable[..., Any]) -> tuple[dict[str, bool], bool]:

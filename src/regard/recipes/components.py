@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
-from regard.errors import ConfigError, did_you_mean
+from regard.errors import ConfigError, RegardError, did_you_mean
 from regard.learners import find_learner
 from regard.learners.base import Learner
 from regard.nn.encoder import Encoder
 from regard.nn.headed import Headed
 from regard.signatures import call_checked
+
+T = TypeVar("T")
 
 _ENCODERS = {
     "Conv4": "regard.nn.conv4",
@@ -42,7 +44,7 @@ def build_learner(spec: Mapping[str, Any]) -> Learner:
         if isinstance(options.get(key), Mapping):
             options[key] = build_model(options[key])
     name = str(spec.get("name", ""))
-    return call_checked(find_learner(name).load(), options, f"learner {name}")
+    return _build(find_learner(name).load(), options, f"learner {name}")
 
 
 def build_model(spec: Mapping[str, Any]) -> nn.Module:
@@ -53,7 +55,10 @@ def build_model(spec: Mapping[str, Any]) -> nn.Module:
     """
     if "encoder" not in spec:
         return build_encoder(spec)
-    return call_checked(Headed, {**spec, "encoder": build_encoder(spec["encoder"])}, "model")
+    encoder = spec["encoder"]
+    if not isinstance(encoder, Mapping):
+        raise ConfigError(f"model: encoder is {encoder!r:.100}, expected a name with options.")
+    return _build(Headed, {**spec, "encoder": build_encoder(encoder)}, "model")
 
 
 def build_encoder(spec: Mapping[str, Any]) -> Encoder:
@@ -64,7 +69,19 @@ def build_encoder(spec: Mapping[str, Any]) -> Encoder:
     """
     name = str(spec.get("name", ""))
     options = {key: value for key, value in spec.items() if key != "name"}
-    return call_checked(encoder_class(name), options, f"encoder {name}")
+    return _build(encoder_class(name), options, f"encoder {name}")
+
+
+def _build(function: Callable[..., T], options: Mapping[str, Any], what: str) -> T:
+    """As `call_checked`; a network that these options cannot make is a setting that cannot be."""
+    try:
+        return call_checked(function, options, what)
+    except RegardError:
+        raise
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, AssertionError, MemoryError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        plain = {key: value for key, value in options.items() if not isinstance(value, nn.Module)}
+        raise ConfigError(f"{what} cannot be built with {repr(plain)[:200]}: {reason[:200]}.") from error
 
 
 def encoder_class(name: str) -> type[Encoder]:

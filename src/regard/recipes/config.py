@@ -8,6 +8,7 @@ Nothing here imports PyTorch: `regard train RECIPE --show` and a wrong key answe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,11 @@ from regard.domains.base import Domain
 from regard.domains.options import EpisodeOptions, Strict
 from regard.domains.registry import all_domains, domain_of_data
 from regard.errors import ConfigError, did_you_mean
+from regard.limits import YAML_BYTES, YAML_DEPTH
+from regard.recipes.yaml import read_yaml
 from regard.training.config import TrainConfig
+
+_LISTED = 5
 
 E = TypeVar("E", bound=EpisodeOptions)
 
@@ -74,16 +79,21 @@ class Recipe(Strict):
         Raises:
             ConfigError: a key or value that does not fit.
         """
-        merged = yaml.safe_load(yaml.safe_dump(dict(content)))
+        try:
+            merged = json.loads(json.dumps(dict(content)))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(f"the recipe holds more than plain values ({error}): expected those of YAML.") from None
         for setting in settings:
             _set(merged, setting)
         data = merged.get("data")
         name = data.get("name") if isinstance(data, dict) else None
-        model = _recipe_of(domain_of_data(name)) if isinstance(name, str) else cls
+        if not isinstance(name, str):
+            raise ConfigError(f"data is {repr(data)[:100]}: expected the name of a data set and its options.")
+        model = _recipe_of(domain_of_data(name))
         try:
             return model.model_validate(merged)  # type: ignore[return-value]
         except ValidationError as error:
-            raise ConfigError("\n".join(_explain(model, mistake) for mistake in error.errors())) from error
+            raise ConfigError(_explain_all(model, error)) from error
 
     @property
     def domain(self) -> Domain:
@@ -120,7 +130,7 @@ def changed(episodes: E, **changes: Any) -> E:
     try:
         return type(episodes).model_validate({**episodes.model_dump(), **changes})
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(type(episodes), mistake) for mistake in error.errors())) from error
+        raise ConfigError(_explain_all(type(episodes), error)) from error
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -136,15 +146,20 @@ def _read_yaml(name_or_path: str) -> dict[str, Any]:
     shipped = _shipped()
     path = Path(name_or_path)
     if name_or_path in shipped:
-        text = shipped[name_or_path].read_text()
-    elif path.is_file():
-        text = path.read_text()
+        text = shipped[name_or_path].read_bytes()
     else:
-        raise ConfigError(f"no recipe is called {name_or_path!r}, and no file: {did_you_mean(name_or_path, shipped)}")
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name_or_path} is not YAML: {error}") from error
+        try:
+            if not path.is_file():  # a pipe would be waited for
+                raise FileNotFoundError
+            with path.open("rb") as file:
+                text = file.read(YAML_BYTES + 1)
+        except (OSError, ValueError) as error:
+            reason = f"could be read ({error.strerror})" if isinstance(error, PermissionError) else "of that name"
+            raise ConfigError(
+                f"no recipe is called {name_or_path[:200]!r}, and no file {reason}: "
+                f"{did_you_mean(name_or_path[:200], shipped)}"
+            ) from None
+    content = read_yaml(text, name_or_path)
     if not isinstance(content, dict):
         raise ConfigError(
             f"{name_or_path} holds a {type(content).__name__}: expected a mapping, as in a shipped recipe."
@@ -154,31 +169,57 @@ def _read_yaml(name_or_path: str) -> dict[str, Any]:
 
 def _set(content: dict[str, Any], setting: str) -> None:
     """Apply one `a.b.c=value` in place; the value is read as YAML."""
+    shown = f"--set {setting[:100]!r}"
     key, equals, value = setting.partition("=")
-    if not equals:
-        raise ConfigError(f"--set {setting!r}: expected key=value, such as train.steps=1000.")
-    *parents, last = key.split(".")
-    place: Any = content
-    for parent in parents:
-        place = place.setdefault(parent, {}) if isinstance(place, dict) else place[int(parent)]
-    if isinstance(place, list):
-        place[int(last)] = yaml.safe_load(value)
-    else:
-        place[last] = yaml.safe_load(value)
+    steps = key.split(".")
+    if not equals or not all(steps):
+        raise ConfigError(f"{shown}: expected key=value, such as train.steps=1000.")
+    if len(steps) > YAML_DEPTH:
+        raise ConfigError(f"{shown}: expected at most {YAML_DEPTH} keys with dots.")
+    parsed = read_yaml(value, shown)
+    inside: Any = content
+    for i, step in enumerate(steps):
+        is_last, name = i == len(steps) - 1, ".".join(steps[:i])
+        if isinstance(inside, list):
+            if not (step.isascii() and step.isdigit() and int(step[:9]) < len(inside)):
+                raise ConfigError(
+                    f"{shown}: {name} is a list of {len(inside)}; expected a number from {name}.0 to "
+                    f"{name}.{len(inside) - 1}."
+                )
+            if is_last:
+                inside[int(step)] = parsed
+            else:
+                inside = inside[int(step)]
+        elif not isinstance(inside, dict):
+            raise ConfigError(f"{shown}: {name} is {inside!r:.40}, which has no keys.")
+        elif is_last:
+            inside[step] = parsed
+        else:
+            inside = inside.setdefault(step, {})
 
 
-def _explain(model: type[BaseModel], mistake: Any) -> str:
+def _explain_all(model: type[BaseModel], error: ValidationError) -> str:
+    """One line per key: of a union, what the first choice expected."""
+    lines: dict[str, str] = {}
+    for mistake in error.errors():
+        steps = [step for step in mistake["loc"] if isinstance(step, int) or (step.isidentifier() and step != "int")]
+        location = ".".join(map(str, steps))
+        lines.setdefault(location, _explain(model, mistake, location))
+    return "\n".join(list(lines.values())[:_LISTED])
+
+
+def _explain(model: type[BaseModel], mistake: Any, location: str) -> str:
     """One line for one mistake, with a suggestion where a key is unknown."""
-    location = ".".join(map(str, mistake["loc"]))
     if mistake["type"] != "extra_forbidden":
-        return f"{location}: {mistake['msg']}; got {mistake.get('input')!r}."
+        return f"{location[:200]}: {mistake['msg']}; got {repr(mistake.get('input'))[:100]}."
     for step in mistake["loc"][:-1]:
         model = _model_of(model, step)
-    return f"no key {location!r}: {did_you_mean(str(mistake['loc'][-1]), model.model_fields)}"
+    return f"no key {location[:200]!r}: {did_you_mean(str(mistake['loc'][-1]), model.model_fields)}"
 
 
 def _model_of(model: type[BaseModel], step: str | int) -> type[BaseModel]:
-    if isinstance(step, int):  # a place in a tuple, whose annotation was unpacked one step before
+    # An index into a tuple, whose annotation was unpacked one step before; or one choice of a union.
+    if isinstance(step, int) or step not in model.model_fields:
         return model
     annotation: Any = model.model_fields[step].annotation
     inside = [annotation, *getattr(annotation, "__args__", ())]
