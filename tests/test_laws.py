@@ -177,7 +177,7 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("R2D2", lambda: R2D2(Vectors()), VECTORS, 1e-10),
     ("R2D2-wide", lambda: R2D2(Vectors(n_features=30), penalty=0.1), VECTORS, 1e-10),
     ("MetaOptNet", lambda: MetaOptNet(Vectors()), VECTORS, 1e-8),
-    ("MetaOptNet-wide", lambda: MetaOptNet(Vectors(n_features=30), cost=3.0), VECTORS, 1e-8),
+    ("MetaOptNet-wide", lambda: MetaOptNet(Vectors(n_features=30), cost=3.0), VECTORS, 1e-5),
     ("MetaOptNet-logistic", lambda: MetaOptNet(Vectors(), head="logistic"), VECTORS, 1e-10),
     ("WeightGenerator", lambda: WeightGenerator(Vectors(), n_base=4), VECTORS, 1e-10),
     ("LSTMMetaLearner", lambda: LSTMMetaLearner(outputs(), width=3, inner_steps=2), VECTORS, 1e-10),

@@ -150,7 +150,7 @@ class TableTransformer(Learner):
 
     def adapt(self, support: Support) -> TableState:
         """Read the labelled rows."""
-        return self._read(support, None)[-1]
+        return self._read(support.map(torch.clone), None)[-1]
 
     def predict(self, state: TableState, query_x: Items) -> Output:
         """(B, Q, C) logits, or a normal distribution over (B, Q, T)."""
@@ -180,7 +180,7 @@ class TableTransformer(Learner):
         known = x.shape[1]
         if query_x is not None:
             x, missing = _joined((x, missing), _cells(query_x), len(support.y))
-        weight = None if _all_one(support.weight) else support.weight.clone()
+        weight = None if _all_one(support.weight) else support.weight
         # Sums and inverses are no work for bfloat16.
         with torch.autocast(x.device.type, enabled=False):
             centre, spread = _target_statistics(support)

@@ -110,7 +110,7 @@ def random_episode(
 
 
 def varied(case: Case) -> Case:
-    """The same learner asked of another size: more tasks, classes, rows and queries, and weights from 0.02 to 20.
+    """The same learner asked of another size: more tasks, classes, rows and queries, and weights from 0.04 to 18.
 
     Made of two of the case's own episodes, so that items may be of any kind. Where the learner says that there are too
     many classes for it, classes are shared.
@@ -125,7 +125,7 @@ def varied(case: Case) -> Case:
         supports = [first.support, second.support]
         joined = [join_rows(pair[0], shifted(pair[1], offset)) for pair in (supports, rows)]
         generator = torch.Generator().manual_seed(seed)
-        factor = torch.rand(joined[0].weight.shape, generator=generator, dtype=torch.float64) * 6 - 3
+        factor = torch.rand(joined[0].weight.shape, generator=generator, dtype=torch.float64) * 5 - 2.5
         support = replace(joined[0], weight=joined[0].weight * factor.exp(), n_classes=n_classes + offset)
         made = Episode(support, joined[1].x, joined[1].y, joined[1].weight, n_classes + offset)
         # One task more, so that no number of tasks is the only one ever tried.

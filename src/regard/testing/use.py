@@ -196,13 +196,15 @@ def separable_tasks_are_solved(case: Case) -> Iterator[str]:
     """Queries that are copies of support items are predicted right, after a short training where that is needed."""
     learner = case.new_learner(0).train()
     parameters = [p for p in learner.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(parameters, 5e-3) if parameters else None
+    optimiser = torch.optim.Adam(parameters, 1e-2) if parameters else None
     skill = 0.0
-    for step in range(301):
-        if step % 20 == 0 and (step > 0 or optimiser is None):
+    # Numbers are harder to hit than classes: a quarter of the way counts.
+    enough = 0.25 if case.episode.support.is_regression else 0.5
+    for step in range(161):
+        if step in (10, 20, 40, 80, 160) or optimiser is None:
             skill = _skill(learner.eval(), case)
             learner.train()
-            if skill >= 0.5:
+            if skill >= enough:
                 yield from _right_labels_cost_less(learner.eval(), case)
                 return
         if optimiser is None or not learner.solves_separable:
@@ -213,7 +215,7 @@ def separable_tasks_are_solved(case: Case) -> Iterator[str]:
             learner.loss(_copies(case.new_episode(100 + step), step)).mean().backward()
             optimiser.step()
     if learner.solves_separable:
-        yield f"queries that are copies of support items: skill {skill:.2f}, expected at least 0.5 (0 is chance, 1 all)"
+        yield f"queries that are copies of support items: skill {skill:.2f}, expected at least {enough} (0 is chance, 1 all)"
 
 
 def _right_labels_cost_less(learner: Learner, case: Case) -> Iterator[str]:
