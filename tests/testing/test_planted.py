@@ -353,5 +353,7 @@ def assert_caught(make: Callable[[], Learner], name: str) -> None:
         check_learner(make, random_episode, laws=[law])
 
 
-def test_there_are_at_least_sixty() -> None:
+def test_every_law_of_use_has_a_planted_fault() -> None:
+    of_use = {law.__name__ for law in LAWS if law.__module__ == "regard.testing.use"}
+    assert of_use == of_use & {"attention_is_felt", *(law for *_, law in FAULTS)}
     assert len(FAULTS) + len(ATTENTIONS) >= 60

@@ -215,7 +215,10 @@ def separable_tasks_are_solved(case: Case) -> Iterator[str]:
             learner.loss(_copies(case.new_episode(100 + step), step)).mean().backward()
             optimiser.step()
     if learner.solves_separable:
-        yield f"queries that are copies of support items: skill {skill:.2f}, expected at least {enough} (0 is chance, 1 all)"
+        yield (
+            f"queries that are copies of support items: skill {skill:.2f} after training, expected at least {enough} "
+            "(0 is chance, 1 is all right)"
+        )
 
 
 def _right_labels_cost_less(learner: Learner, case: Case) -> Iterator[str]:
