@@ -65,6 +65,8 @@ class AttentiveNeuralProcess(EncodingLearner):
     """
 
     regresses = True
+    # How to use a support is learned from thousands of episodes.
+    solves_separable = False
 
     def __init__(
         self,

@@ -52,6 +52,8 @@ class CNP(EncodingLearner):
     """
 
     regresses = True
+    # How to use a support is learned from thousands of episodes.
+    solves_separable = False
 
     def __init__(
         self,

@@ -77,6 +77,8 @@ class MANN(EncodingLearner):
     """
 
     regresses = True
+    # How to use a support is learned from thousands of episodes.
+    solves_separable = False
     ignores_order = False
     counts_weight = False  # a row read twice is two steps of the controller
 

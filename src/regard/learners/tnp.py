@@ -62,6 +62,8 @@ class TNPD(EncodingLearner):
     """
 
     regresses = True
+    # How to use a support is learned from thousands of episodes.
+    solves_separable = False
 
     def __init__(
         self,

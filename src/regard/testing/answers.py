@@ -245,7 +245,7 @@ def the_wrong_targets_are_refused(case: Case) -> Iterator[str]:
         return
     rows = support.y.shape[:2]
     y = torch.zeros(rows, dtype=torch.int64) if support.is_regression else torch.zeros(*rows, 1, dtype=torch.float64)
-    wrong = replace(support, y=y, n_classes=None)
+    wrong = Support(support.x, y, support.weight)
     query_y = y.new_zeros(*case.episode.query_y.shape[:2], *y.shape[2:])
     episode = Episode(wrong, case.episode.query_x, query_y, case.episode.query_weight)
     for what, attempt in (("adapt", lambda: learner.adapt(wrong)), ("forward", lambda: learner(episode))):
