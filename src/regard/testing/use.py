@@ -80,19 +80,25 @@ def float32_is_near_float64(case: Case) -> Iterator[str]:
 
 
 def random_numbers_are_left_alone(case: Case) -> Iterator[str]:
-    """Adapting and predicting in eval mode neither seed nor draw from the global generators."""
-    before = torch.get_rng_state(), repr(np.random.get_state()), random.getstate()  # noqa: NPY002
+    """In eval mode, torch's and NumPy's global generators are neither seeded nor drawn from, and Python's not seeded."""
+    ours = random.getstate()  # checkers of annotations draw from it, so only a seed shows
+    numpy_state = repr(np.random.get_state())  # noqa: NPY002
+    after = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(12345)
-        fixed = torch.get_rng_state()
-        answer(case.learner, case.episode.support, case.episode.query_x)
-        case.learner(case.episode)
-        if not torch.equal(fixed, torch.get_rng_state()):
+        torch_state = torch.get_rng_state()
+        for seed in (1, 2):
+            random.seed(seed)
+            answer(case.learner, case.episode.support, case.episode.query_x)
+            case.learner(case.episode)
+            after.append(random.getstate())
+        random.setstate(ours)
+        if not torch.equal(torch_state, torch.get_rng_state()):
             yield "adapt or predict changed the state of torch's global generator: take a torch.Generator instead"
-    if before[1] != repr(np.random.get_state()):  # noqa: NPY002
-        yield "adapt or predict changed the state of NumPy's global generator"
-    if before[2] != random.getstate():
-        yield "adapt or predict changed the state of Python's global generator"
+    if numpy_state != repr(np.random.get_state()):  # noqa: NPY002
+        yield "adapt or predict changed the state of NumPy's global generator: take a numpy.random.Generator instead"
+    if after[0] == after[1]:
+        yield "adapt or predict seeded Python's global generator: take a random.Random instead"
 
 
 def a_state_is_its_own(case: Case) -> Iterator[str]:
