@@ -332,7 +332,6 @@ def test_a_planted_fault_is_caught_by_its_law(method: str, fault: Callable[..., 
 ATTENTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "nearest_is_least": lambda score: -score,
     "least_where_most": lambda score: 1 / (score - 1e-3),
-    "always_the_same_row": lambda score: 0 * score + torch.linspace(0, 1, score.shape[-1]),
 }
 
 

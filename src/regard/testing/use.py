@@ -80,7 +80,7 @@ def float32_is_near_float64(case: Case) -> Iterator[str]:
 
 
 def random_numbers_are_left_alone(case: Case) -> Iterator[str]:
-    """In eval mode, torch's and NumPy's global generators are neither seeded nor drawn from, and Python's not seeded."""
+    """In eval mode torch's and NumPy's global generators are neither seeded nor drawn from; Python's is not seeded."""
     ours = random.getstate()  # checkers of annotations draw from it, so only a seed shows
     numpy_state = repr(np.random.get_state())  # noqa: NPY002
     after = []
