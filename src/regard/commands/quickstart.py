@@ -41,7 +41,7 @@ from regard.training.progress import Progress, Report, automatic
 
 ATTENTION, BASELINE = "CrossTransformer", "Prototypical"
 
-STEPS = {ATTENTION: 600, BASELINE: 1500}
+STEPS = {ATTENTION: 360, BASELINE: 560}
 """Training steps: about 75 seconds each on two cores with AVX-512 and bfloat16, whatever machine it is."""
 
 # The baseline has the encoder and about the time of the attention learner, and the episodes that suit it best.
