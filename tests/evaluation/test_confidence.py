@@ -201,3 +201,74 @@ def test_mistakes_are_reported() -> None:
         fit_confidence(learner(), sampler(), n_unknown=0)
     with pytest.raises(DataError, match="lower n_way"):
         fit_confidence(learner(), sampler(n_way=12))
+
+
+def test_a_header_without_confidence_answers_everything_uncalibrated() -> None:
+    assert Confidence.kept_in({}) == Confidence() == Confidence(1.0, (0.0, 1.0, 0.0), 0.0, 1.0)
+    kept = Confidence(2.0, (0.5, 1.5, -0.25), 0.75, 0.1)
+    assert Confidence.kept_in({"confidence": kept.to_dict(), "other": 1}) == kept
+    assert isinstance(Confidence.kept_in({"confidence": kept.to_dict()}).trust, tuple)
+
+
+def test_the_report_counts_real_queries_only_and_by_their_own_kind() -> None:
+    """Ways vary, so that there is padding: every share again by a loop over real queries."""
+    episodes, model = sampler(n_way=(2, 5), spread=1.6), learner(0.3)
+    predictions = c._predict(model, episodes, 2, 12)
+    half = float(Confidence(1.7, (0.2, 1.1, 0.1)).trusts(predictions.logits)[predictions.weight > 0].median())
+    report = measure_confidence(
+        model, episodes, Confidence(1.7, (0.2, 1.1, 0.1), half, 0.2), n_unknown=2, n_episodes=12
+    )
+    assert bool((predictions.weight == 0).any()), "nothing is padded"
+    counts = dict.fromkeys(("known", "unknown", "answered", "refused", "given", "wrong"), 0)
+    for e, q in (predictions.weight > 0).nonzero().tolist():
+        logits, known = predictions.logits[e, q], bool(predictions.known[e, q])
+        p = torch.softmax(logits / 1.7, -1)
+        trust = 1 / (1 + np.exp(-(0.2 + 1.1 * float(p.max().log()) + 0.1 * float(logits.max()))))
+        right = known and int(logits.argmax()) == int(predictions.y[e, q])
+        counts["known" if known else "unknown"] += 1
+        counts["answered"] += known and trust >= half - 1e-12
+        counts["refused"] += not known and trust < half - 1e-12
+        counts["given"] += trust >= half - 1e-12
+        counts["wrong"] += trust >= half - 1e-12 and not right
+    assert 0 < counts["wrong"] < counts["given"]
+    assert report.answered.mean == pytest.approx(counts["answered"] / counts["known"])
+    assert report.refused.mean == pytest.approx(counts["refused"] / counts["unknown"])
+    assert report.error.mean == pytest.approx(counts["wrong"] / counts["given"])
+    assert report.answered.low < report.answered.mean < report.answered.high
+
+
+def test_a_ratio_and_its_interval_are_those_of_the_delta_method() -> None:
+    rng = np.random.default_rng(0)
+    bottom = rng.integers(1, 9, (40, 3)).astype(np.float64)
+    top = bottom * rng.uniform(0.2, 0.6, (40, 3))
+    found = c._ratio(top, bottom)
+    a, b = top.sum(1), bottom.sum(1)
+    # Var(a/b) by the covariance matrix of the two sums, instead of by residuals.
+    ratio, n = a.mean() / b.mean(), 40
+    v = np.cov(a, b)
+    deviation = np.sqrt((v[0, 0] - 2 * ratio * v[0, 1] + ratio**2 * v[1, 1]) / n) / b.mean()
+    from scipy.stats import t
+
+    assert found.mean == pytest.approx(ratio) and found.half_width == pytest.approx(t.ppf(0.975, n - 1) * deviation)
+    assert c._ratio(top * 0, bottom * 0).high == 0.0
+
+
+def test_trust_is_constant_where_all_are_right_or_all_wrong() -> None:
+    signals = torch.randn(6, 2, dtype=torch.float64)
+    for right, answer in ((True, 1.0), (False, 0.0)):
+        trust = c._regression(signals, torch.full((6,), right))
+        assert trust[1:] == (0.0, 0.0)
+        assert float(Confidence(trust=trust).trusts(torch.randn(3, 4)).mean()) == pytest.approx(answer, abs=1e-8)
+
+
+def test_calibration_is_measured_on_the_queries_of_known_classes_with_and_without_temperature() -> None:
+    episodes, model = sampler(spread=1.2), learner(2.0)
+    predictions = c._predict(model, episodes, 1, 10)
+    for temperature in (1.0, 3.0):
+        measured = c._calibration(predictions, temperature)
+        losses = []
+        for e in range(10):
+            known = predictions.known[e] & (predictions.weight[e] > 0)
+            logits, y = predictions.logits[e][known].double() / temperature, predictions.y[e][known]
+            losses.append(float(torch.nn.functional.cross_entropy(logits, y)))
+        assert measured["nll"].mean == pytest.approx(np.mean(losses), rel=1e-6)

@@ -74,3 +74,35 @@ def test_refuses_wrong_choices() -> None:
         mean_interval([0.1, 0.2], level=95)
     with pytest.raises(DataError, match="cannot be paired"):
         paired_interval([0.1, 0.2], [0.1, 0.2, 0.3])
+
+
+def test_bounds_are_inclusive_and_levels_are_shares() -> None:
+    interval = Interval(0.5, 0.25, 0.75)
+    assert interval.covers(0.25) and interval.covers(0.75)
+    assert not interval.covers(0.2499) and not interval.covers(0.7501)
+    assert interval.half_width == 0.25 and str(interval) == "0.5 [0.25, 0.75]"
+    for level in (0, 1, 1.5, -0.1):
+        with pytest.raises(ConfigError, match="between 0 and 1"):
+            mean_interval([0.1, 0.2], level=level)
+
+
+def test_two_values_have_one_degree_of_freedom() -> None:
+    found = mean_interval([0.0, 1.0])
+    assert found.half_width == pytest.approx(12.706204736 * 0.5, rel=1e-6)  # t(0.975, 1) * (1/sqrt(2)) / sqrt(2)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_bootstrap_bounds_are_quantiles_of_the_means_of_resamples(level: float) -> None:
+    x = np.random.default_rng(4).exponential(size=25)
+    found = mean_interval(x, level=level, method="bootstrap", seed=1)
+    by_scipy = stats.bootstrap(
+        (x,), np.mean, confidence_level=level, method="percentile", n_resamples=5000
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx((by_scipy.low, by_scipy.high), abs=0.08)
+    assert found.mean == x.mean()
+
+
+def test_seed_and_level_of_a_pair_reach_its_interval() -> None:
+    a, b = np.random.default_rng(5).normal(size=(2, 20))
+    for options in ({"level": 0.5}, {"method": "bootstrap", "seed": 3}, {"method": "bootstrap", "level": 0.8}):
+        assert paired_interval(a, b, **options) == mean_interval(a - b, **options)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from regard.domains.data import Data
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Arrays(Domain):
     """The domain of arrays."""
 

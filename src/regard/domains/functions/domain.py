@@ -31,7 +31,7 @@ class FunctionEpisodeOptions(EpisodeOptions):
         return n_way
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Functions(Domain):
     """The domain of functions."""
 

@@ -42,7 +42,7 @@ class ImageTrainingOptions(ImageEpisodeOptions, GroupedTrainingOptions):
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Images(Domain):
     """The domain of images."""
 

@@ -23,7 +23,7 @@ _FEW_CELLS = 4096
 """Up to which double precision costs nothing noticeable, and the order of rows changes no digit."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tables(Domain):
     """The domain of tables."""
 

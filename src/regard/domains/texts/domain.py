@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from regard.domains.data import LabelledData
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Texts(Domain):
     """The domain of texts."""
 
