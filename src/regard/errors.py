@@ -53,6 +53,14 @@ class MissingExtraError(RegardError, ImportError):
     """An optional part that is not installed; the message names the extra."""
 
 
+class ColumnWarning(UserWarning):
+    """Columns of a table that were read otherwise than written: dates, units, words among numbers."""
+
+
+class SizeWarning(UserWarning):
+    """A task far beyond the sizes that the model was trained on, or one that will take long."""
+
+
 def did_you_mean(word: str, options: Iterable[str]) -> str:
     """The tail of an error message: a close name if there is one, else the list of all names."""
     known = sorted(options)

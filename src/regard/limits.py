@@ -22,6 +22,11 @@ NETWORK_NUMBERS = 2**24
 NETWORK_TENSORS = 5_000
 """Tensors that building a network may make, above 64 for each tensor in its file: some 0.1 s for 5,000."""
 
+# ---- fitted estimators -------------------------------------------------------------------------------------------
+
+N_VIEWS = 4096
+"""Views of one task, n_estimators: each costs as much as the first, and averages gain nothing beyond some dozens."""
+
 # ---- archives of others: .npz and .zip ------------------------------------------------------------------------------
 
 UNPACKED_BYTES = 64 * GIB

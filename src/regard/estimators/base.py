@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,9 @@ from regard.domains.registry import find_domain
 from regard.domains.views import Views
 from regard.episode import Items, Support, first_tensor, flatten_tasks, map_items, unflatten_tasks
 from regard.errors import ConfigError, EpisodeError, RegardError
-from regard.estimators.inputs import Prepare, Prepared, blank_rows, named, other_shape, shapes
+from regard.estimators.inputs import Prepare, Prepared, blank_rows, named, other_shape, require_count, shapes
 from regard.learners.base import AttendingLearner, EncodingAttendingLearner, Learner, Output
+from regard.limits import N_VIEWS
 from regard.recipes.trained import TrainedLearner
 
 
@@ -98,9 +100,12 @@ class FewShotEstimator(BaseEstimator):
 
     def _begin(self, X: Any) -> Items:
         """Find the learner, learn to read such rows, and read them."""
-        if self.chunk_size < 1 or (self.n_estimators is not None and self.n_estimators < 1):
+        require_count(self.chunk_size, "chunk_size", sys.maxsize)
+        if self.n_estimators is not None:
+            require_count(self.n_estimators, "n_estimators", N_VIEWS)
+        if self.prepare is not None and not callable(self.prepare):
             raise ConfigError(
-                f"chunk_size is {self.chunk_size} and n_estimators {self.n_estimators}: expected at least 1."
+                f"prepare is a {type(self.prepare).__name__}: expected a function of a list of things, or None."
             )
         trained = TrainedLearner.shared(self.learner, regression=self._regression)
         reader = trained.reader() if self.prepare is None else Prepared(self.prepare)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Integral
 from os import PathLike
 from typing import Any
 
@@ -68,8 +70,7 @@ def to_labels(y: Any, n_rows: int) -> NDArray[Any]:
     Raises:
         EpisodeError: another number of them, missing ones, mixed types, or fractions.
     """
-    _require_y(y)
-    labels = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    labels = _to_array(y)
     if labels.ndim == 2 and labels.shape[1] == 1:
         warnings.warn(
             "A column-vector y was passed when a 1d array was expected: it is taken as y.ravel().",
@@ -79,7 +80,7 @@ def to_labels(y: Any, n_rows: int) -> NDArray[Any]:
         labels = labels[:, 0]
     if labels.shape != (n_rows,):
         raise EpisodeError(f"y has shape {labels.shape} and X {n_rows} rows: expected one label a row, ({n_rows},).")
-    missing = [i for i, label in enumerate(labels.tolist()) if label is None or label != label]
+    missing = [i for i, label in enumerate(labels.tolist()) if _is_missing(label)]
     if missing:
         raise EpisodeError(
             f"y has no label for {len(missing)} row(s), first row {missing[0]}: expected one a row; drop these rows."
@@ -87,9 +88,7 @@ def to_labels(y: Any, n_rows: int) -> NDArray[Any]:
     if labels.dtype.kind in "fO" and any(label in (float("inf"), -float("inf")) for label in labels.tolist()):
         raise EpisodeError("y holds infinity (inf): expected class labels.")
     if labels.dtype == object:
-        kinds = sorted({type(label).__name__ for label in labels.tolist()})
-        if len(kinds) > 1:
-            raise EpisodeError(f"y mixes labels of type {' and '.join(kinds)}: expected one type; use all strings.")
+        labels = _of_one_type([plain_label(label) for label in labels.tolist()])
     if labels.dtype.kind == "f" and not bool((labels == np.round(labels)).all()):
         raise EpisodeError(
             "y holds fractions, which is a continuous target: expected class labels, such as 0, 1 or 'a'."
@@ -103,8 +102,7 @@ def to_numbers(y: Any, n_rows: int) -> NDArray[np.float64]:
     Raises:
         EpisodeError: another number of them, or something that is not a finite number.
     """
-    _require_y(y)
-    given = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    given = _to_array(y)
     if given.ndim not in (1, 2) or len(given) != n_rows:
         raise EpisodeError(
             f"y has shape {given.shape} and X {n_rows} rows: expected one number a row, ({n_rows},) or ({n_rows}, "
@@ -124,17 +122,26 @@ def to_numbers(y: Any, n_rows: int) -> NDArray[np.float64]:
 def to_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
     """(N,) weights; ones where there are none.
 
+    A weight counts rows: 2 is the row twice. Weights that sum to 1 cannot mean that, as all rows together would be a
+    single one: they are shares, as boosting gives them, and are multiplied by the number of rows that have any.
+
     Raises:
-        EpisodeError: another number of them, or no weight at all.
+        EpisodeError: another number of them, something that is no number, or no weight at all.
     """
     if sample_weight is None:
         return np.ones(n_rows)
-    weight = np.asarray(sample_weight, dtype=np.float64)
+    try:
+        # A copy: that of a Series may be read-only, which PyTorch does not like.
+        weight = np.array(_to_array(sample_weight, "sample_weight"), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise EpisodeError(f"sample_weight holds something that is no number ({error}): expected numbers.") from error
     if weight.shape != (n_rows,):
         raise EpisodeError(f"sample_weight has shape {weight.shape}: expected one a row, ({n_rows},).")
     if not bool((weight != 0).any()):
         raise EpisodeError("sample_weight is zero for every row: expected a row that counts.")
-    return weight
+    n_present = int((weight > 0).sum())
+    shares = n_present > 1 and abs(float(weight.sum()) - 1) < 1e-6 and not bool((weight < 0).any())
+    return weight * n_present if shares else weight
 
 
 def blank_rows(reader: Reader, X: Any, items: Items, what: str) -> NDArray[np.bool_]:
@@ -156,6 +163,64 @@ def blank_rows(reader: Reader, X: Any, items: Items, what: str) -> NDArray[np.bo
     return blank
 
 
-def _require_y(y: Any) -> None:
-    if y is None:
-        raise EpisodeError("fit requires y to be passed, but the target y is None: give a label or number a row.")
+def require_count(value: Any, name: str, most: int) -> int:
+    """A whole number from 1 to `most`.
+
+    Raises:
+        ConfigError: something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= int(value) <= most:
+        raise ConfigError(f"{name} is {value!r:.60}: expected a whole number, at least 1 and at most {most}.")
+    return int(value)
+
+
+def plain_label(label: Any) -> Any:
+    """A label as Python's own str, int, float or bool, whoever made it."""
+    if isinstance(label, np.generic):
+        label = label.item()
+    return str(label) if isinstance(label, str) else label
+
+
+def _of_one_type(labels: list[Any]) -> NDArray[Any]:
+    kinds = sorted({type(label).__name__ for label in labels})
+    if kinds == ["float", "int"] and all(float(label).is_integer() and abs(label) < 2**53 for label in labels):
+        labels, kinds = [int(label) for label in labels], ["int"]
+    if len(kinds) > 1:
+        raise EpisodeError(f"y mixes labels of type {' and '.join(kinds)}: expected one type; use all strings.")
+    if kinds[0] not in ("str", "int", "float", "bool"):
+        try:
+            sorted(labels)
+        except (TypeError, ValueError) as error:
+            raise EpisodeError(
+                f"y has labels of type {kinds[0]}, which have no order ({error}): expected numbers or strings; use str."
+            ) from error
+    if kinds[0] in ("bool", "float") or (kinds[0] == "int" and all(-(2**63) <= label < 2**63 for label in labels)):
+        return np.array(labels)
+    array = np.empty(len(labels), dtype=object)
+    array[:] = labels
+    return array
+
+
+def _is_missing(label: Any) -> bool:
+    if label is None or label is np.ma.masked or type(label).__name__ in ("NAType", "NaTType"):
+        return True
+    return bool(isinstance(label, float | np.floating | np.datetime64 | Decimal) and label != label)
+
+
+def _to_array(values: Any, name: str = "y") -> NDArray[Any]:
+    """Of a list, tuple, array, tensor or Series; masked values become None or NaN."""
+    if values is None:
+        raise EpisodeError(f"fit requires {name} to be passed, but the target {name} is None: give one per row.")
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().numpy()
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        values = values.astype(object).filled(None)
+    if hasattr(values, "toarray"):
+        raise EpisodeError(f"{name} is sparse: expected a dense array; use {name}.toarray().")
+    try:
+        array = np.asarray(values)
+        # In a list with words, NaN would become a word.
+        hidden = array.dtype.kind == "U" and not isinstance(values, np.ndarray) and array.ndim == 1
+        return np.asarray(values, dtype=object) if hidden and any(map(_is_missing, values)) else array
+    except (TypeError, ValueError) as error:
+        raise EpisodeError(f"{name} is no array ({error}): expected one value per row, all of one kind.") from error

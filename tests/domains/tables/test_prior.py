@@ -11,8 +11,8 @@ import torch
 
 from regard.domains.tables.draws import Draws
 from regard.domains.tables.prior import TablePrior
-from regard.domains.tables.reader import TableReader, numbers_and_words, read_csv
-from regard.errors import ConfigError, DataError, EpisodeError
+from regard.domains.tables.reader import numbers_and_words, read_csv
+from regard.errors import ConfigError, DataError
 from regard.evaluation import evaluate
 from regard.learners.nearest_neighbour import NearestNeighbour
 from regard.nn.flat import Flat
@@ -118,24 +118,6 @@ def test_draws_are_even_and_normal() -> None:
     assert np.bincount(draws.choice((1, 3), 100).ravel())[1] / 20_000 == pytest.approx(0.75, abs=0.02)
     assert sorted(draws.order(5, 2)[3, 1].tolist()) == [0, 1, 2, 3, 4]
     assert draws.below(3, 50).max() == 2
-
-
-def test_words_are_categories_and_what_is_not_known_is_missing() -> None:
-    rows = np.array([[1.5, "red", None], ["2", "blue", 3], [np.nan, "?", 4]], dtype=object)
-    reader = TableReader.learn(rows)
-    assert reader.categories == (None, ("blue", "red"), None)
-    items = reader(rows)
-    np.testing.assert_array_equal(items["x"], [[1.5, 1, 0], [2, 0, 3], [0, 0, 4]])
-    np.testing.assert_array_equal(items["missing"], [[0, 0, 1], [0, 0, 0], [1, 1, 0]])
-    again = TableReader.from_dict(reader.to_dict())
-    other = again([[0, "green", 1]])
-    assert other["missing"].tolist() == [[False, True, False]]
-    with pytest.raises(EpisodeError, match="column 0 of X held numbers in fit"):
-        again([["red", "red", 1]])
-    with pytest.raises(EpisodeError, match="expected 3, as in fit"):
-        again([[1, 2]])
-    with pytest.raises(EpisodeError, match="infinite"):
-        again([[np.inf, "red", 1]])
 
 
 def test_csv_files_with_and_without_names(tmp_path: Path) -> None:

@@ -1,14 +1,14 @@
 """Rows of a table, as people keep them, to items: numbers, and which of them are missing.
 
-A column is read as numbers where every known cell is one, else as categories, whose codes are their places in sorted
-order. A category that was not there when the reader was made is missing. Codes are enough: the learner sees how common
-a value is and can look for its like, so no column for each category is needed.
+What each column holds (`kinds.py`) is told from the rows that the reader is fitted to; a column that was not read just
+as it was written is named in one warning. A category that was not there then is missing.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.domains.base import Reader
-from regard.errors import DataError, EpisodeError
-
-_MISSING_WORDS = frozenset({"", "?", "NA", "NaN", "nan", "N/A", "null", "None"})
+from regard.domains.tables.frames import split_columns
+from regard.domains.tables.kinds import Column, Words, column_from_dict, is_missing, learn_column
+from regard.errors import ColumnWarning, ConfigError, DataError, EpisodeError
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,13 @@ class TableReader(Reader):
     """Arrays, data frames and lists of rows to items {"x", "missing"}.
 
     Args:
-        categories: for each column, its categories in order, or None where it holds numbers; None for a reader that
-            has seen no table, which takes the columns to be what the rows at hand say.
+        columns: what each holds; None for a reader that has seen no table, which takes the columns to be what the rows
+            at hand say.
+        warned: columns that had cells of another kind already in fit, which a warning has named.
     """
 
-    categories: tuple[tuple[str, ...] | None, ...] | None = None
+    columns: tuple[Column, ...] | None = None
+    warned: tuple[int, ...] = ()
 
     def fit(self, things: Any) -> Self:
         return self.learn(things)
@@ -44,38 +46,90 @@ class TableReader(Reader):
         """A reader of tables like this one.
 
         Raises:
-            EpisodeError: no table, infinite numbers, or something that is neither a number nor a word.
+            EpisodeError: no table, infinite numbers, or something that is neither a number nor a word nor a date.
+
+        Warns:
+            ColumnWarning: columns that were read otherwise than written.
         """
-        return cls(tuple(_categories(column) for column in _columns(rows)))
+        names, columns = split_columns(rows)
+        learned = [learn_column(column, name) for name, column in zip(names, columns, strict=True)]
+        _warn([f"column {name}: {found.how}" for name, found in zip(names, learned, strict=True) if found.how])
+        return cls(
+            tuple(found.column for found in learned), tuple(f for f, found in enumerate(learned) if found.has_gaps)
+        )
+
+    @property
+    def categories(self) -> tuple[tuple[str, ...] | None, ...] | None:
+        """For each column, its categories in order, or None where it holds no words."""
+        if self.columns is None:
+            return None
+        return tuple(column.categories if isinstance(column, Words) else None for column in self.columns)
 
     def __call__(self, things: Any) -> dict[str, Tensor]:
-        """(N, F) cells in float64, and which of them are missing (where the cell is 0).
+        """(N, F) numbers in float64, and which of them are missing (where the number is 0).
+
+        F is the number of columns where none holds dates, which become several numbers, and none is without a value.
 
         Raises:
-            EpisodeError: as `learn`, another number of columns, or words in a column of numbers.
+            EpisodeError: as `learn`, or another number of columns.
+
+        Warns:
+            ColumnWarning: cells that are not of the kind of their column; they are missing.
         """
-        if self.categories is None:
+        if self.columns is None:
             return self.learn(things)(things)
-        columns = _columns(things)
-        if len(columns) != len(self.categories):
-            raise EpisodeError(f"rows have {len(columns)} columns: expected {len(self.categories)}, as in fit.")
-        cells = np.stack(
-            [_cells(c, known, f) for f, (c, known) in enumerate(zip(columns, self.categories, strict=True))], 1
-        )
+        names, columns = split_columns(things)
+        if len(columns) != len(self.columns):
+            raise EpisodeError(f"rows have {len(columns)} columns: expected {len(self.columns)}, as in fit.")
+        parts, notes = [], []
+        for f, (name, kind, column) in enumerate(zip(names, self.columns, columns, strict=True)):
+            if column.dtype.kind == "c":
+                raise EpisodeError("Complex data not supported: X has complex numbers; expected real numbers or words.")
+            cells, unread = kind.read(column)
+            if bool(np.isinf(cells).any()):
+                raise EpisodeError(
+                    f"column {name} of X has an infinite value (inf), or one too large for float64: expected finite "
+                    "numbers, or NaN for what is missing."
+                )
+            parts.append(cells)
+            if unread and f not in self.warned:
+                notes.append(
+                    f"column {name}: held {kind.kind} in fit, and {len(unread)} cells do not, such as "
+                    f"{unread[0][:30]!r}; they are missing"
+                )
+        _warn(notes)
+        cells = np.concatenate(parts, 1)
+        if cells.shape[1] == 0:
+            cells = np.full((len(cells), 1), np.nan)
         missing = np.isnan(cells)
         return {"x": torch.from_numpy(np.where(missing, 0.0, cells)), "missing": torch.from_numpy(missing)}
 
     def to_dict(self) -> dict[str, Any]:
-        if self.categories is None:
+        if self.columns is None:
             return {}
-        return {"categories": [None if c is None else list(c) for c in self.categories]}
+        return {"columns": [column.to_dict() for column in self.columns], "warned": list(self.warned)}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Undo `to_dict`."""
-        if "categories" not in content:
+        """Undo `to_dict`.
+
+        Raises:
+            ConfigError: a description that is none.
+        """
+        if "columns" not in content:
             return cls()
-        return cls(tuple(None if c is None else tuple(c) for c in content["categories"]))
+        try:
+            columns = tuple(column_from_dict(column) for column in content["columns"])
+            return cls(columns, tuple(int(f) for f in content.get("warned", ())))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ConfigError(f"the columns of a table are described in an unknown way ({error!r:.100}).") from error
+
+
+def _warn(notes: list[str]) -> None:
+    if notes:
+        shown = "; ".join(notes[:10]) + (f"; and {len(notes) - 10} more" if len(notes) > 10 else "")
+        # The user's own line: it calls fit or predict, which come here by way of the reader.
+        warnings.warn(f"columns of X read otherwise than written: {shown}.", ColumnWarning, stacklevel=6)
 
 
 def read_csv(path: Path | str, *, header: bool | None = None) -> tuple[list[str], list[list[str]]]:
@@ -105,80 +159,6 @@ def read_csv(path: Path | str, *, header: bool | None = None) -> tuple[list[str]
     return names, lines[int(header) :]
 
 
-def _columns(rows: Any) -> list[NDArray[Any]]:
-    """The columns of whatever holds rows; data frames by their own types, so that numbers stay numbers."""
-    if isinstance(rows, Tensor):
-        rows = rows.detach().cpu().numpy()
-    if hasattr(rows, "iloc"):
-        return [np.asarray(rows.iloc[:, f]) for f in range(rows.shape[1])]
-    if hasattr(rows, "toarray"):
-        raise EpisodeError("X is sparse: expected a dense table; use X.toarray().")
-    table = _array(rows)
-    if table.ndim != 2:
-        raise EpisodeError(
-            f"X has shape {table.shape}: expected (rows, features). Reshape your data: X.reshape(-1, 1) for one "
-            "feature, X.reshape(1, -1) for one row."
-        )
-    for size, what in zip(table.shape, ("sample", "feature"), strict=True):
-        if size == 0:
-            # scikit-learn's own words, which its users look for.
-            raise EpisodeError(
-                f"X has 0 {what}(s) (shape={table.shape}) while a minimum of 1 is required: it is empty; give a row "
-                "and a feature at least."
-            )
-    return list(table.T)
-
-
-def _array(rows: Any) -> NDArray[Any]:
-    try:
-        table = np.asarray(rows)
-    except ValueError as error:
-        raise EpisodeError(f"X is ragged ({error}): expected rows of one length.") from error
-    # Numbers and words in one list become words in NumPy: kept as they are, they can be told apart.
-    return np.asarray(rows, dtype=object) if table.dtype.kind in "US" and not isinstance(rows, np.ndarray) else table
-
-
-def _categories(column: NDArray[Any]) -> tuple[str, ...] | None:
-    """None for a column of numbers, else its words in order."""
-    if column.dtype.kind in "biuf":
-        return None
-    known = [str(cell) for cell in column.tolist() if not _is_missing(cell)]
-    return None if all(map(_is_number, known)) else tuple(sorted(set(known)))
-
-
-def _cells(column: NDArray[Any], categories: tuple[str, ...] | None, f: int) -> NDArray[np.float64]:
-    """Numbers or codes; NaN where missing."""
-    if column.dtype.kind == "c":
-        raise EpisodeError("Complex data not supported: X has complex numbers; expected real numbers or words.")
-    if categories is None:
-        cells = _numbers(column, f)
-    else:
-        code = {word: float(place) for place, word in enumerate(categories)}
-        cells = np.array([np.nan if _is_missing(c) else code.get(str(c), np.nan) for c in column.tolist()])
-    if bool(np.isinf(cells).any()):
-        raise EpisodeError(
-            f"column {f} of X has an infinite value (inf), or one too large for float64: expected finite numbers, or "
-            "NaN for what is missing."
-        )
-    return cells
-
-
-def _numbers(column: NDArray[Any], f: int) -> NDArray[np.float64]:
-    if column.dtype.kind in "biuf":
-        return column.astype(np.float64)
-    try:
-        return np.array([np.nan if _is_missing(cell) else float(cell) for cell in column.tolist()])
-    except (TypeError, ValueError) as error:
-        raise EpisodeError(
-            f"column {f} of X held numbers in fit, and now {error}: expected a number (an argument must be a string or "
-            "a real number), or NaN for what is missing."
-        ) from error
-
-
-def _is_missing(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, float) and cell != cell) or str(cell) in _MISSING_WORDS | {"<NA>", "NaT"}
-
-
 def _is_number(word: str) -> bool:
     try:
         float(word)
@@ -189,4 +169,4 @@ def _is_number(word: str) -> bool:
 
 def numbers_and_words(rows: Sequence[Sequence[str]]) -> NDArray[Any]:
     """(N, F) object array of the words of a file: floats, NaN and words."""
-    return np.array([[np.nan if _is_missing(c) else float(c) if _is_number(c) else c for c in r] for r in rows], object)
+    return np.array([[np.nan if is_missing(c) else float(c) if _is_number(c) else c for c in r] for r in rows], object)

@@ -14,6 +14,9 @@ from regard.domains.views import Views
 from regard.episode import Items
 from regard.errors import EpisodeError
 
+_FAR = 1e30
+"""Standard deviations beyond which a query's cell lies no farther: single precision holds it."""
+
 
 @dataclass(frozen=True)
 class _View:
@@ -49,10 +52,13 @@ class TableViews(Views):
         self.n = n
         mass = weight[:, None] * ~cells["missing"]
         total = mass.sum(0).clamp_min(torch.finfo(torch.float64).tiny)
-        self._centre = (mass * cells["x"]).sum(0) / total
-        spread = ((mass * (cells["x"] - self._centre).square()).sum(0) / total).sqrt()
+        # Powers of two change no digit, and keep squares of numbers such as 1e200 and 1e-200 within what floats hold.
+        self._unit = power_of_two((cells["x"] * (mass > 0)).abs().amax(0))
+        x = cells["x"] / self._unit
+        self._centre = (mass * x).sum(0) / total
+        spread = ((mass * (x - self._centre).square()).sum(0) / total).sqrt()
         # Rounding leaves a constant column a little spread, which must not be blown up.
-        self._spread = torch.where(spread > 1e-12 * (1 + self._centre.abs()), spread, 1.0)
+        self._spread = torch.where(spread > 1e-12 * self._centre.abs(), spread, 1.0)
         self._support, self._weight = self._scaled(cells), weight
         n_features = cells["x"].shape[1]
         rng = np.random.default_rng(seed)
@@ -75,7 +81,15 @@ class TableViews(Views):
         return torch.stack([view.class_order for view in self._views])
 
     def _scaled(self, cells: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {**cells, "x": (cells["x"] - self._centre) / self._spread}
+        x = ((cells["x"] / self._unit - self._centre) / self._spread).clamp(-_FAR, _FAR)
+        return {**cells, "x": x.masked_fill(cells["missing"], 0.0)}
+
+
+def power_of_two(size: Tensor) -> Tensor:
+    """The power of two next above each number; 1 where it is 0."""
+    _, exponent = torch.frexp(size)
+    # 2^1024 is infinite, and the inverse of 2^-1024 too.
+    return torch.where(size > 0, torch.ldexp(torch.ones_like(size), exponent.clamp(-1021, 1023)), 1.0)
 
 
 def _cells(items: Items) -> dict[str, Tensor]:
