@@ -115,3 +115,16 @@ def test_mistakes_are_the_domains_own(run: Path) -> None:
 
     with pytest.raises(DataError, match="melody 1 has 3 notes: expected 8"):
         FewShotClassifier(run).fit([list(range(8)), [1, 2, 3]], ["up", "down"])
+
+
+def test_a_domain_may_bring_an_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    from regard.errors import ConfigError
+    from regard.nn.mlp import MLP
+    from regard.recipes.components import build_encoder, encoder_class
+
+    domain = registry.find_domain("melodies")
+    monkeypatch.setattr(type(domain), "own_encoders", {"TuneEncoder": "regard.nn.mlp:MLP"})
+    assert encoder_class("TuneEncoder") is MLP
+    assert build_encoder({"name": "TuneEncoder", "n_inputs": 8, "hidden": [4]}).n_features == 64
+    with pytest.raises(ConfigError, match="did you mean 'TuneEncoder'"):
+        encoder_class("TuneEncode")

@@ -130,6 +130,7 @@ class Domain(ABC):
         name: as checkpoints keep it.
         items: what its items are called, in the plural.
         encoders: names of encoders that take its items (see `regard.recipes.components`), most usual first.
+        own_encoders: encoders that come with the domain: name to "module:Class".
         evaluation_options, training_options: what recipes may say of an episode.
         file_hint: what `regard predict` expects as --support and --query.
         has_columns: X is a table, whose number and names of columns must be those of `fit`.
@@ -139,6 +140,7 @@ class Domain(ABC):
     name: ClassVar[str]
     items: ClassVar[str] = "items"
     encoders: ClassVar[tuple[str, ...]] = ("MLP",)
+    own_encoders: ClassVar[Mapping[str, str]] = {}
     evaluation_options: ClassVar[type[EpisodeOptions]] = GroupedEpisodeOptions
     training_options: ClassVar[type[EpisodeOptions]] = GroupedTrainingOptions
     file_hint: ClassVar[tuple[str, str] | None] = None

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from regard.domains.registry import all_domains
 from regard.errors import ConfigError, RegardError, did_you_mean
 from regard.learners import find_learner
 from regard.learners.base import Learner
@@ -90,6 +91,11 @@ def encoder_class(name: str) -> type[Encoder]:
     Raises:
         ConfigError: no encoder has that name.
     """
-    if name not in _ENCODERS:
-        raise ConfigError(f"no encoder is called {name!r}: {did_you_mean(name, _ENCODERS)}")
-    return getattr(import_module(_ENCODERS[name]), name)
+    if name in _ENCODERS:
+        return getattr(import_module(_ENCODERS[name]), name)
+    # Names only, never a module by the word of a recipe or of a checkpoint: reading one must not run code.
+    others = {key: home for domain in all_domains() for key, home in domain.own_encoders.items()}
+    if name not in others:
+        raise ConfigError(f"no encoder is called {name!r}: {did_you_mean(name, [*_ENCODERS, *others])}")
+    module, _, attribute = others[name].partition(":")
+    return getattr(import_module(module), attribute)
