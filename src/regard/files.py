@@ -46,6 +46,21 @@ def write_whole(path: Path, content: bytes | Callable[[Path], None]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path, what: str = "the folder") -> Path:
+    """Make a folder, and those that it lies in.
+
+    Raises:
+        StorageError: something else has its name, or it may not be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        taken = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "a file has this name" if taken else error.strerror or error
+        raise StorageError(error.errno, f"{what} {folder} cannot be made ({reason}): choose another.") from error
+    return folder
+
+
 def _sync_folder(folder: Path) -> None:
     """Flush the renaming itself, which a power cut could otherwise undo; not possible on Windows."""
     if os.name == "posix":

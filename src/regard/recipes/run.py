@@ -14,11 +14,13 @@ from regard.domains.data import Data
 from regard.domains.options import EpisodeOptions
 from regard.errors import ConfigError
 from regard.evaluation import Comparison, Result, adaptation_seconds, compare, evaluate
+from regard.files import make_folder
 from regard.learners.base import Learner
 from regard.recipes.checkpoints import load_matching_weights
 from regard.recipes.components import NETWORKS, build_learner, encoder_class
 from regard.recipes.config import Recipe, changed
 from regard.recipes.data import load_data
+from regard.recipes.fitting import check_episodes
 from regard.recipes.trained import TrainedLearner
 from regard.training import train
 from regard.training.checkpoint import LAST
@@ -89,11 +91,15 @@ def train_recipe(
 ) -> Path:
     """Train, or resume training, in `folder`; returns the best checkpoint. `n_steps_ahead` is as of `train`.
 
+    Every kind of episodes, those of the evaluation too, is checked before the first step.
+
     Raises:
         RegardError: as the steps of it do.
         KeyboardInterrupt: stopped by Ctrl-C, after the work was saved.
     """
+    make_folder(folder, "the folder of the run,")
     data = data or load_data(recipe.data)
+    check_episodes(recipe, data)
     spec = learner_spec(recipe, data)
     torch.manual_seed(recipe.train.seed)
     # A resumed run has its own weights, and no longer needs those it started with.

@@ -354,12 +354,20 @@ class _Run:
 
 def _fabric(config: TrainConfig) -> Fabric:
     device = "cuda" if config.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available() else "cpu"
-    fabric = Fabric(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        strategy=config.strategy,
-        precision=resolve_precision(config.precision, device),
-    )
+    try:
+        fabric = Fabric(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            strategy=config.strategy,
+            precision=resolve_precision(config.precision, device),
+        )
+    except Exception as error:
+        # Lightning raises ValueError, RuntimeError, ImportError and its own, which all say that the setting cannot be.
+        reason = str(error).splitlines()[0][:200]
+        raise ConfigError(
+            f"train.accelerator={config.accelerator!r}, train.devices={config.devices} and train.strategy="
+            f"{config.strategy!r} cannot be had here ({reason}): use auto, 1 and auto."
+        ) from error
     fabric.launch()
     return fabric
 
