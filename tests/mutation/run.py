@@ -174,9 +174,10 @@ def main() -> int:
     texts = {file.resolve(): file.read_text() for file in files}
     places = [(file, i) for file, text in texts.items() for i, _ in enumerate(sites(ast.parse(text)))]
     chosen = random.Random(options.seed).sample(places, min(options.n, len(places)))
-    arguments = ["-q", "-x", "-n0", "-p", "no:cacheprovider", *options.tests]
+    arguments = ["-q", "-x", "-n0", "-p", "no:cacheprovider"]
     arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of plugins imported before pytest is told
     arguments += ["-k", options.deselect] if options.deselect else []
+    tests = [t for path in options.tests for t in (sorted(map(str, Path(path).rglob("test_*.py"))) or [path])]
     os.environ["OMP_NUM_THREADS"] = "1"
     os.nice(5)  # this is a long job beside others
     for name in PRELOADED:
@@ -192,16 +193,18 @@ def main() -> int:
         # Processes that tests start see the mutant only where it is on the disk.
         os.environ["PYTHONPATH"] = str(copied)
 
-        def run_tests() -> int:
-            return int(pytest.main(arguments))
+        def run_tests(mutated: Path | None = None) -> int:
+            stem = "" if mutated is None else mutated.stem
+            # Those of the mutated file first: they are the likeliest to notice, and the first to fail is the last.
+            return int(pytest.main([*arguments, *sorted(tests, key=lambda t: f"test_{stem}" not in t)]))
 
-        def run_replaced(mutated: CodeType, functions: list[FunctionType]) -> int:
+        def run_replaced(mutated: CodeType, functions: list[FunctionType], file: Path) -> int:
             for function in functions:
                 try:
                     function.__code__ = mutated
                 except ValueError:  # it refers to fewer variables of its surroundings
                     return COLD
-            return run_tests()
+            return run_tests(file)
 
         # The warm process is this one's child, so that this one stays without the package.
         questions, answers = os.pipe(), os.pipe()
@@ -229,7 +232,7 @@ def main() -> int:
                     if name and functions:
                         code = code_of(compile(ast.fix_missing_locations(tree), target, "exec"), name)
                         assert code is not None
-                        status = forked(lambda c=code, f=functions: run_replaced(c, f), options.timeout)
+                        status = forked(lambda c=code, f=functions, m=file: run_replaced(c, f, m), options.timeout)
                     replies.write(f"{status}\n")
                     replies.flush()
             os._exit(0)
@@ -251,7 +254,7 @@ def main() -> int:
                     target = copied / file.relative_to(ROOT / "src")
                     target.write_text(ast.unparse(ast.fix_missing_locations(tree)))
                     shutil.rmtree(target.parent / "__pycache__", ignore_errors=True)
-                    status = forked(run_tests, options.timeout)
+                    status = forked(lambda m=file: run_tests(m), options.timeout)
                     target.write_text(texts[file])
                     shutil.rmtree(target.parent / "__pycache__", ignore_errors=True)
                 ran += 1
