@@ -111,7 +111,7 @@ def test_classes_and_numbers_are_not_mixed_up() -> None:
     with pytest.raises(ConfigError, match="MeanOfSupport is for regression"):
         FewShotClassifier(MeanOfSupport()).fit(X, ["a", "b", "a"])
     for settings in ({"chunk_size": 0}, {"n_estimators": 0}):
-        with pytest.raises(ConfigError, match="expected at least 1"):
+        with pytest.raises(ConfigError, match="is 0: expected"):
             FewShotRegressor(MeanOfSupport(), **settings).fit(X, [1.0, 2.0, 3.0])
     with pytest.raises(EpisodeError, match="X 3 rows"):
         FewShotRegressor(MeanOfSupport()).fit(X, [1.0, 2.0])
