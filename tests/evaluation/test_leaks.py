@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from regard.domains.base import digests
 from regard.episode import Items, Support
 from regard.errors import DataError
 from regard.evaluation.leaks import CHECKS, Finding, answers, data, find_leaks
-from regard.evaluation.leaks.duplicates import digests
 from regard.learners import Prototypical
 from regard.learners.base import EncodingLearner, Learner, hide_absent
 from regard.learners.prototypical import Prototypes, class_means

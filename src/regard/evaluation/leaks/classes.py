@@ -15,10 +15,10 @@ from scipy.stats import binom
 from torch import Tensor
 from torch.nn import functional as F
 
+from regard.domains.images.registration import grey_pictures
 from regard.episode import Items, map_items
 from regard.evaluation.leaks.context import Finding, LeakContext, judged
 from regard.evaluation.leaks.duplicates import is_picture, is_tokens, jaccard, token_ids, token_sets, vectors
-from regard.evaluation.leaks.pictures import grey_pictures
 from regard.sampling.dataset import Dataset
 
 _MOST_CLASSES, _MOST_ITEMS = 120, 12

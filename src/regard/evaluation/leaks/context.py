@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from regard.domains.base import digests
 from regard.episode import Episode, Items, map_items
 from regard.evaluation.evaluate import device_of
 from regard.evaluation.intervals import Interval
-from regard.evaluation.leaks.duplicates import digests, is_coarse
+from regard.evaluation.leaks.duplicates import is_coarse
 from regard.learners.base import Learner
 from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeSampler

@@ -12,10 +12,11 @@ from itertools import combinations
 
 import numpy as np
 
+from regard.domains.base import digests
 from regard.episode import Items
 from regard.evaluation.intervals import mean_interval
 from regard.evaluation.leaks.context import LEVEL, Finding, LeakContext, judged
-from regard.evaluation.leaks.duplicates import copies_in_episodes, digests, is_coarse, near_copies
+from regard.evaluation.leaks.duplicates import copies_in_episodes, is_coarse, near_copies
 from regard.sampling.dataset import Dataset
 
 _EPISODES = 12  # searched for near copies, which takes a while

@@ -1,7 +1,7 @@
 """Items that are the same, or nearly, whatever they are called.
 
     exact      equal bytes, found by a digest of each item's content
-    pictures   shifted, turned, mirrored, inverted and cropped copies: `regard.evaluation.leaks.pictures`
+    pictures   shifted, turned, mirrored, inverted and cropped copies: `regard.domains.images.near_copies`
     vectors    distances between standardised vectors
     tokens     weighted Jaccard likeness of the sets of token ids, rare ids counting more
 
@@ -15,22 +15,20 @@ in few dimensions a near neighbour proves little); Broder 1997, "On the resembla
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
+from regard.domains.base import NearCopy, digests
+from regard.domains.images.near_copies import LIKE_PICTURES, near_picture_copies
+from regard.domains.images.registration import grey_pictures, picture_matches, register
 from regard.episode import Items
-from regard.evaluation.leaks.pictures import grey_pictures, picture_matches, register
 
 _AT_ONCE = 1024
-_LIKE_PICTURES = 0.996  # correlation below which two registered pictures are no copies
 _LIKE_TEXTS = 0.6
-_NEARER_PICTURES = 0.2  # of what other classes leave unexplained
 _NEARER = 0.5
 _NEARER_VECTORS = 0.35
 _NEARER_IN_CLASS = 0.1  # of the usual distance of two items of a class
@@ -38,32 +36,7 @@ _NEARER_IN_CLASS_TEXTS = 0.4
 _LIKE_TEXTS_IN_CLASS = 0.7
 _LEAST_SHARE_OF_TEXTS = 0.1
 _BY_ACCIDENT = 1e-3  # expected number of accidental copies among vectors
-_MOST_FLAGGED = 400
-
-
-@dataclass(frozen=True)
-class NearCopy:
-    """One pair of items that are nearly one.
-
-    Args:
-        row_a: row of the first set.
-        row_b: row of the second set.
-        likeness: at most 1; its meaning depends on the kind of items.
-        how: the comparison, for people.
-    """
-
-    row_a: int
-    row_b: int
-    likeness: float
-    how: str
-
-
-def digests(x: Items) -> list[str]:
-    """A digest of each item's content; equal items have equal digests."""
-    tensors = [x[key] for key in sorted(x)] if isinstance(x, dict) else [x]
-    arrays = [np.ascontiguousarray(t.detach().cpu().numpy()) for t in tensors]
-    content = (b"".join(array[i].tobytes() for array in arrays) for i in range(len(arrays[0])))
-    return [hashlib.blake2b(item, digest_size=12).hexdigest() for item in content]
+_MOST_FLAGGED = 400  # pairs of pictures looked at closely
 
 
 def is_coarse(x: Items, y: Tensor) -> bool:
@@ -96,8 +69,8 @@ def near_copies(a: Items, b: Items, y_a: Tensor | None = None, y_b: Tensor | Non
     y_b = torch.arange(_length(b)) if y_b is None else y_b.cpu()
     if not len(y_a) or not len(y_b):
         return []
-    if is_picture(a) and is_picture(b):
-        return _picture_copies(a, b, y_a, y_b)
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and is_picture(a) and is_picture(b):
+        return near_picture_copies(a, b, y_a, y_b)
     if is_tokens(a) and is_tokens(b):
         return _token_copies(a, b, y_a, y_b)
     return _vector_copies(vectors(a), vectors(b), y_a, y_b)
@@ -125,31 +98,6 @@ def vectors(x: Items) -> Tensor:
 
 def _length(x: Items) -> int:
     return len(next(iter(x.values())) if isinstance(x, dict) else x)
-
-
-def _picture_copies(a: Items, b: Items, y_a: Tensor, y_b: Tensor) -> list[NearCopy]:
-    assert isinstance(a, Tensor) and isinstance(b, Tensor)
-    grey_a, grey_b = grey_pictures(a), grey_pictures(b)
-    # Clean renderings of a letter stand in training many times.
-    first = torch.tensor(sorted({digest: row for row, digest in reversed(list(enumerate(digests(b))))}.values()))
-    b, y_b, grey_b = b[first], y_b[first], grey_b[first]
-    found = picture_matches(grey_a, grey_b, at_most=min(1000, 100 + 3 * len(grey_a)))
-    order = found.likeness.argsort(descending=True)[:_MOST_FLAGGED]
-    flagged = order[found.likeness[order] >= _LIKE_PICTURES]
-    row_a, row_b, likeness = found.row_a[flagged], found.row_b[flagged], found.likeness[flagged]
-    usual = torch.maximum(_usual_picture(grey_a, y_a, row_a), _usual_picture(grey_b, y_b, row_b))
-    kept = (1 - likeness) <= _NEARER_PICTURES * (1 - usual)
-    return _copies(row_a[kept], first[row_b[kept]], likeness[kept], "pixels after registration correlate")
-
-
-def _usual_picture(grey: Tensor, y: Tensor, rows: Tensor) -> Tensor:
-    """(F,) the largest likeness of these rows to pictures of other classes of their own set."""
-    unique, inverse = torch.unique(rows, return_inverse=True)
-    best = torch.zeros(len(unique))
-    if len(unique):
-        found = picture_matches(grey[unique], grey, at_most=2 * len(unique), allowed=y[unique][:, None] != y)
-        best = best.scatter_reduce(0, found.row_a, found.likeness, "amax")
-    return best[inverse]
 
 
 def _token_copies(a: Items, b: Items, y_a: Tensor, y_b: Tensor) -> list[NearCopy]:
@@ -185,15 +133,19 @@ def _vector_copies(a: Tensor, b: Tensor, y_a: Tensor, y_b: Tensor) -> list[NearC
 
 
 def dimension(x: Tensor) -> float:
-    """The intrinsic dimension of (N, D) points, from the ratio of the distances to the two nearest (Facco et al.)."""
+    """The intrinsic dimension of (N, D) points, from the distances to the second and the fourth nearest.
+
+    As Facco et al. take the first and the second: in d dimensions the mean of log(r4 / r2) is (1/2 + 1/3) / d. A copy
+    of each point, which is what is looked for, moves the first alone.
+    """
     some = x[torch.linspace(0, len(x) - 1, min(len(x), 1000)).long()]
-    if len(some) < 3:
+    if len(some) < 5:
         return float(x.shape[1])
-    two = torch.cdist(some, some).fill_diagonal_(float("inf")).topk(2, 1, largest=False).values
-    two = two[two[:, 0] > 1e-6 * two[:, 1].mean()]
-    if len(two) < 3:
+    near = torch.cdist(some, some).fill_diagonal_(float("inf")).topk(4, 1, largest=False).values
+    near = near[near[:, 1] > 1e-6 * near[:, 3].mean()]
+    if len(near) < 3:
         return 1.0
-    return float((1 / torch.log(two[:, 1] / two[:, 0]).mean().clamp_min(1e-3)).clamp(1.0, 40.0))
+    return float((5 / 6 / torch.log(near[:, 3] / near[:, 1]).mean().clamp_min(1e-3)).clamp(1.0, 40.0))
 
 
 def token_sets(ids_a: Tensor, ids_b: Tensor) -> tuple[csr_matrix, csr_matrix]:
@@ -260,9 +212,9 @@ def copies_in_episodes(episodes: list[tuple[Items, Items, Tensor, Tensor]]) -> l
     Args:
         episodes: support items (S, *item), query items (Q, *item), and the class of each, of every episode.
     """
-    a, b = (_stacked([episode[side] for episode in episodes]) for side in (0, 1))
-    y_a, y_b = (torch.cat([episode[side] for episode in episodes]) for side in (2, 3))
-    size_a, size_b = ([len(episode[side]) for episode in episodes] for side in (2, 3))
+    a, b = _stacked([episode[0] for episode in episodes]), _stacked([episode[1] for episode in episodes])
+    y_a, y_b = torch.cat([episode[2] for episode in episodes]), torch.cat([episode[3] for episode in episodes])
+    size_a, size_b = [len(episode[2]) for episode in episodes], [len(episode[3]) for episode in episodes]
     start_a, start_b = (np.concatenate([[0], np.cumsum(sizes)[:-1]]) for sizes in (size_a, size_b))
     same_item = _numbered(digests(a), digests(b))
     if is_picture(a) and isinstance(a, Tensor) and isinstance(b, Tensor):
@@ -305,7 +257,7 @@ def _pictures_in_episodes(
     # Equal items are another check's matter; copies in another class (a turned class) do not help the learner.
     allowed = (episode_a[:, None] == episode_b) & (y[0][:, None] == y[1]) & (items[0][:, None] != items[1])
     found = picture_matches(grey_a, grey_b, allowed=allowed, at_most=400)
-    flagged = (found.likeness >= _LIKE_PICTURES).nonzero()[:, 0][:_MOST_FLAGGED]
+    flagged = (found.likeness >= LIKE_PICTURES).nonzero()[:, 0][:_MOST_FLAGGED]
     copies: list[tuple[int, NearCopy]] = []
     for k in flagged.tolist():
         i, j = int(found.row_a[k]), int(found.row_b[k])

@@ -6,7 +6,7 @@
                 (Lucas and Kanade), keeping the largest correlation of the pixels that overlap
 
 What comes back is that correlation. Copies reach 0.98 and more; how near two different pictures come depends on the
-data (two vertical strokes are one stroke), so `regard.evaluation.leaks.duplicates` judges it against the data itself.
+data (two vertical strokes are one stroke), so `regard.domains.images.near_copies` judges it against the data itself.
 
 Reddy, Chatterji 1996, "An FFT-based technique for translation, rotation, and scale-invariant image registration", IEEE
 Transactions on Image Processing 5(8); Lucas, Kanade 1981, "An iterative image registration technique".
