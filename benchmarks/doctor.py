@@ -1,74 +1,85 @@
 """How many planted leaks the doctor finds, and on how many clean pairs it raises an alarm.
 
-    python benchmarks/doctor.py [--episodes 20] [--seed 0]
+    python benchmarks/doctor.py [--episodes 20]
 
-The cases are those of tests/evaluation/planted_leaks.py: pictures, vectors and texts. Writes
+The cases are those of tests/evaluation/planted_leaks.py: pictures, vectors and texts, and learners at fault. Writes
 benchmarks/results/doctor.json: each case with the checks that failed and the seconds it took.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import sys
 import time
-from pathlib import Path
-from types import ModuleType
+from importlib import import_module
 
 import torch
 
+from common import (
+    ROOT,
+    Document,
+    Section,
+    argument_parser,
+    command_line,
+    made_by,
+    render_after,
+    table,
+)
 from regard.evaluation.leaks import find_leaks
-from regard.evaluation.provenance import command_line, machine, versions
+from regard.evaluation.provenance import machine, versions
 from regard.files import write_whole
 
-ROOT = Path(__file__).parents[1]
+TITLE = "Planted leaks that the doctor finds, and its false alarms"
 
 
-def planted() -> ModuleType:
-    """The module of the cases, which is no package."""
-    spec = importlib.util.spec_from_file_location("planted_leaks", ROOT / "tests/evaluation/planted_leaks.py")
-    if spec is None or spec.loader is None:
-        raise SystemExit("tests/evaluation/planted_leaks.py is missing: run this in a checkout of the project.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["planted_leaks"] = module
-    spec.loader.exec_module(module)
-    return module
+def parser() -> argparse.ArgumentParser:
+    """Arguments."""
+    made = argument_parser(__doc__, SECTIONS, "doctor.json", seed=0)
+    made.add_argument("--episodes", type=int, default=20)
+    return made
 
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--episodes", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(1)
-    module = planted()
+    sys.path.insert(0, str(ROOT / "tests" / "evaluation"))
+    planted = import_module("planted_leaks")
     cases = []
-    for case in [*module.leaks(), *module.clean()]:
-        began = time.perf_counter()
+    for case in [*planted.leaks(), *planted.clean()]:
+        began = time.process_time()
         findings = find_leaks(*case.make(), n_episodes=arguments.episodes)
         failed = [f.check for f in findings if f.verdict == "failed"]
-        seconds = round(time.perf_counter() - began, 1)
-        cases.append({"case": case.name, "leak": case.leak, "failed": failed, "seconds": seconds})
+        seconds = round(time.process_time() - began, 2)
+        cases.append({"case": case.name, "leak": case.leak, "failed": failed, "cpu_seconds": seconds})
         if bool(failed) != case.leak:
             print("missed:" if case.leak else "false alarm:", case.name, failed, flush=True)
-    leaks, clean = ([c for c in cases if c["leak"] == leak] for leak in (True, False))
     document = {
-        "title": "Planted leaks that the doctor finds, and its false alarms",
-        "summary": {
-            "leaks found": f"{sum(bool(c['failed']) for c in leaks)} of {len(leaks)}",
-            "false alarms": f"{sum(bool(c['failed']) for c in clean)} of {len(clean)}",
-        },
+        "title": TITLE,
         "cases": cases,
-        "seed": arguments.seed,
+        "settings": {"episodes": arguments.episodes, "seed": arguments.seed},
         "machine": machine(),
         "versions": versions(),
-        "command": f"python benchmarks/{command_line()}",
+        "command": command_line(),
     }
-    print(json.dumps(document["summary"], indent=1))
-    write_whole(ROOT / "benchmarks/results/doctor.json", json.dumps(document, indent=1).encode() + b"\n")
+    write_whole(arguments.out, json.dumps(document, indent=1).encode() + b"\n")
+    render_after(arguments, SECTIONS)
+
+
+def section(document: Document) -> str:
+    """Leaks found by kind, and false alarms."""
+    kinds: dict[tuple[bool, str], list[bool]] = {}
+    for case in document["cases"]:
+        kind = case["case"].partition(":")[0]
+        kind = kind if case["leak"] and kind in ("pictures", "vectors", "texts", "a learner") else "class names"
+        kinds.setdefault((case["leak"], kind if case["leak"] else "clean pairs"), []).append(bool(case["failed"]))
+    rows = [[kind, len(found), sum(found)] for (_, kind), found in sorted(kinds.items(), reverse=True)]
+    return "\n\n".join([f"## {TITLE}", table(["kind", "cases", "alarms"], rows), made_by(document)])
+
+
+SECTIONS = (Section("doctor", "doctor.json", section),)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ SCRIPTS = (
     "sampling_speed",
     "evaluation_speed",
     "bf16_cost",
+    "doctor",
 )
 """Those that have sections."""
 

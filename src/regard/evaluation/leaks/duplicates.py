@@ -138,7 +138,8 @@ def dimension(x: Tensor) -> float:
     As Facco et al. take the first and the second: in d dimensions the mean of log(r4 / r2) is (1/2 + 1/3) / d. A copy
     of each point, which is what is looked for, moves the first alone.
     """
-    some = x[torch.linspace(0, len(x) - 1, min(len(x), 1000)).long()]
+    some = torch.unique(x, dim=0)
+    some = some[torch.linspace(0, len(some) - 1, min(len(some), 1000)).long()]
     if len(some) < 5:
         return float(x.shape[1])
     near = torch.cdist(some, some).fill_diagonal_(float("inf")).topk(4, 1, largest=False).values
