@@ -57,9 +57,7 @@ def honest() -> Learner:
 def test_an_honest_learner_on_clean_data_passes_everything() -> None:
     found = find_leaks(honest(), sampler(), PARTS)
     assert len(found) == len(CHECKS) == 16
-    assert [f for f in found if f.verdict == "failed"] == []
-    # Six noisy classes are too few, and too much alike, to look for other drawings of them.
-    assert [f.check for f in found if f.verdict != "passed"] == ["no class stands in two splits under another name"]
+    assert [f for f in found if f.verdict != "passed"] == []
 
 
 def test_checks_leave_the_learner_as_it_came() -> None:

@@ -17,6 +17,7 @@ LIKE_PICTURES = 0.996
 """Correlation below which two registered pictures are no copies."""
 
 _NEARER = 0.2  # of what is left unexplained by the likest picture of another class
+_ALIKE = 0.985  # correlation above which two pictures show the same simple shape, if not more
 _MOST_FLAGGED = 400
 
 
@@ -46,7 +47,11 @@ def near_picture_copies(a: Tensor, b: Tensor, y_a: Tensor, y_b: Tensor) -> list[
     flagged = order[found.likeness[order] >= LIKE_PICTURES]
     row_a, row_b, likeness = found.row_a[flagged], found.row_b[flagged], found.likeness[flagged]
     usual = torch.maximum(_usual_picture(grey_a, y_a, row_a), _usual_picture(grey_b, y_b, row_b))
-    kept = (1 - likeness) <= _NEARER * (1 - usual)
+    # A dot or a stroke is like those of many classes; a copy is like its original.
+    alike = found.likeness >= _ALIKE
+    n_classes_b = _classes_each(found.row_a[alike], y_b[found.row_b[alike]], row_a)
+    n_classes_a = _classes_each(found.row_b[alike], y_a[found.row_a[alike]], row_b)
+    kept = ((1 - likeness) <= _NEARER * (1 - usual)) & (n_classes_b < 2) & (n_classes_a < 4)
     rows = zip(row_a[kept].tolist(), first[row_b[kept]].tolist(), likeness[kept].tolist(), strict=True)
     return [NearCopy(i, j, r, "pixels after registration correlate") for i, j, r in rows]
 
@@ -59,3 +64,9 @@ def _usual_picture(grey: Tensor, y: Tensor, rows: Tensor) -> Tensor:
         found = picture_matches(grey[unique], grey, at_most=2 * len(unique), allowed=y[unique][:, None] != y)
         best = best.scatter_reduce(0, found.row_a, found.likeness, "amax")
     return best[inverse]
+
+
+def _classes_each(rows: Tensor, classes: Tensor, of: Tensor) -> Tensor:
+    """(F,) how many different classes go with each of the rows `of`, among the pairs (rows, classes)."""
+    pairs = torch.unique(torch.stack([rows, classes], 1), dim=0)[:, 0]
+    return (pairs == of[:, None]).sum(1)
