@@ -18,6 +18,7 @@ LIKE_PICTURES = 0.996
 
 _NEARER = 0.2  # of what is left unexplained by the likest picture of another class
 _ALIKE = 0.985  # correlation above which two pictures show the same simple shape, if not more
+_DETAIL = 0.09  # share of a picture that must have edges, or it is a dot or a short stroke (letters: 0.11 and more)
 _MOST_FLAGGED = 400
 
 
@@ -48,10 +49,11 @@ def near_picture_copies(a: Tensor, b: Tensor, y_a: Tensor, y_b: Tensor) -> list[
     row_a, row_b, likeness = found.row_a[flagged], found.row_b[flagged], found.likeness[flagged]
     usual = torch.maximum(_usual_picture(grey_a, y_a, row_a), _usual_picture(grey_b, y_b, row_b))
     # A dot or a stroke is like those of many classes; a copy is like its original.
+    detailed = torch.minimum(_detail(grey_a[row_a]), _detail(grey_b[row_b])) >= _DETAIL
     alike = found.likeness >= _ALIKE
     n_classes_b = _classes_each(found.row_a[alike], y_b[found.row_b[alike]], row_a)
     n_classes_a = _classes_each(found.row_b[alike], y_a[found.row_a[alike]], row_b)
-    kept = ((1 - likeness) <= _NEARER * (1 - usual)) & (n_classes_b < 2) & (n_classes_a < 4)
+    kept = ((1 - likeness) <= _NEARER * (1 - usual)) & (n_classes_b < 2) & (n_classes_a < 4) & detailed
     rows = zip(row_a[kept].tolist(), first[row_b[kept]].tolist(), likeness[kept].tolist(), strict=True)
     return [NearCopy(i, j, r, "pixels after registration correlate") for i, j, r in rows]
 
@@ -70,3 +72,11 @@ def _classes_each(rows: Tensor, classes: Tensor, of: Tensor) -> Tensor:
     """(F,) how many different classes go with each of the rows `of`, among the pairs (rows, classes)."""
     pairs = torch.unique(torch.stack([rows, classes], 1), dim=0)[:, 0]
     return (pairs == of[:, None]).sum(1)
+
+
+def _detail(grey: Tensor) -> Tensor:
+    """(N,) the share of its pixels over which the edges of a picture are spread (participation ratio)."""
+    slope_x = grey[:, 1:-1, 2:] - grey[:, 1:-1, :-2]
+    slope_y = grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]
+    edges = (slope_x**2 + slope_y**2).flatten(1)
+    return edges.sum(1) ** 2 / (edges**2).sum(1).clamp_min(1e-12) / edges.shape[1]
