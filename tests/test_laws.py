@@ -110,7 +110,7 @@ class Bent(FilmEncoder):
 class NamedParts(Parts):
     """Parts whose first two features are not trained, and whose length says how much they count."""
 
-    n_name = 2
+    n_fixed_features = 2
 
     def __init__(self) -> None:
         super().__init__()

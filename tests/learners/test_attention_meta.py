@@ -11,9 +11,14 @@ from regard.learners.attention_meta import AttentionMetaLearner
 from regard.nn.sequence import TokenLSTM
 
 
-def read(learner: AttentionMetaLearner, x: Tensor, z: Tensor, n_name: int) -> Tensor:
+def read(learner: AttentionMetaLearner, x: Tensor, z: Tensor, n_fixed_features: int) -> Tensor:
     """Match and verdict where x asks z, real parts only."""
-    name_x, name_z, mean_x, mean_z = x[:, :n_name], z[:, :n_name], x[:, n_name:], z[:, n_name:]
+    name_x, name_z, mean_x, mean_z = (
+        x[:, :n_fixed_features],
+        z[:, :n_fixed_features],
+        x[:, n_fixed_features:],
+        z[:, n_fixed_features:],
+    )
     share = name_x.norm(dim=-1) * learner.pool.score(mean_x)[:, 0].exp()  # type: ignore[misc]
     share = share / share.sum()
     like, pair = torch.tensor(0.0), torch.zeros(4, learner.value.out_features)
@@ -32,7 +37,7 @@ def test_it_is_its_formula() -> None:
     torch.set_default_dtype(torch.float64)
     try:
         torch.manual_seed(0)
-        learner = AttentionMetaLearner(TokenLSTM(12, 5, 4, d_code=6, parts=True), d_pair=3)
+        learner = AttentionMetaLearner(TokenLSTM(12, 5, 4, d_hash=6, parts=True), d_pair=3)
         for weight in (*learner.pool.parameters(), *learner.dense[-1].parameters()):
             torch.nn.init.normal_(weight)
         lengths = torch.tensor([2, 4, 3, 1, 4])
@@ -69,7 +74,7 @@ def real(z: Tensor, lengths: Tensor) -> list[Tensor]:
 def test_a_class_is_what_its_rows_share() -> None:
     """Untrained, on names alone, it is the cosine to a centroid: rows that say the same count as one of them."""
     torch.manual_seed(0)
-    learner = AttentionMetaLearner(TokenLSTM(12, 5, 4, d_code=6, parts=True), d_pair=3).eval()
+    learner = AttentionMetaLearner(TokenLSTM(12, 5, 4, d_hash=6, parts=True), d_pair=3).eval()
     ids = torch.tensor([[[2, 3], [2, 3], [4, 5]]])
     items = {"ids": ids, "mask": torch.ones(1, 3, 2), "rarity": torch.ones(1, 3, 2)}
     same = Support(items, torch.tensor([[0, 0, 1]]), torch.ones(1, 3))

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from regard.episode import Episode, first_tensor
 from regard.errors import ConfigError, EpisodeError
-from regard.learners.base import PartAttendingLearner
+from regard.learners.base import TokenAttendingLearner
 from regard.nn.inference import eval_mode
 
 
@@ -46,7 +46,7 @@ class SaliencyMaps:
 
 
 def saliency_maps(
-    learner: PartAttendingLearner, episode: Episode, *, grid: tuple[int, int] | None = None
+    learner: TokenAttendingLearner, episode: Episode, *, grid: tuple[int, int] | None = None
 ) -> SaliencyMaps:
     """Heat maps for every query and every support image.
 
@@ -60,9 +60,9 @@ def saliency_maps(
         ConfigError: the learner does not attend to patches, or they do not fill the grid.
         EpisodeError: items that are not images.
     """
-    if not isinstance(learner, PartAttendingLearner):
+    if not isinstance(learner, TokenAttendingLearner):
         raise ConfigError(
-            f"{type(learner).__name__} does not attend to patches: expected a PartAttendingLearner, such as "
+            f"{type(learner).__name__} does not attend to patches: expected a TokenAttendingLearner, such as "
             "CrossTransformer; for others `influence` says which rows mattered."
         )
     size = _image_size(episode)
@@ -70,7 +70,7 @@ def saliency_maps(
         support, query_z = learner.encode_episode(episode)
         state = learner.adapt_encoded(support)
         probability, predicted = torch.softmax(_logits(learner, state, query_z), -1).max(-1)
-        attended = learner.attend_parts(state, episode.query_x).mean(2)
+        attended = learner.attend_tokens(state, episode.query_x).mean(2)
         margin = _margin(votes(learner, state, query_z), predicted)
     shape = _grid(query_z.shape[2], grid)
     return SaliencyMaps(
@@ -78,14 +78,14 @@ def saliency_maps(
     )
 
 
-def votes(learner: PartAttendingLearner, state: object, query_z: Tensor) -> Tensor:
+def votes(learner: TokenAttendingLearner, state: object, query_z: Tensor) -> Tensor:
     """(B, Q, P, C) logits of each query patch alone; query_z: (B, Q, P, D)."""
     n_query = query_z.shape[1]
     alone = query_z.flatten(1, 2)[:, :, None]
     return _logits(learner, state, alone).unflatten(1, (n_query, -1))
 
 
-def _logits(learner: PartAttendingLearner, state: object, query_z: Tensor) -> Tensor:
+def _logits(learner: TokenAttendingLearner, state: object, query_z: Tensor) -> Tensor:
     output = learner.predict_encoded(state, query_z)
     if not isinstance(output, Tensor):
         raise EpisodeError(f"the learner predicts a {type(output).__name__}: saliency maps need logits of classes.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from regard.learners.anil import ANIL
     from regard.learners.anp import AttentiveNeuralProcess
     from regard.learners.attention_meta import AttentionMetaLearner
-    from regard.learners.base import AttendingLearner, EncodingLearner, Learner, PartAttendingLearner
+    from regard.learners.base import AttendingLearner, EncodingLearner, Learner, TokenAttendingLearner
     from regard.learners.cnaps import CNAPs
     from regard.learners.cnp import CNP
     from regard.learners.cross_transformer import CrossTransformer
@@ -77,7 +77,7 @@ __all__ = [
     "MetaOptNet",
     "MetaSGD",
     "NearestNeighbour",
-    "PartAttendingLearner",
+    "TokenAttendingLearner",
     "ProtoMAML",
     "Prototypical",
     "Reference",
@@ -181,7 +181,7 @@ _BASES = {
     "EncodingLearner": "base",
     "GradientLearner": "inner.loop",
     "Learner": "base",
-    "PartAttendingLearner": "base",
+    "TokenAttendingLearner": "base",
 }
 
 

@@ -15,7 +15,7 @@ rows, softly by scale * (match + verdict). Nothing is learned about any class: o
 checkpoint serves any way and any shot, and attention shows which example carried the answer. It works on any encoder
 with parts, images too.
 
-Where parts have names (the words themselves, see `Encoder.n_name`), they are looked up by name, and what the LSTM says
+Where parts have names (the words themselves, see `Encoder.n_fixed_features`), they are looked up by name, and what the LSTM says
 of them decides how much each counts, and what the dense layer sees. So it starts as the centroid of a soft bag of
 words, weighted by how rare they are, and training can only change how words are weighed and what is made of a pair:
 what it knows about the words of its training does not stand in the way of other words.
@@ -100,9 +100,9 @@ class AttentionMetaLearner(EncodingAttendingLearner):
         self.how_parts: How = how
         self.log_temperature = nn.Parameter(torch.tensor(0.1).log())
         self.log_scale = nn.Parameter(torch.tensor(15.0).log())
-        self.n_name, n_meaning = encoder.n_name, encoder.n_features - encoder.n_name
+        self.n_fixed_features, n_meaning = encoder.n_fixed_features, encoder.n_features - encoder.n_fixed_features
         # Queries and keys share one projection, so that a part finds itself. Names are compared as they are.
-        self.key = nn.Identity() if encoder.n_name else nn.Linear(n_meaning, d_head, bias=False)
+        self.key = nn.Identity() if encoder.n_fixed_features else nn.Linear(n_meaning, d_head, bias=False)
         self.value = nn.Linear(n_meaning, d_pair, bias=False)
         self.pool = TokenPool(n_meaning, "attention")
         self.dense = nn.Sequential(
@@ -163,7 +163,7 @@ class AttentionMetaLearner(EncodingAttendingLearner):
     def _read(self, asking: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
         """(B, Q, P, D) and (B, S, P, D) to (B, S, Q) twice: every asking item looks itself up in every asked one."""
         found, match = self._look_up(asking, asked)
-        meaning = asking[..., self.n_name :]
+        meaning = asking[..., self.n_fixed_features :]
         x, share = self.value(meaning)[:, None], self.pool.share(meaning, self._weight(asking))[:, None]
         means = [(share[..., None, :] @ t).squeeze(-2) for t in (found, (x - found).abs(), x * found)]
         seen = (share[..., None, :] @ x).squeeze(-2).expand_as(means[0])
@@ -175,10 +175,12 @@ class AttentionMetaLearner(EncodingAttendingLearner):
         like = scores(self._key(asking).flatten(1, 2)[:, None], self._key(asked), self.compare)
         p = attention_weights(like / self.log_temperature.exp(), self._weight(asked)[:, :, None], self.how_parts)
         sizes = asking.shape[1:3]
-        return (p @ self.value(asked[..., self.n_name :])).unflatten(2, sizes), (p * like).sum(-1).unflatten(2, sizes)
+        return (p @ self.value(asked[..., self.n_fixed_features :])).unflatten(2, sizes), (p * like).sum(-1).unflatten(
+            2, sizes
+        )
 
     def _key(self, z: Tensor) -> Tensor:
-        return self.key(z[..., : self.n_name] if self.n_name else z)
+        return self.key(z[..., : self.n_fixed_features] if self.n_fixed_features else z)
 
     def _weight(self, z: Tensor) -> Tensor:
         """(..., P): how much each part counts, 0 for padding."""

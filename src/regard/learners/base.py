@@ -183,11 +183,11 @@ class EncodingAttendingLearner(EncodingLearner, AttendingLearner):
         return self.attend_encoded(state, self._encode_tasks(query_x))
 
 
-class PartAttendingLearner(EncodingAttendingLearner):
+class TokenAttendingLearner(EncodingAttendingLearner):
     """A learner that can also say where, on each support item, each part of a query looked."""
 
     @abstractmethod
-    def attend_parts(self, state: Any, query_x: Items) -> Tensor:
+    def attend_tokens(self, state: Any, query_x: Items) -> Tensor:
         """(B, Q, P, S, P): for each query part a distribution over the parts of the support rows of each class."""
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.episode import Items, Support, Value
-from regard.learners.base import PartAttendingLearner, hide_absent
+from regard.learners.base import TokenAttendingLearner, hide_absent
 from regard.nn.attention import attention, attention_weights, scores
 from regard.nn.encoder import Encoder
 
@@ -45,7 +45,7 @@ class SpatialSupport(Value):
 
 
 @final
-class CrossTransformer(PartAttendingLearner):
+class CrossTransformer(TokenAttendingLearner):
     """Query-aligned prototypes by attention between places.
 
     Args:
@@ -90,7 +90,7 @@ class CrossTransformer(PartAttendingLearner):
         row = state.row[:, None].expand(-1, n_query, -1, -1).flatten(2)
         return mass.new_zeros(mass.shape[0], n_query, n_rows).scatter_add(2, row, mass.flatten(2))
 
-    def attend_parts(self, state: SpatialSupport, query_x: Items) -> Tensor:
+    def attend_tokens(self, state: SpatialSupport, query_x: Items) -> Tensor:
         _, places, share = self._compare(state, self._encode_tasks(query_x))
         looked = (places * share[..., None]).flatten(3, 4)  # (B, Q, P, C * K, P)
         n_tasks, n_query, n_parts = looked.shape[:3]

@@ -20,13 +20,13 @@ class Encoder(nn.Module, ABC):
     Attributes:
         n_features: D.
         parts: whether one vector an item comes out, or P of them (image patches, tokens, atoms).
-        n_name: the first so many features of a part name it (the word that it is), are the same wherever it stands,
+        n_fixed_features: the first so many features of a part name it (the word that it is), are the same wherever it stands,
             and are not trained; the others say what it means there. 0 where parts have no names.
     """
 
     n_features: int
     parts: bool
-    n_name: int = 0
+    n_fixed_features: int = 0
 
     @abstractmethod
     def forward(self, x: Items) -> Float[Tensor, "N *P D"]:

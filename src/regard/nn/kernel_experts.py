@@ -98,24 +98,24 @@ def consult(
     views: Views, targets: Float[Tensor, "B S C"], weight: Float[Tensor, "B S"]
 ) -> tuple[Opinions, Float[Tensor, "B R C K"]]:
     """Ask every expert about R rows, of which the first S are known; of those it is told what leave-one-out says."""
-    n_known = targets.shape[1]
+    n_support = targets.shape[1]
     total = weight.sum(1)[:, None, None]
     share = weight[..., None] / torch.where(total > 0, total, 1.0)
     mean = (share * targets).sum(1, keepdim=True)
-    known = views.rows(slice(n_known))
+    known = views.rows(slice(n_support))
     relevance = feature_relevance(known.normal, targets - mean, share, total)
     kernels = _kernels(views, known, relevance)
-    square = kernels[:, :, :n_known] * weight[:, None, None]
+    square = kernels[:, :, :n_support] * weight[:, None, None]
     ridge = kernels.new_tensor([expert.ridge for expert in EXPERTS])[:, None, None]
-    inverse = torch.linalg.inv(square + ridge * torch.eye(n_known, dtype=square.dtype, device=square.device))
+    inverse = torch.linalg.inv(square + ridge * torch.eye(n_support, dtype=square.dtype, device=square.device))
     dual = weight[:, None, :, None] * (inverse @ (targets - mean)[:, None])
     told = kernels @ dual
     leverage = 1 - ridge[..., 0] * inverse.diagonal(dim1=-2, dim2=-1)
     alone = (1 - leverage / weight.clamp_min(1.0)[:, None]).clamp_min(1e-4)
-    error = (targets - mean)[:, None] - told[:, :, :n_known]
+    error = (targets - mean)[:, None] - told[:, :, :n_support]
     left_out = (targets - mean)[:, None] - error / alone[..., None]
     loss = (share[:, None] * (error / alone[..., None]).square()).sum((2, 3))
-    told = torch.cat([left_out, told[:, :, n_known:]], 2).permute(0, 2, 3, 1) + mean[..., None]
+    told = torch.cat([left_out, told[:, :, n_support:]], 2).permute(0, 2, 3, 1) + mean[..., None]
     return Opinions(known, relevance, dual, mean[..., None], total[..., 0], loss), told
 
 

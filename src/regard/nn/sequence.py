@@ -47,10 +47,10 @@ class TokenLSTM(Encoder):
         n_layers: LSTMs on top of each other.
         bidirectional: read from both ends.
         dropout: share of embedded and of output features set to 0 in training.
-        n_known: only ids below this one are embedded, and of a token only its first; every other reads as id 1, the
+        vocabulary_size: only ids below this one are embedded, and of a token only its first; every other reads as id 1, the
             unknown word. For texts about things never trained on: what a word of the training's own subjects means
             says nothing of other subjects. All ids by default.
-        d_code: put a `TokenCode` of this width before the state, which adds it to D, and the longer the rarer the
+        d_hash: put a `RandomTokenEmbedding` of this width before the state, which adds it to D, and the longer the rarer the
             token, so that a part's weight is rarity ** 1.5. A learner can then tell whether two texts share a word,
             also one that training never had. 0 for none.
         parts: give (N, L, D), a vector a token, instead of one vector.
@@ -70,19 +70,24 @@ class TokenLSTM(Encoder):
         n_layers: int = 1,
         bidirectional: bool = True,
         dropout: float = 0.0,
-        n_known: int | None = None,
-        d_code: int = 0,
+        vocabulary_size: int | None = None,
+        d_hash: int = 0,
         parts: bool = False,
         pool: Pool = "mean",
     ) -> None:
         super().__init__()
         d_state = d_hidden * (1 + bidirectional)
-        self.parts, self.n_known, self.n_name, self.n_features = parts, n_known, d_code, d_state + d_code
-        self.embed = TokenEmbedding(n_tokens if n_known is None else n_known, d_embed)
+        self.parts, self.vocabulary_size, self.n_fixed_features, self.n_features = (
+            parts,
+            vocabulary_size,
+            d_hash,
+            d_state + d_hash,
+        )
+        self.embed = TokenEmbedding(n_tokens if vocabulary_size is None else vocabulary_size, d_embed)
         # Small, so that words are alike until something is learned about them.
         nn.init.normal_(self.embed.table.weight, std=0.1)
-        self.code = TokenCode(n_tokens, d_code) if d_code else None
-        widths = [d_embed + bool(d_code), *[d_state] * (n_layers - 1)]
+        self.code = RandomTokenEmbedding(n_tokens, d_hash) if d_hash else None
+        widths = [d_embed + bool(d_hash), *[d_state] * (n_layers - 1)]
         self.layers = nn.ModuleList(Recurrence(width, d_hidden, bidirectional=bidirectional) for width in widths)
         self.dropout = nn.Dropout(dropout)
         self.pool = None if parts else TokenPool(self.n_features, pool)
@@ -90,7 +95,7 @@ class TokenLSTM(Encoder):
     def forward(self, x: Items) -> Float[Tensor, "N *L D"]:
         """Token items to (N, D) or (N, L, D)."""
         ids, real = tokens(x)
-        z = self.dropout(self.embed(ids if self.n_known is None else known(ids, self.n_known)))
+        z = self.dropout(self.embed(ids if self.vocabulary_size is None else known(ids, self.vocabulary_size)))
         rarity = _rarity(x, z)
         if self.code is not None:
             z = torch.cat([z, rarity.log1p()], -1)
@@ -102,7 +107,7 @@ class TokenLSTM(Encoder):
 
     def part_weight(self, z: Float[Tensor, "*N L D"]) -> Float[Tensor, "*N L"]:
         # Codes are unit vectors times the weight.
-        return z[..., : self.n_name].norm(dim=-1) if self.n_name else _nonzero(z)
+        return z[..., : self.n_fixed_features].norm(dim=-1) if self.n_fixed_features else _nonzero(z)
 
 
 class TokenTransformer(Encoder):
@@ -173,7 +178,7 @@ class TokenEmbedding(nn.Module):
         return self.table(ids[..., 0]) + total / there.sum(-1, keepdim=True).clamp_min(1)
 
 
-class TokenCode(nn.Module):
+class RandomTokenEmbedding(nn.Module):
     """Ids (N, L) or (N, L, G) to (N, L, D): a unit vector that tells a token from others and is never trained.
 
     Each id has a random direction, so two tokens are as near as they share ids: the word counts as much as all its
@@ -182,9 +187,9 @@ class TokenCode(nn.Module):
 
     table: Tensor
 
-    def __init__(self, n_tokens: int, d_code: int) -> None:
+    def __init__(self, n_tokens: int, d_hash: int) -> None:
         super().__init__()
-        table = torch.randn(n_tokens, d_code) / math.sqrt(d_code)
+        table = torch.randn(n_tokens, d_hash) / math.sqrt(d_hash)
         # Neither padding nor being unknown is anything that two tokens could share.
         table[:2] = 0
         self.register_buffer("table", table)
@@ -196,10 +201,10 @@ class TokenCode(nn.Module):
         return unit(self.table[ids[..., 0]] + self.table[ids[..., 1:]].sum(-2) / n_grams.sqrt())
 
 
-def known(ids: Tensor, n_known: int) -> Tensor:
-    """(N, L) or (N, L, G) to (N, L): the first id of each token, 1 in place of those from n_known on."""
+def known(ids: Tensor, vocabulary_size: int) -> Tensor:
+    """(N, L) or (N, L, G) to (N, L): the first id of each token, 1 in place of those from vocabulary_size on."""
     first = ids if ids.ndim == 2 else ids[..., 0]
-    return torch.where(first < n_known, first, 1)
+    return torch.where(first < vocabulary_size, first, 1)
 
 
 class Recurrence(nn.Module):

@@ -16,7 +16,7 @@ from regard.domains.options import EpisodeOptions
 from regard.episode import Episode, Support, first_tensor, map_items
 from regard.explain.influence import influence
 from regard.explain.saliency import saliency_maps
-from regard.learners.base import AttendingLearner, PartAttendingLearner
+from regard.learners.base import AttendingLearner, TokenAttendingLearner
 from regard.recipes.config import changed
 from regard.recipes.trained import TrainedLearner
 from regard.report.content import AttentionExample, TrainingCurve
@@ -114,7 +114,7 @@ Map = np.ndarray | None
 def _saliency(trained: TrainedLearner, one: Episode, weight: np.ndarray) -> tuple[Map, list[Map]]:
     """(H, W) maps in 0..1 of the query and of each support picture; None where the learner or the items have none."""
     n_rows = one.support.n_rows
-    if not isinstance(trained.learner, PartAttendingLearner) or first_tensor(one.query_x).ndim < 4:
+    if not isinstance(trained.learner, TokenAttendingLearner) or first_tensor(one.query_x).ndim < 4:
         return None, [None] * n_rows
     maps = saliency_maps(trained.learner, one)
     # A support picture's own map, as bright as the share of the answer it carried.

@@ -67,6 +67,5 @@ def _clinc150(folder: str) -> LabelledData:
     train = corpora["train"]
     tokenizer = Tokenizer.learn(train.texts, [train.domain[intent] for intent in train.intents])
     encoder = {"n_tokens": tokenizer.n_tokens, "vocabulary_size": tokenizer.vocabulary_size}
-    encoder["n_known"] = tokenizer.vocabulary_size
     things = {split: corpus.texts for split, corpus in corpora.items()}
     return LabelledData(TEXTS, "clinc150", datasets(corpora, tokenizer), tokenizer, encoder, things=things)
