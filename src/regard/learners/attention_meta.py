@@ -15,8 +15,8 @@ rows, softly by scale * (match + verdict). Nothing is learned about any class: o
 checkpoint serves any way and any shot, and attention shows which example carried the answer. It works on any encoder
 with parts, images too.
 
-Where parts have names (the words themselves, see `Encoder.n_fixed_features`), they are looked up by name, and what the LSTM says
-of them decides how much each counts, and what the dense layer sees. So it starts as the centroid of a soft bag of
+Where parts have names (the words themselves, see `Encoder.n_fixed_features`), they are looked up by name, and what the
+LSTM says of them decides how much each counts, and what the dense layer sees. So it starts as the centroid of a soft bag of
 words, weighted by how rare they are, and training can only change how words are weighed and what is made of a pair:
 what it knows about the words of its training does not stand in the way of other words.
 

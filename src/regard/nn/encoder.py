@@ -20,8 +20,8 @@ class Encoder(nn.Module, ABC):
     Attributes:
         n_features: D.
         parts: whether one vector an item comes out, or P of them (image patches, tokens, atoms).
-        n_fixed_features: the first so many features of a part name it (the word that it is), are the same wherever it stands,
-            and are not trained; the others say what it means there. 0 where parts have no names.
+        n_fixed_features: the first so many features of a part name it (the word that it is), are the same wherever it
+            stands, and are not trained; the others say what it means there. 0 where parts have no names.
     """
 
     n_features: int
