@@ -16,9 +16,9 @@ checkpoint serves any way and any shot, and attention shows which example carrie
 with parts, images too.
 
 Where parts have names (the words themselves, see `Encoder.n_fixed_features`), they are looked up by name, and what the
-LSTM says of them decides how much each counts, and what the dense layer sees. So it starts as the centroid of a soft bag of
-words, weighted by how rare they are, and training can only change how words are weighed and what is made of a pair:
-what it knows about the words of its training does not stand in the way of other words.
+LSTM says of them decides how much each counts, and what the dense layer sees. So it starts as the centroid of a soft
+bag of words, weighted by how rare they are, and training can only change how words are weighed and what is made of
+a pair: what it knows about the words of its training does not stand in the way of other words.
 
 The pieces are those of Vinyals et al. 2016, "Matching Networks for One Shot Learning" (arXiv:1606.04080: rows weighted
 by attention), Rocktaschel et al. 2016, "Reasoning about Entailment with Neural Attention" (arXiv:1509.06664: LSTM and

@@ -48,11 +48,11 @@ class TokenLSTM(Encoder):
         bidirectional: read from both ends.
         dropout: share of embedded and of output features set to 0 in training.
         vocabulary_size: only ids below this one are embedded, and of a token only its first; every other reads as id
-            1, the unknown word. For texts about things never trained on: what a word of the training's own subjects means
-            says nothing of other subjects. All ids by default.
+            1, the unknown word. For texts about things never trained on: what a word of the training's own subjects
+            means says nothing of other subjects. All ids by default.
         d_hash: put a `RandomTokenEmbedding` of this width before the state, which adds it to D, and the longer the
-            rarer the token, so that a part's weight is rarity ** 1.5. A learner can then tell whether two texts share a word,
-            also one that training never had. 0 for none.
+            rarer the token, so that a part's weight is rarity ** 1.5. A learner can then tell whether two texts share a
+            word, also one that training never had. 0 for none.
         parts: give (N, L, D), a vector a token, instead of one vector.
         pool: one vector is the "mean" of the tokens, or their learned "attention" pooling.
 
