@@ -24,7 +24,7 @@ NETWORK_TENSORS = 5_000
 
 # ---- fitted estimators -------------------------------------------------------------------------------------------
 
-N_VIEWS = 4096
+N_VIEWS = 256
 """Views of one task, n_estimators: each costs as much as the first, and averages gain nothing beyond some dozens."""
 
 # ---- archives of others: .npz and .zip ------------------------------------------------------------------------------

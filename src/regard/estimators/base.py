@@ -100,13 +100,7 @@ class FewShotEstimator(BaseEstimator):
 
     def _begin(self, X: Any) -> Items:
         """Find the learner, learn to read such rows, and read them."""
-        require_count(self.chunk_size, "chunk_size", sys.maxsize)
-        if self.n_estimators is not None:
-            require_count(self.n_estimators, "n_estimators", N_VIEWS)
-        if self.prepare is not None and not callable(self.prepare):
-            raise ConfigError(
-                f"prepare is a {type(self.prepare).__name__}: expected a function of a list of things, or None."
-            )
+        self._require_settings()
         trained = TrainedLearner.shared(self.learner, regression=self._regression)
         reader = trained.reader() if self.prepare is None else Prepared(self.prepare)
         self._use(trained, reader.fit(X))
@@ -114,6 +108,16 @@ class FewShotEstimator(BaseEstimator):
         blank_rows(self.reader_, X, items, "examples")
         self._remember_columns(X, items)
         return items
+
+    def _require_settings(self) -> None:
+        """Say so where an argument of the constructor cannot be what it is; scikit-learn wants that in fit."""
+        require_count(self.chunk_size, "chunk_size", sys.maxsize)
+        if self.n_estimators is not None:
+            require_count(self.n_estimators, "n_estimators", N_VIEWS)
+        if self.prepare is not None and not callable(self.prepare):
+            raise ConfigError(
+                f"prepare is a {type(self.prepare).__name__}: expected a function of a list of things, or None."
+            )
 
     def _use(self, trained: TrainedLearner, reader: Reader) -> None:
         """Predict with this learner, and read X by `reader`."""
@@ -129,7 +133,7 @@ class FewShotEstimator(BaseEstimator):
         like = self._like()
         mass = torch.from_numpy(weight).to(like.device, like.dtype)
         y = torch.from_numpy(target).to(like.device, None if target.dtype == np.int64 else like.dtype)
-        n_views = self.n_estimators or self._trained.n_views
+        n_views = require_count(self.n_estimators or self._trained.n_views, "n_estimators", N_VIEWS)
         self._views: Views = domain.views(n_views, self.reader_, items, torch.from_numpy(weight), n_classes)
         order = self._views.class_order(n_classes).to(y.device)
         targets = order[:, y] if n_classes else y.expand(self._views.n, *y.shape)
@@ -147,12 +151,15 @@ class FewShotEstimator(BaseEstimator):
             if hasattr(self, name):
                 delattr(self, name)
 
-    def _recall_columns(self, names: Sequence[str]) -> None:
+    def _recall_columns(self, names: Sequence[str], n_columns: int | None) -> None:
         """As `_remember_columns`, from a file."""
+        if n_columns is None:
+            return
+        self.n_features_in_ = int(n_columns)
         if names:
-            self.feature_names_in_ = np.array(names, dtype=object)
-        if self._trained.domain.has_columns:
-            self.n_features_in_ = first_tensor(self._given.items).shape[1]
+            if len(names) != self.n_features_in_:
+                raise ValueError(f"{len(names)} names of {n_columns} columns")
+            self.feature_names_in_ = np.array([str(name) for name in names], dtype=object)
 
     # ---- predict -----------------------------------------------------------------------------------------------------
 
@@ -215,7 +222,7 @@ class FewShotEstimator(BaseEstimator):
             if name not in self._item_shapes:
                 mistakes.append(f"{name} was not there in fit, which saw {', '.join(self._item_shapes)}.")
             # Dicts hold sequences and graphs, whose sizes may differ from batch to batch.
-            elif not isinstance(items, dict) and shape != self._item_shapes[name]:
+            elif (not isinstance(items, dict) or self._trained.domain.has_columns) and shape != self._item_shapes[name]:
                 mistakes.append(other_shape(shape, self._item_shapes[name], type(self).__name__))
         mistakes += [f"{name} is missing, which fit saw." for name in self._item_shapes.keys() - shapes(items).keys()]
         for name, tensor in named(items).items():

@@ -155,5 +155,14 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         return {"dtype": self.classes_.dtype.str, "classes": self.classes_.tolist()}
 
     def _restore(self, fitted: dict[str, Any]) -> int:
-        self.classes_ = np.array(fitted["classes"], dtype=np.dtype(fitted["dtype"]))
+        classes, dtype = fitted["classes"], np.dtype(fitted["dtype"])
+        if (
+            dtype.kind not in "biufUO"
+            or not isinstance(classes, list)
+            or any(isinstance(c, list | dict) for c in classes)
+        ):
+            raise ValueError(f"labels of the type {dtype}")
+        # Only as wide as the labels need: a type can ask for gigabytes per label.
+        wide = dtype.kind == "U" and dtype.itemsize > 4 * max((len(str(label)) for label in classes), default=0)
+        self.classes_ = np.array(classes, dtype=np.dtype("U") if wide else dtype)
         return len(self.classes_)

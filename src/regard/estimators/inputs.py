@@ -214,7 +214,7 @@ def _to_array(values: Any, name: str = "y") -> NDArray[Any]:
     if isinstance(values, Tensor):
         values = values.detach().cpu().numpy()
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        values = values.astype(object).filled(None)
+        values = np.where(np.ma.getmaskarray(values), None, values.data.astype(object))
     if hasattr(values, "toarray"):
         raise EpisodeError(f"{name} is sparse: expected a dense array; use {name}.toarray().")
     try:

@@ -99,7 +99,7 @@ class FewShotRegressor(RegressorMixin, FewShotEstimator):
         return {"flat": self._flat, "offset": self._offset.tolist()}
 
     def _restore(self, fitted: dict[str, Any]) -> int:
-        self._flat, self._offset = bool(fitted["flat"]), np.array(fitted["offset"])
+        self._flat, self._offset = bool(fitted["flat"]), np.array(fitted["offset"], dtype=np.float64)
         return 0
 
     def __sklearn_tags__(self) -> Tags:

@@ -98,4 +98,4 @@ def unmask(array: np.ma.MaskedArray[Any, Any]) -> NDArray[Any]:
         return np.asarray(array.filled(np.array("NaT", array.dtype)))
     if array.dtype.kind in "biuf":
         return np.asarray(array.astype(np.float64).filled(np.nan)) if np.ma.is_masked(array) else array.data
-    return np.asarray(array.astype(object).filled(None))
+    return np.where(np.ma.getmaskarray(array), None, array.data.astype(object))
