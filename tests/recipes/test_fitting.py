@@ -1,126 +1,105 @@
-"""Episodes of a recipe beside its data: checked before the first step, fitted where the user set nothing."""
+"""Episodes fitted to data: never wider or longer than it is, unchanged where they fit, and said where they are not."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from typer.testing import CliRunner
 
-from regard.cli import app, main
-from regard.domains.images.data import ImageData
-from regard.domains.images.folder import ImageReader
-from regard.errors import ConfigError, DataError, StorageError
+from regard.domains.arrays.reader import ArrayReader
+from regard.domains.data import LabelledData
+from regard.domains.options import GroupedEpisodeOptions, GroupedTrainingOptions
+from regard.domains.registry import find_domain
+from regard.errors import DataError
 from regard.recipes.config import Recipe
-from regard.recipes.fitting import check_episodes, fitted_to
-from regard.recipes.run import train_recipe
-from regard.sampling.dataset import Dataset
+from regard.recipes.fitting import fitted_to, highest
+from regard.sampling import Dataset
 
-FAST = (
-    "data.size=16",
-    "learner.encoder.n_filters=4",
-    "learner.encoder.n_halvings=2",
-    "learner.d_head=4",
-    "train.steps=2",
-    "train.validate_every=2",
-    "train.validation_episodes=2",
-    "train.tensorboard=false",
-    "evaluation_episodes=2",
+
+def dataset(sizes: list[int], groups: tuple[str, ...] = ()) -> Dataset:
+    y = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    return Dataset(torch.zeros(len(y), 2), y, tuple(f"c{i}" for i in range(len(sizes))), groups)
+
+
+def recipe(**changes: Any) -> Recipe:
+    base = Recipe.read("glyphs")
+    kinds: dict[str, Any] = {
+        "episodes": GroupedTrainingOptions(n_way=5, n_shot=1, n_query=3),
+        "validation": GroupedEpisodeOptions(n_way=5, n_shot=1, n_query=3),
+        "evaluation": (GroupedEpisodeOptions(n_way=5, n_shot=1, n_query=3),),
+    }
+    return base.model_copy(update={**kinds, **changes})
+
+
+def data(train: Dataset, other: Dataset | None = None) -> LabelledData:
+    splits = {"train": train, "validation": other or train, "test": other or train}
+    return LabelledData(find_domain("arrays"), "toy", splits, ArrayReader())
+
+
+def fit(n_way: Any, n_shot: Any, n_query: Any, sizes: list[int]) -> tuple[Any, Any, Any]:
+    wished = GroupedEpisodeOptions(n_way=n_way, n_shot=n_shot, n_query=n_query)
+    fitted, _ = fitted_to(recipe(evaluation=(wished,)), data(dataset([9] * 9), dataset(sizes)))
+    [e] = fitted.evaluation
+    return e.n_way, e.n_shot, e.n_query
+
+
+@pytest.mark.parametrize(
+    ("wished", "sizes", "given"),
+    [
+        ((5, 1, 3), [9] * 6, (5, 1, 3)),
+        ((5, 1, 3), [4] * 5, (5, 1, 3)),
+        ((5, 1, 3), [4] * 4, (4, 1, 3)),
+        ((5, 1, 3), [3, 9, 9, 9, 9], (5, 1, 2)),
+        ((5, 5, 3), [4] * 5, (5, 3, 1)),
+        ((2, 1, 3), [2, 2], (2, 1, 1)),
+        (((2, 8), (1, 6), 3), [5] * 6, ((2, 6), (1, 4), 1)),
+        (((7, 8), 1, 3), [5] * 6, ((6, 6), 1, 3)),
+    ],
 )
-
-
-def data(**n_classes: int) -> ImageData:
-    """Blank pictures of eight per class."""
-    splits = {}
-    for split, n in n_classes.items():
-        y = torch.arange(n).repeat_interleave(8)
-        splits[split] = Dataset(
-            torch.zeros(8 * n, 8, 8, 3, dtype=torch.uint8), y, tuple(f"{split}{i}" for i in range(n))
-        )
-    return ImageData.of("photos", splits, ImageReader(8, 3))
-
-
-def test_counts_that_the_user_set_stay_and_others_shrink() -> None:
-    recipe, small = Recipe.read("folder"), data(train=12, validation=4, test=3)
-    fitted, notes = fitted_to(recipe, small)
-    assert (fitted.episodes, fitted.validation.n_way) == (recipe.episodes, 4)
-    assert [(e.n_way, e.n_shot, e.n_query) for e in fitted.evaluation] == [(3, 1, 5), (3, 5, 3)]
-    assert len(notes) == 3 and notes[0].startswith("validation: 4-way 1-shot")
-    check_episodes(fitted, small)
-    settings = ["validation.n_way=5", "evaluation.1.n_query=5"]
-    kept, _ = fitted_to(Recipe.read("folder", settings), small, settings=settings)
-    assert (kept.validation.n_way, kept.evaluation[1].n_shot, kept.evaluation[1].n_query) == (5, 3, 5)
-
-
-def test_every_split_is_checked_and_named_with_its_keys() -> None:
-    recipe = Recipe.read("folder")
-    with pytest.raises(DataError) as caught:
-        check_episodes(recipe, data(train=12, validation=4, test=3))
-    lines = str(caught.value).splitlines()
-    assert len(lines) == 3
-    for line, key, split in zip(
-        lines, ("validation", "evaluation.0", "evaluation.1"), ("validation", "test", "test"), strict=True
-    ):
-        assert f"{key}, of the split {split!r}" in line and f"{key}.n_way" in line and "--set" in line
-    with pytest.raises(DataError, match=r"n_shot \+ n_query asks for 10"):
-        check_episodes(recipe, data(train=12, validation=5, test=5))
-
-
-def test_an_evaluation_that_cannot_be_is_refused_before_the_first_step(tmp_path: Path) -> None:
-    recipe = Recipe.read("folder", [*FAST, "evaluation=[{n_way: 5, n_shot: 1, n_query: 2}]"])
-    with pytest.raises(DataError, match=r"evaluation\.0"):
-        train_recipe(recipe, tmp_path / "run", data=data(train=12, validation=6, test=4))
-    assert not (tmp_path / "run" / "last.safetensors").exists()
-
-
-def test_a_file_in_the_place_of_the_folder_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    for folder in (tmp_path / "notes.txt", tmp_path / "notes.txt" / "run"):
-        with pytest.raises(StorageError, match="choose another"):
-            train_recipe(Recipe.read("folder"), folder, data=data(train=12, validation=6, test=6))
-    assert (tmp_path / "notes.txt").read_text() == "mine"
-
-
-def photos(folder: Path, n_classes: int) -> Path:
-    rng = np.random.default_rng(0)
-    for k in range(n_classes):
-        (folder / f"c{k:02}").mkdir(parents=True)
-        for i in range(8):
-            Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"c{k:02}" / f"{i}.png")
-    return folder
-
-
-def test_train_on_a_small_folder_fits_and_says_so_and_is_resumed_or_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_ways_shots_and_queries_shrink_to_what_there_is(
+    wished: tuple[Any, Any, Any], sizes: list[int], given: tuple[Any, Any, Any]
 ) -> None:
-    settings = [f"--set={s}" for s in (*FAST, f"data.folder={photos(tmp_path / 'photos', 20)}")]
-    command = ["train", "folder", *settings, "--out", str(tmp_path / "run")]
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
-    assert "validation: 4-way 1-shot with 5 queries instead of 5-way" in done.output
-    assert (tmp_path / "run" / "results.json").exists()
-    monkeypatch.setattr("sys.argv", ["regard", *command, "--set", "train.learning_rate=0.01"])
-    with pytest.raises(SystemExit, match="1"):
-        main()
-    told = capsys.readouterr().err
-    assert "--fresh" in told and "resume=False" not in told
-    monkeypatch.setattr("sys.argv", ["regard", *command, "--set", "validation.n_way=5", "--fresh"])
-    with pytest.raises(SystemExit, match="1"):
-        main()
-    assert "validation, of the split 'validation'" in capsys.readouterr().err
+    found = fit(*wished, sizes)
+    assert found == given
+    assert highest(found[0]) <= len(sizes) and highest(found[1]) + found[2] <= min(sizes)
 
 
-@pytest.mark.parametrize("setting", ["accelerator=tpu", "accelerator=x", "strategy=y"])
-def test_devices_that_are_not_there_are_one_line(setting: str, tmp_path: Path) -> None:
-    recipe = Recipe.read("folder", [*FAST, "evaluation.1.n_shot=1", f"train.{setting}"])
-    with pytest.raises(ConfigError, match=r"cannot be had here"):
-        train_recipe(recipe, tmp_path / "run", data=data(train=12, validation=6, test=6))
+def test_what_fits_is_left_alone_and_nothing_is_said() -> None:
+    wished = recipe()
+    fitted, notes = fitted_to(wished, data(dataset([9] * 9)))
+    assert fitted == wished and notes == []
 
 
-@pytest.mark.parametrize("option", ["--seed=-1", f"--seed={2**64}", "--episodes=-3", "--n-way=0"])
-def test_numbers_that_cannot_be_are_refused_by_the_command_line(option: str) -> None:
-    done = CliRunner().invoke(app, ["evaluate", "characters", option])
-    assert done.exit_code == 2 and "Invalid value" in done.output
+def test_each_change_is_said_once_with_its_split() -> None:
+    small = dataset([3] * 4)
+    kind = GroupedEpisodeOptions(n_way=5, n_shot=1, n_query=3)
+    fitted, notes = fitted_to(recipe(evaluation=(kind, kind)), data(dataset([9] * 9), small))
+    assert notes == [
+        f"{split}: 4-way 1-shot with 2 queries instead of 5-way 1-shot with 3 queries, which this data does not have"
+        for split in ("validation", "test")
+    ]
+    assert len(fitted.evaluation) == 1, "two that became the same are one"
+    assert fitted.episodes.n_way == 5
+
+
+def test_the_split_that_is_evaluated_counts() -> None:
+    splits = {"train": dataset([9] * 9), "validation": dataset([9] * 4)}
+    two = LabelledData(find_domain("arrays"), "toy", splits, ArrayReader())
+    assert fitted_to(recipe(), two, "validation")[0].evaluation[0].n_way == 4
+
+
+def test_within_groups_the_largest_group_bounds_the_ways() -> None:
+    grouped = dataset([9] * 7, ("a", "a", "a", "a", "b", "b", "c"))
+    kind = GroupedEpisodeOptions(n_way=5, n_query=3, within_groups=True)
+    fitted, _ = fitted_to(recipe(evaluation=(kind, GroupedEpisodeOptions(n_way=5, n_query=3))), data(grouped))
+    assert [e.n_way for e in fitted.evaluation] == [4, 5]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"), [([9], "has 1 classes"), ([9, 9, 1], "its class 'c2' 1 items"), ([0, 9, 9], "'c0' 0 items")]
+)
+def test_too_little_of_either_is_an_error(sizes: list[int], message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        fitted_to(recipe(), data(dataset([9] * 9), dataset(sizes)))
+    assert "expected at least two of both" in str(caught.value)
