@@ -29,7 +29,8 @@ from recipes import trained_section
 from regard.commands.show import show_results
 from regard.domains.data import LabelledData
 from regard.domains.texts.bag_of_words import Terms, tfidf_dataset, words_and_n_grams
-from regard.domains.texts.data import Corpus, Tokenizer, datasets, read_clinc, split_domains, words
+from regard.domains.texts.clinc import Corpus, datasets, read_clinc, split_domains
+from regard.domains.texts.tokenizer import Tokenizer, words
 from regard.episode import Items
 from regard.evaluation import write_results
 from regard.learners import Prototypical

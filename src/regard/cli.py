@@ -75,7 +75,7 @@ def quickstart(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe, such as glyphs, omniglot, intents, or a YAML file.")],
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe, such as glyphs, folder, texts, or a YAML file.")],
     settings: Settings = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/RECIPE by default.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start from scratch instead of resuming.")] = False,

@@ -76,3 +76,11 @@ YAML_DEPTH = 32
 
 YAML_VALUES = 20_000
 """Values of a recipe, aliases expanded: nine lines of aliases may stand for a billion."""
+
+# ---- texts of others ------------------------------------------------------------------------------------------------
+
+TEXT_BYTES = 2**26
+"""A file of texts: 64 MiB, some 600,000 sentences. Read whole, it takes about ten times that."""
+
+TEXT_FIELD = 2**22
+"""Characters of one field of a CSV file; Python's own limit of 131,072 is shorter than long documents."""

@@ -11,7 +11,8 @@ import torch
 
 from regard.commands.predict import predict_files
 from regard.domains.texts.bag_of_words import tfidf_dataset
-from regard.domains.texts.data import TRAIN, VALIDATION, Tokenizer, read_clinc, split_domains, words
+from regard.domains.texts.clinc import TRAIN, VALIDATION, read_clinc, split_domains
+from regard.domains.texts.tokenizer import Tokenizer, words
 from regard.errors import DataError
 from regard.recipes.config import Recipe
 from regard.recipes.data import load_data

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from regard.domains.texts.data import Corpus, words
+from regard.domains.texts.clinc import Corpus
+from regard.domains.texts.tokenizer import words
 from regard.sampling.dataset import Dataset
 
 Terms = Callable[[str], list[str]]
@@ -26,7 +27,7 @@ def words_and_n_grams(text: str, sizes: range = range(3, 6)) -> list[str]:
 
 
 def tfidf_dataset(train: Corpus, part: Corpus, terms: Terms = words) -> Dataset:
-    """`part` as unit TF-IDF vectors (N, terms), rows as in `regard.domains.texts.data.datasets`."""
+    """`part` as unit TF-IDF vectors (N, terms), rows as in `regard.domains.texts.clinc.datasets`."""
     return Dataset.of(_vectors(train.texts, part.texts, terms), part.intents, dict(part.domain))
 
 

@@ -1,37 +1,184 @@
-"""A user's own texts: labelled ones from a CSV file, others from a file with one text per line."""
+"""A user's own texts: CSV, TSV, JSON or JSON lines of text and label, and files with one text per line.
+
+Files are UTF-8, UTF-16 with a byte order mark, or else Windows-1252, of which a warning says so. Cells are separated by
+commas, semicolons, tabs or bars, whichever the first line has.
+"""
 
 from __future__ import annotations
 
 import csv
+import io
+import json
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from regard.errors import DataError
+from regard.errors import DataError, did_you_mean
+from regard.limits import TEXT_BYTES, TEXT_FIELD
+
+_DELIMITERS = ",;\t|"
+_TABLES = (".csv", ".tsv", ".tab")
+_JSON = (".json", ".jsonl", ".ndjson")
+_LISTED = 5
+Row = tuple[str, dict[Any, Any]]
+"""Where it stands, such as "line 3", and its cells by column."""
 
 
-def read_labelled(path: Path) -> tuple[list[str], list[str]]:
-    """Texts and labels of a CSV file whose first line names the columns text and label.
+def read_labelled(
+    path: Path, text: str = "text", label: str = "label", encoding: str | None = None
+) -> tuple[list[str], list[str]]:
+    """Texts and labels of a table or of JSON objects.
+
+    Args:
+        path: a CSV file whose first line names the columns, or JSON: a list of objects, or one object per line.
+        text, label: names of the columns.
+        encoding: of the file; found out by default.
 
     Raises:
-        DataError: no such file, or other columns.
+        DataError: no such file, other columns, or rows without text or label: each with its line.
     """
-    _require_file(path)
-    with path.open(newline="", encoding="utf-8") as opened:
-        rows = list(csv.DictReader(opened))
-    if not rows or not {"text", "label"} <= set(rows[0]):
-        raise DataError(f"{path} has the columns {list(rows[0]) if rows else []}: expected a first line text,label.")
-    return [row["text"] for row in rows], [row["label"] for row in rows]
+    content = _read(path, encoding)
+    rows = _json_rows(path, content) if path.suffix.lower() in _JSON else _table_rows(path, content, (text, label))
+    names = {column for _, cells in rows for column in cells if column is not None}
+    columns = []
+    for option, wanted in (("text", text), ("label", label)):
+        found = [name for name in names if name == wanted] or [
+            name for name in names if name.strip().casefold() == wanted.strip().casefold()
+        ]
+        if not found:
+            raise DataError(
+                f"{path} has the columns {sorted(names)[:20]}: expected {text!r} and {label!r}; "
+                f"{did_you_mean(wanted, names) if names else 'the file holds no row.'} A recipe names them by "
+                f"data.{option}."
+            )
+        columns.append(found[0])
+    texts, labels, mistakes = [], [], []
+    for where, cells in rows:
+        values = [cells.get(column) for column in columns]
+        if None in cells:  # where Python's reader keeps what is beyond the first line's columns
+            mistakes.append(f"{where} has more cells than the first line; put text with separators into quotes")
+        elif not isinstance(values[0], str) or not values[0].strip():
+            mistakes.append(f"{where} has no {text}, but {values[0]!r:.40}")
+        elif isinstance(values[1], dict | list | None) or not str(values[1]).strip():
+            mistakes.append(f"{where} has no {label}, but {values[1]!r:.40}")
+        else:
+            texts.append(values[0])
+            labels.append(str(values[1]).strip())
+    _complain(path, mistakes)
+    return texts, labels
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a file that are not blank.
+    """The lines of a file that are not blank; of a table or of JSON that has a column "text", its cells.
 
     Raises:
-        DataError: no such file.
+        DataError: no such file, or none with a text.
     """
-    _require_file(path)
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    content, suffix = _read(path), path.suffix.lower()
+    lines = [line for line in content.split("\n") if line.strip()]
+    rows: Sequence[Row] = ()
+    if suffix in _JSON:
+        rows = _json_rows(path, content)
+    elif suffix in _TABLES and lines and "text" in next(csv.reader([lines[0]], delimiter=_delimiter(lines[0], ()))):
+        rows = _table_rows(path, content, ("text",))
+    if rows:
+        missing = [f"{where} has no text" for where, cells in rows if not isinstance(cells.get("text"), str)]
+        _complain(path, missing)
+        lines = [cells["text"] for _, cells in rows]
+    if not lines:
+        raise DataError(f"{path} holds no text: expected one per line.")
+    return lines
 
 
-def _require_file(path: Path) -> None:
+def _complain(path: Path, mistakes: Sequence[str]) -> None:
+    if mistakes:
+        more = f"; and {len(mistakes) - _LISTED} more" if len(mistakes) > _LISTED else ""
+        raise DataError(f"{path}: {'; '.join(mistakes[:_LISTED])}{more}. Fill or remove these rows.")
+
+
+def _read(path: Path, encoding: str | None = None) -> str:
+    """The text of a file, lines ended by newlines."""
     if not path.is_file():
         raise DataError(f"{path} is not a file: this learner reads texts; expected a CSV file and a text file.")
+    try:
+        with path.open("rb") as file:
+            content = file.read(TEXT_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): change its permissions.") from error
+    if len(content) > TEXT_BYTES:
+        raise DataError(f"{path} has more than {TEXT_BYTES >> 20} MiB: split it.")
+    try:
+        text = content.decode(encoding) if encoding is not None else _decoded(path, content)
+    except LookupError:
+        raise DataError(f"encoding is {encoding!r}: expected one that Python knows, such as gb18030.") from None
+    except UnicodeError as error:
+        reason = str(error)[:100]
+        raise DataError(
+            f"{path} is not text that can be read ({reason}): save it as UTF-8, or name its encoding by data.encoding."
+        ) from None
+    if "\0" in text:
+        raise DataError(f"{path} holds zero characters: save it as text.")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _decoded(path: Path, content: bytes) -> str:
+    if content.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return content.decode("utf-32")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16")
+    if b"\0" in content:
+        raise DataError(f"{path} holds zero bytes, as UTF-16 without a byte order mark does: save it as UTF-8.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        # In Western text accented letters stand alone; two-byte encodings of Chinese and Japanese have runs of them.
+        high = [byte > 127 for byte in content]
+        alone = sum(a and not b and not c for a, b, c in zip(high, [False, *high], [*high[1:], False], strict=False))
+        if 2 * alone < sum(high):
+            raise
+        text = content.decode("cp1252")
+        warnings.warn(f"{path} is not UTF-8: read as Windows-1252; save it as UTF-8.", UserWarning, stacklevel=5)
+        return text
+
+
+def _delimiter(first: str, wanted: Sequence[str]) -> str:
+    """The separator that gives the columns that are wanted, or else the most columns."""
+
+    def score(delimiter: str) -> tuple[int, int]:
+        names = [name.strip().strip('"').casefold() for name in first.split(delimiter)]
+        return sum(name.strip().casefold() in names for name in wanted), len(names)
+
+    return max(_DELIMITERS, key=score)
+
+
+def _table_rows(path: Path, content: str, wanted: Sequence[str]) -> list[Row]:
+    first, _, rest = content.partition("\n")
+    if first[:4].lower() == "sep=" and len(first) == 5:  # as Excel writes it
+        delimiter, content = first[4], rest
+    else:
+        delimiter = _delimiter(first, wanted)
+    previous = csv.field_size_limit(TEXT_FIELD)
+    reader = csv.DictReader(io.StringIO(content, newline=""), delimiter=delimiter)
+    try:
+        return [(f"line {reader.line_num}", dict(row)) for row in reader]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}; mend its quotes.") from error
+    finally:
+        csv.field_size_limit(previous)
+
+
+def _json_rows(path: Path, content: str) -> list[Row]:
+    try:
+        if content.lstrip().startswith("["):
+            values = [(f"object {i}", value) for i, value in enumerate(json.loads(content))]
+        else:
+            values = [(f"line {i}", json.loads(line)) for i, line in enumerate(content.split("\n"), 1) if line.strip()]
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path} is not JSON ({str(error)[:100]}): expected a list of objects, or one object per line."
+        ) from None
+    for where, value in values:
+        if not isinstance(value, dict):
+            raise DataError(f"{path}, {where} is {value!r:.40}: expected an object such as {{text: ..., label: ...}}.")
+    return values
