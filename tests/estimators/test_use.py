@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from regard.domains.texts.data import Tokenizer
+from regard.domains.texts.tokenizer import Tokenizer
 from regard.episode import Support
 from regard.errors import CheckpointError, ConfigError, EpisodeError
 from regard.estimators import FewShotClassifier, FewShotRegressor, load_estimator, save_estimator
