@@ -19,7 +19,7 @@ from regard.domains.images import characters as module
 from regard.domains.images.characters import characters, in_eight_ways
 from regard.domains.images.fonts import render_glyphs
 from regard.domains.images.lake import N_WAY, drawn_runs, lake_runs, typical_drawers
-from regard.domains.images.pen import thin
+from regard.domains.images.pen import thinned
 from regard.domains.images.strokes import with_twins
 from regard.errors import ConfigError, DataError
 from regard.recipes.config import Recipe
@@ -57,22 +57,22 @@ def write_omniglot(folder: Path, alphabets: tuple[str, ...] = ("Greek", "Latin",
 
 def test_thinning_keeps_what_hangs_together_and_leaves_lines() -> None:
     ink = render_glyphs(64).images[::400] > 110
-    lines = thin(ink)
+    lines = thinned(ink)
     around = np.ones((3, 3))
     for before, after in zip(ink, lines, strict=True):
         assert label(before, around)[1] == label(after, around)[1]
     assert not (lines & ~ink).any()
     squares = lines[:, 1:, 1:] & lines[:, :-1, 1:] & lines[:, 1:, :-1] & lines[:, :-1, :-1]
     assert squares.sum() < 0.02 * lines.sum() < 0.02 * ink.sum()
-    np.testing.assert_array_equal(thin(lines), lines)
+    np.testing.assert_array_equal(thinned(lines), lines)
 
 
 def test_thinning_a_bar_leaves_its_middle() -> None:
     bar = np.zeros((1, 11, 30), bool)
     bar[0, 3:8, 5:25] = True
-    assert thin(bar)[0].any(0).sum() > 14
-    assert thin(bar)[0].any(1).tolist() == [i == 5 for i in range(11)]
-    assert thin(np.zeros((0, 5, 5), bool)).shape == (0, 5, 5)
+    assert thinned(bar)[0].any(0).sum() > 14
+    assert thinned(bar)[0].any(1).tolist() == [i == 5 for i in range(11)]
+    assert thinned(np.zeros((0, 5, 5), bool)).shape == (0, 5, 5)
 
 
 def test_eight_ways_are_alphabets_of_their_own() -> None:

@@ -50,26 +50,13 @@ def cached(
     except (DataError, OSError) as error:
         _logger.warning("Could not read the cached %s %s (%s): making them again.", what, path, error)
     arrays = make()
-    _store(path, arrays, what)
-    return arrays
-
-
-def _digest(arrays: Arrays) -> bytes:
-    found = sha256()
-    for name, array in sorted(arrays.items()):
-        found.update(repr((name, array.dtype.str, array.shape)).encode())
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.digest()
-
-
-def _store(path: Path, arrays: Arrays, what: str) -> None:
-    """Cache the arrays where possible: a full disk or a read-only folder must not stop anybody's work."""
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
             held: dict[str, Any] = {**arrays, _DIGEST: np.frombuffer(_digest(arrays), np.uint8)}
             np.savez_compressed(file, **held)
 
+    # A full disk or a read-only folder must not stop anybody's work.
     try:
         write_whole(path, write)
     except StorageError as error:
@@ -79,3 +66,12 @@ def _store(path: Path, arrays: Arrays, what: str) -> None:
             what,
             error,
         )
+    return arrays
+
+
+def _digest(arrays: Arrays) -> bytes:
+    digest = sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(repr((name, array.dtype.str, array.shape)).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.digest()

@@ -17,21 +17,20 @@ Lake, Salakhutdinov, Tenenbaum 2015, "Human-level concept learning through proba
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from regard.domains.images.cache import Arrays, cached
 from regard.domains.images.distort import Distortion
 from regard.domains.images.folder import ImageReader
 from regard.domains.images.fonts import SPLIT, render_glyphs
 from regard.domains.images.omniglot import BACKGROUND, SMALL_BACKGROUNDS, omniglot
-from regard.domains.images.pen import thin
+from regard.domains.images.pen import thinned
 from regard.domains.images.strokes import with_twins
 from regard.errors import ConfigError, did_you_mean
 from regard.sampling.dataset import Dataset
@@ -61,7 +60,7 @@ def characters(
     twins: float = 0.0,
     cache: Path | str | None = None,
 ) -> dict[str, Dataset]:
-    """The parts "train", "validation" and, where there is a folder, "test": uint8 (N, 28, 28), ink 255 on 0.
+    """The splits "train", "validation" and, where there is a folder, "test": uint8 (N, 28, 28), ink 255 on 0.
 
     Args:
         folder: with Omniglot, as `regard.domains.images.omniglot` describes it.
@@ -87,16 +86,24 @@ def characters(
         raise ConfigError("fonts is off and handwriting 'none': expected something to train on.")
     rendered = cached("characters", {"format": _FORMAT, "size": SIZE, "box": BOX}, _render, cache)
     drawn = omniglot(folder, size=SIZE, box=BOX) if folder is not None else None
-    parts = [_font_alphabets(rendered, set(SPLIT["validation"]), held_out=True)] if fonts else []
+    alphabets = [_font_alphabets(rendered, set(SPLIT["validation"]), held_out=True)] if fonts else []
     if drawn is None or handwriting == "none":
-        parts = [in_eight_ways(type_) for type_ in parts]
+        alphabets = [in_eight_ways(type_) for type_ in alphabets]
     else:
         hands = drawn.select_groups([name for name in HANDWRITING[handwriting] if name in drawn.class_groups])
-        parts.append(in_eight_ways(hands))
-    found = {"train": with_twins(_joined(parts), twins), "validation": _validation(rendered)}
+        alphabets.append(in_eight_ways(hands))
+    # An alphabet of type and one of handwriting stay two, whatever they are called.
+    starts = np.cumsum([0, *(alphabet.n_classes for alphabet in alphabets)])
+    train = Dataset(
+        torch.cat([alphabet.x for alphabet in alphabets]),  # type: ignore[misc]
+        torch.cat([alphabet.y + int(start) for alphabet, start in zip(alphabets, starts, strict=False)]),
+        tuple(name for alphabet in alphabets for name in alphabet.class_names),
+        tuple(name for alphabet in alphabets for name in alphabet.class_groups),
+    )
+    splits = {"train": with_twins(train, twins), "validation": _validation(rendered)}
     if drawn is not None:
-        found["test"] = drawn.select_groups([g for g in dict.fromkeys(drawn.class_groups) if g not in BACKGROUND])
-    return found
+        splits["test"] = drawn.select_groups([g for g in dict.fromkeys(drawn.class_groups) if g not in BACKGROUND])
+    return splits
 
 
 def in_eight_ways(dataset: Dataset) -> Dataset:
@@ -118,34 +125,21 @@ def in_eight_ways(dataset: Dataset) -> Dataset:
     )
 
 
-def _joined(parts: Sequence[Dataset]) -> Dataset:
-    """One data set; an alphabet of type and one of handwriting stay two, whatever they are called."""
-    starts = np.cumsum([0, *(part.n_classes for part in parts)])
-    return Dataset(
-        torch.cat([part.x for part in parts]),  # type: ignore[misc]
-        torch.cat([part.y + int(start) for part, start in zip(parts, starts, strict=False)]),
-        tuple(name for part in parts for name in part.class_names),
-        tuple(name for part in parts for name in part.class_groups),
-    )
-
-
 def _render() -> Arrays:
     """All letters and signs in all faces: as type, and as each pen draws them."""
     from scipy.ndimage import binary_dilation  # comes with scikit-learn
 
     glyphs = render_glyphs(_EM, symbols=True)
     reader = ImageReader(SIZE, 1, "light", BOX)
-    lines = thin(glyphs.images > _INK)
-    drawn = [binary_dilation(lines, _nib(half)[None]) * np.uint8(255) for half in _PENS]
+    lines = thinned(glyphs.images > _INK)
+    drawn = []
+    for half in _PENS:
+        square = np.arange(-half, half + 1) ** 2
+        nib = np.add.outer(square, square) <= half * half + 0.5  # a round pen of 2 * half + 1 pixels
+        drawn.append(binary_dilation(lines, nib[None]) * np.uint8(255))
     kinds = [reader(list(pictures)).numpy() for pictures in (glyphs.images, *drawn)]
     names = [f"type/{name}" for name in glyphs.names]
     return {"images": np.stack(kinds, 1), "character": glyphs.character, "names": np.array(names)}
-
-
-def _nib(half: int) -> NDArray[np.bool_]:
-    """A round pen of 2 * half + 1 pixels."""
-    square = np.arange(-half, half + 1) ** 2
-    return np.asarray(np.add.outer(square, square) <= half * half + 0.5)
 
 
 def _font_alphabets(rendered: Arrays, scripts: set[str], *, held_out: bool) -> Dataset:
@@ -154,7 +148,7 @@ def _font_alphabets(rendered: Arrays, scripts: set[str], *, held_out: bool) -> D
     chosen = [
         i
         for i, name in enumerate(names)
-        if (name.split("/")[1] in scripts) != held_out and not _is_old_church_slavonic(name)
+        if (name.split("/")[1] in scripts) != held_out and int(name.rsplit("+", 1)[1], 16) not in _OLD_CHURCH_SLAVONIC
     ]
     number = np.full(len(names), -1)
     number[chosen] = np.arange(len(chosen))
@@ -164,10 +158,6 @@ def _font_alphabets(rendered: Arrays, scripts: set[str], *, held_out: bool) -> D
     groups = tuple("/".join(names[i].split("/")[:2]) for i in chosen)
     x = torch.from_numpy(images.reshape(-1, SIZE, SIZE))
     return Dataset(x, torch.from_numpy(y), tuple(names[i] for i in chosen), groups)
-
-
-def _is_old_church_slavonic(name: str) -> bool:
-    return int(name.rsplit("+", 1)[1], 16) in _OLD_CHURCH_SLAVONIC
 
 
 def _validation(rendered: Arrays) -> Dataset:

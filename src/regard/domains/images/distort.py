@@ -67,15 +67,6 @@ class Distortion:
 
     def __call__(self, x: Tensor, noise: Tensor) -> Tensor:
         """x: (N, H, W) uint8, or float in [0, 1]. noise: (N, n_noise). Returns x's shape and dtype."""
-        self._check(x, noise)
-        sign = 2 * noise - 1
-        ink = x.to(noise.dtype)[:, None]
-        basis_PK = _basis(self.elastic_grid, *x.shape[1:], noise.device, noise.dtype)
-        look_NHW2 = (basis_PK @ self._coefficients(sign)).view(*x.shape, 2)
-        y = F.grid_sample(self._stroke(ink, sign[:, 6]), look_NHW2, align_corners=False)[:, 0]
-        return y.round_().to(x.dtype) if x.dtype == torch.uint8 else y.to(x.dtype)
-
-    def _check(self, x: Tensor, noise: Tensor) -> None:
         if x.ndim != 3 or not (x.dtype == torch.uint8 or x.is_floating_point()):
             raise DataError(f"Expected uint8 or float pictures (N, H, W), got {x.dtype} {tuple(x.shape)}.")
         if noise.shape != (len(x), self.n_noise) or not noise.is_floating_point():
@@ -83,14 +74,23 @@ class Distortion:
                 f"Expected float noise {(len(x), self.n_noise)}, n_noise numbers for each picture, "
                 f"got {noise.dtype} {tuple(noise.shape)}; draw torch.rand(len(x), distortion.n_noise)."
             )
-
-    def _coefficients(self, sign: Tensor) -> Tensor:
-        """(N, n_noise) in [-1, 1) to (N, K, 2): what x and y take of each function of the basis."""
+        sign = 2 * noise - 1
+        ink = x.to(noise.dtype)[:, None]
+        basis_PK = _basis(self.elastic_grid, *x.shape[1:], noise.device, noise.dtype)
+        # What x and y take of each function of the basis.
         affine_N32 = self._affine(*sign[:, :6].unbind(1))
         # A clamp keeps the normal finite at noise 0; it cuts at four standard deviations.
         normal = math.sqrt(2) * torch.erfinv(sign[:, _N_AFFINE:].clamp(-0.9999, 0.9999))
         elastic = 2 * self.elastic * normal.view(-1, self.elastic_grid**2, 2)  # the picture is 2 wide
-        return torch.cat([affine_N32, elastic], dim=1)
+        look_NHW2 = (basis_PK @ torch.cat([affine_N32, elastic], dim=1)).view(*x.shape, 2)
+        if self.thickness:
+            # Mixed with its 3 by 3 dilation where the sign is positive, else its erosion.
+            sign_N111 = sign[:, 6, None, None, None]
+            side = torch.where(sign_N111 < 0, -1.0, 1.0).to(ink)
+            moved = side * F.max_pool2d(side * ink, 3, stride=1, padding=1)  # erosion dilates the negative
+            ink = ink.lerp(moved, self.thickness * sign_N111.abs())
+        y = F.grid_sample(ink, look_NHW2, align_corners=False)[:, 0]
+        return y.round_().to(x.dtype) if x.dtype == torch.uint8 else y.to(x.dtype)
 
     def _affine(self, turn: Tensor, wide: Tensor, high: Tensor, slant: Tensor, dx: Tensor, dy: Tensor) -> Tensor:
         """Six (N,) in [-1, 1) to (N, 3, 2), rows x, y and 1: stretch, then slant, then rotate."""
@@ -101,14 +101,6 @@ class Distortion:
         to_x = torch.stack([cos * a, cos * b - sin * d, 2 * self.translation * dx], dim=1)
         to_y = torch.stack([sin * a, sin * b + cos * d, 2 * self.translation * dy], dim=1)
         return torch.stack([to_x, to_y], dim=2)
-
-    def _stroke(self, ink: Tensor, sign: Tensor) -> Tensor:
-        """Mix ink (N, 1, H, W) with its 3 by 3 dilation where sign (N,) is positive, else its erosion."""
-        if self.thickness == 0:
-            return ink
-        side = torch.where(sign < 0, -1.0, 1.0).to(ink)[:, None, None, None]
-        moved = side * F.max_pool2d(side * ink, 3, stride=1, padding=1)  # erosion dilates the negative
-        return ink.lerp(moved, self.thickness * sign.abs()[:, None, None, None])
 
 
 @lru_cache(maxsize=16)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,12 +80,36 @@ def render_glyphs(size: int = 28, min_faces: int = 4, symbols: bool = False) -> 
     faces = _faces()
     if not 1 <= min_faces <= len(faces):
         raise ConfigError(f"min_faces must lie between 1 and the {len(faces)} faces, got {min_faces}.")
-    charmaps = [_charmap(path) for path in faces]
+    from matplotlib.ft2font import FT2Font
+    from PIL import ImageFont
+
+    charmaps = [frozenset(map(chr, FT2Font(str(path)).get_charmap())) for path in faces]
     characters = _candidates(charmaps, min_faces, symbols)
-    canvas_CFHW = _draw_all(characters, faces, charmaps, size)
-    keep = _drawn(canvas_CFHW, min_faces) & _without_twins(canvas_CFHW, _splits(characters))
-    kept = [character for character, stays in zip(characters, keep, strict=True) if stays]
-    return _gather(kept, canvas_CFHW[keep], tuple(path.stem for path in faces))
+    # One dense canvas; a face without the character stays blank.
+    canvas_CFHW = np.zeros((len(characters), len(faces), size, size), np.uint8)
+    for f, (path, charmap) in enumerate(zip(faces, charmaps, strict=True)):
+        font = ImageFont.truetype(str(path), _EM, layout_engine=ImageFont.Layout.BASIC)
+        for c, character in enumerate(characters):
+            if character in charmap:
+                _draw(font, character, canvas_CFHW[c, f])
+    # Symbols are for training.
+    split = {script: name for name, scripts in SPLIT.items() for script in scripts}
+    splits_C = np.array([split.get(script_of(character), "train") for character in characters])
+    # A charmap may list blanks, so ink is counted.
+    keep_C = (_ink(canvas_CFHW).sum(axis=1) >= min_faces) & _without_twins(canvas_CFHW, splits_C)
+    kept = [character for character, stays in zip(characters, keep_C, strict=True) if stays]
+    canvas_CFHW = canvas_CFHW[keep_C]
+    scripts = tuple(script_of(character) for character in kept)
+    character, face = _ink(canvas_CFHW).nonzero()
+    return Glyphs(
+        images=canvas_CFHW[character, face],
+        character=character,
+        face=face,
+        characters=tuple(kept),
+        names=tuple(f"{s}/U+{ord(c):04X}" for s, c in zip(scripts, kept, strict=True)),
+        scripts=scripts,
+        face_names=tuple(path.stem for path in faces),
+    )
 
 
 def script_of(character: str) -> str:
@@ -96,11 +120,9 @@ def script_of(character: str) -> str:
     if kind == "L":
         name = unicodedata.name(character, "")
         return next((script for script in _ORDER if name.startswith(script.upper() + " ")), "")
-    return _symbol_script(ord(character)) if kind == "S" else ""
-
-
-def _symbol_script(code: int) -> str:
-    return next((script for script, blocks in SYMBOLS.items() if any(code in b for b in blocks)), "")
+    if kind != "S":
+        return ""
+    return next((script for script, blocks in SYMBOLS.items() if any(ord(character) in b for b in blocks)), "")
 
 
 def _faces() -> list[Path]:
@@ -116,12 +138,6 @@ def _faces() -> list[Path]:
     return faces
 
 
-def _charmap(path: Path) -> frozenset[str]:
-    from matplotlib.ft2font import FT2Font
-
-    return frozenset(map(chr, FT2Font(str(path)).get_charmap()))
-
-
 def _candidates(charmaps: Iterable[frozenset[str]], min_faces: int, symbols: bool) -> list[str]:
     """Characters in order of precedence: test scripts first, each script by code point."""
     count = Counter(character for charmap in charmaps for character in charmap)
@@ -130,21 +146,6 @@ def _candidates(charmaps: Iterable[frozenset[str]], min_faces: int, symbols: boo
     rank = {script: i for i, script in enumerate(wanted)}
     chosen = [character for character, script in scripts.items() if script in rank]
     return sorted(chosen, key=lambda character: (rank[scripts[character]], character))
-
-
-def _draw_all(
-    characters: Sequence[str], faces: Sequence[Path], charmaps: Sequence[frozenset[str]], size: int
-) -> NDArray[np.uint8]:
-    """One dense (C, F, size, size) canvas; a face without the character stays blank."""
-    from PIL import ImageFont
-
-    canvas = np.zeros((len(characters), len(faces), size, size), np.uint8)
-    for f, (path, charmap) in enumerate(zip(faces, charmaps, strict=True)):
-        font = ImageFont.truetype(str(path), _EM, layout_engine=ImageFont.Layout.BASIC)
-        for c, character in enumerate(characters):
-            if character in charmap:
-                _draw(font, character, canvas[c, f])
-    return canvas
 
 
 def _draw(font: FreeTypeFont, character: str, out_HW: NDArray[np.uint8]) -> None:
@@ -163,20 +164,9 @@ def _draw(font: FreeTypeFont, character: str, out_HW: NDArray[np.uint8]) -> None
     out_HW[top : top + h, left : left + w] = np.asarray(large.resize((w, h), Image.Resampling.HAMMING, box=box))
 
 
-def _splits(characters: Iterable[str]) -> NDArray[Any]:
-    """(C,) the split of each character; symbols are for training."""
-    split = {script: name for name, scripts in SPLIT.items() for script in scripts}
-    return np.array([split.get(script_of(character), "train") for character in characters])
-
-
 def _ink(canvas_CFHW: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """(C, F) which pictures are not blank."""
     return np.asarray(canvas_CFHW.max(axis=(2, 3)) > 0)
-
-
-def _drawn(canvas_CFHW: NDArray[np.uint8], min_faces: int) -> NDArray[np.bool_]:
-    """(C,) which characters leave ink in enough faces: a charmap may list blanks."""
-    return np.asarray(_ink(canvas_CFHW).sum(axis=1) >= min_faces)
 
 
 def _without_twins(canvas_CFHW: NDArray[np.uint8], splits_C: NDArray[Any]) -> NDArray[np.bool_]:
@@ -185,31 +175,13 @@ def _without_twins(canvas_CFHW: NDArray[np.uint8], splits_C: NDArray[Any]) -> ND
     Precedence is the order of the rows, hence a training letter gives way to its twin in a test script.
     """
     limit_CC = np.where(splits_C[:, None] == splits_C, TWIN, TWIN_ACROSS)
-    near_CC = _cosine(canvas_CFHW) > limit_CC
-    keep = np.ones(len(near_CC), bool)
-    for c in range(len(keep)):
-        keep[c] = not (near_CC[c, :c] & keep[:c]).any()
-    return keep
-
-
-def _cosine(canvas_CFHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(C, C) cosine of pixels, averaged over the faces that both characters have; 0 where they share none."""
+    # Cosine of pixels, averaged over the faces that both characters have; 0 where they share none.
     pixels_CFP = canvas_CFHW.reshape(*canvas_CFHW.shape[:2], -1).astype(np.float32)
     norm_CF1 = np.linalg.norm(pixels_CFP, axis=2, keepdims=True)
     unit_CK = (pixels_CFP / np.maximum(norm_CF1, 1)).reshape(len(pixels_CFP), -1)
     has_CF = _ink(canvas_CFHW).astype(np.float32)
-    return np.asarray((unit_CK @ unit_CK.T) / np.maximum(has_CF @ has_CF.T, 1))
-
-
-def _gather(characters: Sequence[str], canvas_CFHW: NDArray[np.uint8], face_names: tuple[str, ...]) -> Glyphs:
-    scripts = tuple(script_of(character) for character in characters)
-    character, face = _ink(canvas_CFHW).nonzero()
-    return Glyphs(
-        images=canvas_CFHW[character, face],
-        character=character,
-        face=face,
-        characters=tuple(characters),
-        names=tuple(f"{s}/U+{ord(c):04X}" for s, c in zip(scripts, characters, strict=True)),
-        scripts=scripts,
-        face_names=face_names,
-    )
+    near_CC = (unit_CK @ unit_CK.T) / np.maximum(has_CF @ has_CF.T, 1) > limit_CC
+    keep = np.ones(len(near_CC), bool)
+    for c in range(len(keep)):
+        keep[c] = not (near_CC[c, :c] & keep[:c]).any()
+    return keep

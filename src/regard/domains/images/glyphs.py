@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from regard.domains.images.cache import cached
 from regard.domains.images.distort import Distortion
-from regard.domains.images.fonts import SPLIT, SYMBOLS, Glyphs, render_glyphs
+from regard.domains.images.fonts import SPLIT, SYMBOLS, render_glyphs
 from regard.errors import ConfigError
 from regard.sampling.dataset import Dataset
 from regard.sampling.random import uniform
@@ -42,7 +42,7 @@ def glyphs(
     symbols: bool = False,
     distortion: Distortion | None = None,
 ) -> dict[str, Dataset]:
-    """The parts "train", "validation" and "test": uint8 (N, size, size), ink 255 on 0, class group = script.
+    """The splits "train", "validation" and "test": uint8 (N, size, size), ink 255 on 0, class group = script.
 
     Args:
         cache: folder of the rendered file; `regard.files.cache_folder()` by default. One that cannot be written
@@ -66,47 +66,36 @@ def glyphs(
         "distortion": distortion or Distortion(),
     }
     arrays = cached("glyphs", {"format": _FORMAT, **settings}, lambda: _make(**settings), cache)
-    return {part: _dataset(arrays, part) for part in SPLIT}
+    return {split: _dataset(arrays, split) for split in SPLIT}
 
 
 def _make(size: int, drawings: int, seed: int, symbols: bool, distortion: Distortion) -> dict[str, NDArray[Any]]:
     rendered = render_glyphs(size, symbols=symbols)
     scripts = {**SPLIT, "train": (*SPLIT["train"], *SYMBOLS)}
     arrays: dict[str, NDArray[Any]] = {}
-    for part in SPLIT:
-        chosen = [c for c, script in enumerate(rendered.scripts) if script in scripts[part]]
-        images = rendered.images[_rows(rendered, chosen, drawings)]
-        if part != "train":
+    n_faces = np.bincount(rendered.character)
+    start = np.cumsum(n_faces) - n_faces
+    for split in SPLIT:
+        chosen = [c for c, script in enumerate(rendered.scripts) if script in scripts[split]]
+        # The renderings of each character, its faces in turn: (C, drawings) rows.
+        turn = np.arange(drawings)[None, :] % n_faces[chosen][:, None]
+        images = rendered.images[start[chosen][:, None] + turn]
+        if split != "train":
             codes = np.array([ord(rendered.characters[c]) for c in chosen], dtype=np.int64)
-            images = _draw(images, codes, seed, distortion)
-        arrays[f"{part}_images"] = images.reshape(-1, size, size)
-        arrays[f"{part}_names"] = np.array([rendered.names[c] for c in chosen])
+            # Noise is counted by (code point, drawing).
+            noise = uniform(seed, _DRAWINGS_STREAM, codes, drawings * distortion.n_noise)
+            drawn = [
+                distortion(torch.from_numpy(clean), torch.from_numpy(noise_K.reshape(drawings, -1)))
+                for clean, noise_K in zip(images, noise, strict=True)
+            ]
+            images = torch.stack(drawn).numpy()
+        arrays[f"{split}_images"] = images.reshape(-1, size, size)
+        arrays[f"{split}_names"] = np.array([rendered.names[c] for c in chosen])
     return arrays
 
 
-def _rows(rendered: Glyphs, chosen: list[int], drawings: int) -> NDArray[np.int64]:
-    """(C, drawings) rows of the renderings of each character, its faces in turn."""
-    n_faces = np.bincount(rendered.character)
-    start = np.cumsum(n_faces) - n_faces
-    turn = np.arange(drawings)[None, :] % n_faces[chosen][:, None]
-    return np.asarray(start[chosen][:, None] + turn, dtype=np.int64)
-
-
-def _draw(
-    images_CKHW: NDArray[np.uint8], codes: NDArray[np.int64], seed: int, distortion: Distortion
-) -> NDArray[np.uint8]:
-    """Distort every picture by noise counted by (code point, drawing)."""
-    n_drawings = images_CKHW.shape[1]
-    noise = uniform(seed, _DRAWINGS_STREAM, codes, n_drawings * distortion.n_noise)
-    drawn = [
-        distortion(torch.from_numpy(images), torch.from_numpy(each.reshape(n_drawings, -1)))
-        for images, each in zip(images_CKHW, noise, strict=True)
-    ]
-    return torch.stack(drawn).numpy()
-
-
-def _dataset(arrays: Mapping[str, NDArray[Any]], part: str) -> Dataset:
-    images, names = arrays[f"{part}_images"], arrays[f"{part}_names"].tolist()
+def _dataset(arrays: Mapping[str, NDArray[Any]], split: str) -> Dataset:
+    images, names = arrays[f"{split}_images"], arrays[f"{split}_names"].tolist()
     y = torch.arange(len(names)).repeat_interleave(len(images) // len(names))
     groups = tuple(name.split("/")[0] for name in names)
     return Dataset(torch.from_numpy(images), y, tuple(names), groups)

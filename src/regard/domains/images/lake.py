@@ -3,7 +3,7 @@
     drawn_runs    the protocol on any alphabets: Omniglot's own, of which a user has the drawings
     lake_runs     the twenty runs of Lake et al., from the file all_runs.zip of github.com/brendenlake/omniglot
 
-Each of the twenty drawings asked is answered by itself. People err on 4.5%, and were shown letters "produced by a
+Each of the twenty query drawings is answered by itself. People err on 4.5%, and were shown letters "produced by a
 typical drawer of that alphabet". How those drawers were found is not said, and it matters: `hands` of `drawn_runs`.
 
 Lake, Salakhutdinov, Tenenbaum 2015, "Human-level concept learning through probabilistic program induction", Science
@@ -105,7 +105,10 @@ def _of_alphabet(dataset: Dataset, name: str, k: int, n_runs: int, seed: int, ha
     """Runs of one alphabet, a function of (seed, alphabet, run)."""
     letters = np.flatnonzero(np.array(dataset.class_groups) == name)
     y, x = dataset.y.numpy(), dataset.x
-    drawings = np.stack([np.flatnonzero(y == c)[: _fewest(y, letters, name)] for c in letters])
+    fewest = int(min((y == c).sum() for c in letters))
+    if fewest < 2:
+        raise DataError(f"a letter of {name} has {fewest} drawing(s): expected one by each of two hands or more.")
+    drawings = np.stack([np.flatnonzero(y == c)[:fewest] for c in letters])
     number = np.arange(k * n_runs, (k + 1) * n_runs)
     n_drawers = drawings.shape[1]
     chosen, shuffled = (
@@ -114,34 +117,26 @@ def _of_alphabet(dataset: Dataset, name: str, k: int, n_runs: int, seed: int, ha
     )
     everybody = np.arange(n_drawers)
     typical = typical_drawers(x[torch.from_numpy(drawings)].numpy()) if "typical" in hands else everybody  # type: ignore[index, union-attr]
-    mine, theirs = (typical if hand == "typical" else everybody for hand in hands)
+    support_hands, query_hands = (typical if hand == "typical" else everybody for hand in hands)
     # Which letter stands where tells nothing, so that a learner that answers by position is at chance.
     order = bits(seed, _ORDER, number, N_WAY).argsort(1)
     runs = []
     for i in range(n_runs):
-        showing = next(d for d in shuffled[i] if d in mine)
-        asking = next(d for d in shuffled[i] if d in theirs and d != showing)
-        one, other = drawings[chosen[i], showing], drawings[chosen[i], asking]
+        support_drawer = next(d for d in shuffled[i] if d in support_hands)
+        query_drawer = next(d for d in shuffled[i] if d in query_hands and d != support_drawer)
+        support, query = drawings[chosen[i], support_drawer], drawings[chosen[i], query_drawer]
         names = [dataset.class_names[c] for c in letters[chosen[i]]]
-        asked = order[i]
         runs.append(
             Run(
                 f"{name} {i + 1}",
                 name,
-                [x[row].numpy() for row in one],  # type: ignore[index, union-attr]
+                [x[row].numpy() for row in support],  # type: ignore[index, union-attr]
                 names,
-                [x[other[j]].numpy() for j in asked],  # type: ignore[index, union-attr]
-                [names[j] for j in asked],
+                [x[query[j]].numpy() for j in order[i]],  # type: ignore[index, union-attr]
+                [names[j] for j in order[i]],
             )
         )
     return runs
-
-
-def _fewest(y: NDArray[np.int64], letters: NDArray[np.int64], name: str) -> int:
-    fewest = int(min((y == c).sum() for c in letters))
-    if fewest < 2:
-        raise DataError(f"a letter of {name} has {fewest} drawing(s): expected one by each of two hands or more.")
-    return fewest
 
 
 def lake_runs(path: Path | str) -> list[Run]:

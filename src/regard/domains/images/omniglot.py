@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -299,19 +299,16 @@ def _receive(source: _Source, timeout: float) -> None:
             continued = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
             _logger.info("%s %s", "continuing" if continued else "downloading", source.url)
             with source.partial.open("ab" if continued else "wb") as file:
-                _copy(answer, file, answer.headers.get("Content-Length"))
+                length = answer.headers.get("Content-Length")
+                received = 0
+                while chunk := answer.read(_CHUNK):
+                    file.write(chunk)
+                    received += len(chunk)
+                if length is not None and received < int(length):
+                    raise ConnectionError(f"the connection ended after {received} of {length} bytes")
     except HTTPError as error:
         if error.code != 416 or not have:
             raise
         # More is here than the server has: something else came before.
         source.partial.unlink()
         _receive(source, timeout)
-
-
-def _copy(answer: http.client.HTTPResponse, file: IO[bytes], length: str | None) -> None:
-    received = 0
-    while chunk := answer.read(_CHUNK):
-        file.write(chunk)
-        received += len(chunk)
-    if length is not None and received < int(length):
-        raise ConnectionError(f"the connection ended after {received} of {length} bytes")

@@ -15,7 +15,6 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -45,10 +44,38 @@ def packed_images(path: Path | str, *, prefix: str = "", one_a_track: bool = Fal
     file = Path(path).expanduser()
     arrays = _read(file, prefix)
     names = [str(name) for name in arrays["class_names"]]
-    y = _numbers(file, arrays, len(names))
-    kept = _last_of_tracks(file, arrays, y) if one_a_track else np.arange(len(y))
-    images = _decoded(file, arrays, kept) if "jpeg" in arrays else _as_they_are(file, arrays["images"], len(y))[kept]
-    return Dataset(torch.from_numpy(images), torch.from_numpy(y[kept]), tuple(names))
+    n_classes = len(names)
+    y = arrays["labels"].astype(np.int64)
+    if "class_ids" in arrays:
+        position = {int(number): i for i, number in enumerate(arrays["class_ids"].tolist())}
+        y = np.array([position.get(label, -1) for label in y.tolist()], dtype=np.int64)
+    if y.size and not 0 <= y.min() <= y.max() < n_classes:
+        raise DataError(
+            f"{file} has labels that name none of its {n_classes} classes: expected 0..{n_classes - 1}, or numbers "
+            "listed in class_ids."
+        )
+    rows = np.arange(len(y))
+    if one_a_track:
+        if "track" not in arrays:
+            raise DataError(f"{file} has no track, and one_a_track needs it: set one_a_track to false.")
+        last = {key: row for row, key in enumerate(zip(y.tolist(), arrays["track"].tolist(), strict=True))}
+        rows = np.array(sorted(last.values()), dtype=np.int64)
+    if "jpeg" in arrays:
+        images = _decoded(file, arrays, rows)
+    else:
+        images, n = arrays["images"], len(y)
+        if (
+            images.dtype != np.uint8
+            or images.ndim not in (3, 4)
+            or len(images) != n
+            or images.shape[3:] not in ((), (3,))
+        ):
+            raise DataError(
+                f"{file}: images are {images.dtype} {images.shape} beside {n} labels: expected uint8 (N, H, W) or "
+                "(N, H, W, 3), and a label for each."
+            )
+        images = images[rows]
+    return Dataset(torch.from_numpy(images), torch.from_numpy(y[rows]), tuple(names))
 
 
 def packed_parts(dataset: Dataset, path: Path | str) -> dict[str, Dataset]:
@@ -107,43 +134,12 @@ def _read(file: Path, prefix: str) -> Arrays:
     return arrays
 
 
-def _numbers(file: Path, arrays: Arrays, n_classes: int) -> NDArray[np.int64]:
-    """(N,) labels as positions in class_names."""
-    labels = arrays["labels"].astype(np.int64)
-    if "class_ids" in arrays:
-        position = {int(number): i for i, number in enumerate(arrays["class_ids"].tolist())}
-        labels = np.array([position.get(label, -1) for label in labels.tolist()], dtype=np.int64)
-    if labels.size and not 0 <= labels.min() <= labels.max() < n_classes:
-        raise DataError(
-            f"{file} has labels that name none of its {n_classes} classes: expected 0..{n_classes - 1}, or numbers "
-            "listed in class_ids."
-        )
-    return labels
-
-
-def _last_of_tracks(file: Path, arrays: Arrays, y: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The rows that are the last of their class and track, in order."""
-    if "track" not in arrays:
-        raise DataError(f"{file} has no track, and one_a_track needs it: set one_a_track to false.")
-    last = {key: row for row, key in enumerate(zip(y.tolist(), arrays["track"].tolist(), strict=True))}
-    return np.array(sorted(last.values()), dtype=np.int64)
-
-
-def _as_they_are(file: Path, images: NDArray[Any], n: int) -> NDArray[np.uint8]:
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != n or images.shape[3:] not in ((), (3,)):
-        raise DataError(
-            f"{file}: images are {images.dtype} {images.shape} beside {n} labels: expected uint8 (N, H, W) or "
-            "(N, H, W, 3), and a label for each."
-        )
-    return images.astype(np.uint8, copy=False)
-
-
-def _decoded(file: Path, arrays: Arrays, kept: NDArray[np.int64]) -> NDArray[np.uint8]:
+def _decoded(file: Path, arrays: Arrays, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
     from PIL import Image
 
     content, offsets = arrays["jpeg"].tobytes(), arrays["offsets"].tolist()
     try:
-        pictures = [Image.open(io.BytesIO(content[offsets[i] : offsets[i + 1]])).convert("RGB") for i in kept.tolist()]
+        pictures = [Image.open(io.BytesIO(content[offsets[i] : offsets[i + 1]])).convert("RGB") for i in rows.tolist()]
         return np.stack([np.asarray(picture) for picture in pictures])
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError ... on a damaged file; sizes may differ, too.

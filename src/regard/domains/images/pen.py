@@ -1,7 +1,7 @@
 """Letters as a pen draws them: strokes of type thinned to lines, then drawn again with one width.
 
 Type has thick and thin strokes, serifs and slants; a hand has a pen of one width. What is left of a letter after
-thinning is about what a hand draws, and a learner trained on type alone is told so.
+thinning is about what a hand draws, and a learner trained on type alone learns it from these.
 
 Zhang and Suen 1984, "A fast parallel algorithm for thinning digital patterns", Communications of the ACM 27, 236-239.
 """
@@ -14,23 +14,21 @@ from numpy.typing import NDArray
 _AT_ONCE = 512
 
 
-def thin(ink: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def thinned(ink: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(N, H, W) strokes to lines one pixel wide that keep their connections.
 
     Pixels on the border of the picture count as paper.
     """
-    return np.concatenate([_thin(ink[at : at + _AT_ONCE]) for at in range(0, len(ink), _AT_ONCE)] or [ink])
-
-
-def _thin(ink: NDArray[np.bool_]) -> NDArray[np.bool_]:
     ink = ink.copy()
     ink[:, [0, -1]], ink[:, :, [0, -1]] = False, False
-    active = np.ones(len(ink), bool)
-    while active.any():
-        before = ink[active]
-        after = _peel(_peel(before, 0), 1)
-        ink[active] = after
-        active[active] = (after != before).any((1, 2))
+    for first in range(0, len(ink), _AT_ONCE):
+        lines = ink[first : first + _AT_ONCE]  # a view: what is peeled here is peeled from `ink`
+        active = np.ones(len(lines), bool)
+        while active.any():
+            before = lines[active]
+            after = _peel(_peel(before, 0), 1)
+            lines[active] = after
+            active[active] = (after != before).any((1, 2))
     return ink
 
 

@@ -18,7 +18,13 @@ def as_kept(draws: Draws, x: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     often = draws.choice((5, 3, 1), 1)
     share = np.choose(often, [np.zeros_like(often, dtype=np.float32), draws.uniform(1), np.ones_like(often)])
     category = draws.chance(share, n_features)[:, None]
-    out = np.where(category, _categories(draws, x), out)
+    # Bins of the ranks, two of them or more, even or not, their codes in order or shuffled.
+    count = np.where(draws.chance(0.4, n_features), 2, 2 + draws.below(_N_CATEGORIES - 1, n_features))
+    shares = np.exp(0.8 * draws.normal(n_features, _N_CATEGORIES))
+    shares = (shares * (np.arange(_N_CATEGORIES) < count[..., None])).astype(np.float32)
+    code = binned(ranks(x), shares)
+    shuffled = np.take_along_axis(draws.order(_N_CATEGORIES, n_features), code.swapaxes(1, 2), 2).swapaxes(1, 2)
+    out = np.where(category, np.where(draws.chance(0.5, 1, n_features), shuffled, code).astype(np.float32), out)
     rate = draws.chance(0.2, 1) * draws.uniform(1, high=0.4)
     column = draws.chance(draws.uniform(1), n_features) * rate
     missing = draws.chance(column[:, None], n_rows, n_features)
@@ -47,14 +53,3 @@ def _transformed(draws: Draws, x: Floats) -> Floats:
         if bool((kind == number).any()):
             out = np.where(kind == number, function(), out)
     return standardised(np.clip(out, -1e4, 1e4))
-
-
-def _categories(draws: Draws, x: Floats) -> Floats:
-    """Bins of the ranks, two of them or more, even or not, their codes in order or shuffled."""
-    n_features = x.shape[2]
-    count = np.where(draws.chance(0.4, n_features), 2, 2 + draws.below(_N_CATEGORIES - 1, n_features))
-    shares = np.exp(0.8 * draws.normal(n_features, _N_CATEGORIES))
-    shares = (shares * (np.arange(_N_CATEGORIES) < count[..., None])).astype(np.float32)
-    code = binned(ranks(x), shares)
-    shuffled = np.take_along_axis(draws.order(_N_CATEGORIES, n_features), code.swapaxes(1, 2), 2).swapaxes(1, 2)
-    return np.where(draws.chance(0.5, 1, n_features), shuffled, code).astype(np.float32)

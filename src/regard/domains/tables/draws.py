@@ -34,8 +34,8 @@ class Draws:
 
     def uniform(self, *shape: int, low: Any = 0.0, high: Any = 1.0) -> Floats:
         """(B, *shape) between `low` and `high`."""
-        found = uniform(self.seed, self._next(), self.numbers, math.prod(shape)).reshape(-1, *shape)
-        return (low + (high - low) * found).astype(np.float32)
+        u = uniform(self.seed, self._next(), self.numbers, math.prod(shape)).reshape(-1, *shape)
+        return (low + (high - low) * u).astype(np.float32)
 
     def log_uniform(self, *shape: int, low: float, high: float) -> Floats:
         """(B, *shape), evenly spread in the logarithm."""

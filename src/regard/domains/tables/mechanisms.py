@@ -37,10 +37,10 @@ def activated(draws: Draws, h: Floats, n_kinds: int = 3) -> Floats:
     """An activation of its own for every column of (B, R, N), out of a few for each table."""
     width = h.shape[2]
     kinds = draws.choice(_SHARES, n_kinds)
-    mine = np.take_along_axis(kinds, draws.below(n_kinds, width), 1)
+    column_kinds = np.take_along_axis(kinds, draws.below(n_kinds, width), 1)
     out = h.copy()
     for kind, activation in enumerate(_ACTIVATIONS):
-        table, column = np.nonzero(mine == kind)
+        table, column = np.nonzero(column_kinds == kind)
         out[table, :, column] = activation(h[table, :, column])
     return out
 
@@ -121,15 +121,15 @@ def forest(draws: Draws, x: Floats, n_outputs: int, n_trees: int = 6, depth: int
     deep = 1 + draws.below(depth, n_trees)
     node = np.zeros((n_tables, n_trees, n_rows), dtype=np.int64)
     for level in range(depth):
-        asked = np.take_along_axis(feature, node, 2)
-        value = x[table[..., None], np.arange(n_rows), asked]
+        node_feature = np.take_along_axis(feature, node, 2)
+        value = x[table[..., None], np.arange(n_rows), node_feature]
         right = (value > np.take_along_axis(threshold, node, 2)) & (deep > level)[..., None]
         node = 2 * node + 1 + right
     leaf = draws.normal(n_trees, 2**depth, n_outputs)
     size = draws.chance(np.where(draws.chance(0.4, 1), 0.2, 1.0), n_trees)
     size[:, 0] = True
-    found = np.take_along_axis(leaf, (node - n_inner)[..., None], 2)
-    return standardised((found * size[..., None, None]).sum(1, dtype=np.float32))
+    leaf_value = np.take_along_axis(leaf, (node - n_inner)[..., None], 2)
+    return standardised((leaf_value * size[..., None, None]).sum(1, dtype=np.float32))
 
 
 def prototypes(draws: Draws, x: Floats, n_outputs: int, per_output: int = 2) -> Floats:

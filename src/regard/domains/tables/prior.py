@@ -27,7 +27,6 @@ from typing import final
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from regard.domains.tables import mechanisms as make
 from regard.domains.tables.columns import as_kept
@@ -75,7 +74,7 @@ class TablePrior(EpisodeSource):
         self.n_shot, self.n_features = count_range(n_shot, "n_shot"), count_range(n_features, "n_features")
         if not numbers and (self.n_way[0] < 2 or self.n_way[1] > _N_SCORES):
             raise DataError(f"n_way is {n_way}: expected from 2 to {_N_SCORES}, or 0 for numbers to be predicted.")
-        self.n_query, self._n_asked = n_query, count_range(n_query, "n_query")[1]
+        self.n_query, self._n_query = n_query, count_range(n_query, "n_query")[1]
         self.seed, self.stream, self.group = seed, stream, group
 
     def __call__(self, episodes: Numbers) -> Episode:
@@ -93,13 +92,27 @@ class TablePrior(EpisodeSource):
             )
         n_support, n_features, width, depth = self._sizes(groups)
         draws = Draws(self.seed, numbers, part=self.stream)
-        nodes = make.graph(draws.fork(0), n_support + self._n_asked, width, depth)
+        nodes = make.graph(draws.fork(0), n_support + self._n_query, width, depth)
         features, rest = _split_nodes(draws.fork(1), nodes, n_features)
         features = _spoiled(draws.fork(2), features)
         scores = _scores(draws, features, rest)
         x, missing = as_kept(draws.fork(3), features)
         y = _classes(draws.fork(4), scores, self.n_way) if self.n_way[1] else _bent(draws.fork(5), scores)
-        return _episode(x, missing, y, n_support, self.n_way[1])
+        items = {"x": torch.from_numpy(x), "missing": torch.from_numpy(missing)}
+        support_x, query_x = (
+            {k: v[:, rows] for k, v in items.items()} for rows in (slice(n_support), slice(n_support, None))
+        )
+        target = torch.from_numpy(np.ascontiguousarray(y))
+        if not self.n_way[1]:
+            return Episode(Support(support_x, target[:, :n_support], n_classes=0), query_x, target[:, n_support:])
+        # Labels 0, 1, ... for the classes that the support has, and for the others the next free one.
+        is_present = torch.nn.functional.one_hot(target[:, :n_support], _N_SCORES).sum(1) > 0
+        n_present = is_present.sum(1, keepdim=True).clamp_max(_N_SCORES - 1)
+        label = torch.where(is_present, is_present.cumsum(1) - 1, n_present).gather(1, target)
+        support, query_y = Support(support_x, label[:, :n_support], n_classes=self.n_way[1]), label[:, n_support:]
+        # A class without a support row cannot be predicted.
+        in_support = support.one_hot().sum(1).gather(1, query_y) > 0
+        return Episode(support, query_x, query_y, in_support.to(support.weight.dtype))
 
     def _sizes(self, group: Integers) -> tuple[int, int, int, int]:
         """Support rows, features, width and depth of the graph, of a group."""
@@ -145,11 +158,11 @@ def _scores(draws: Draws, features: Floats, rest: Floats) -> Floats:
     for number, function in enumerate(_KINDS):
         index = np.nonzero((kinds == number).any(1))[0]
         if len(index):
-            given = rest if function is make.node_sums else features
+            inputs = rest if function is make.node_sums else features
             share = np.where(kinds[index, 0] == number, part[index, 0], 0) + np.where(
                 kinds[index, 1] == number, 1 - part[index, 0], 0
             )
-            out[index] += share[:, None, None] * function(draws.fork(10 + number, index), given[index], _N_SCORES)
+            out[index] += share[:, None, None] * function(draws.fork(10 + number, index), inputs[index], _N_SCORES)
     draws = draws.fork(7)
     level = draws.chance(0.9, 1, 1) * draws.log_uniform(1, 1, low=0.05, high=2.0)
     return make.standardised(make.standardised(out) + level * draws.normal(*out.shape[1:]))
@@ -167,7 +180,7 @@ def _classes(draws: Draws, scores: Floats, n_classes: tuple[int, int]) -> Intege
     piece = make.binned(make.ranks(scores[..., :1]), shares.astype(np.float32))[..., 0]
     # The first pieces go to a class each, so that every class has one; the others to any.
     owner = np.where(np.arange(30) < count, np.arange(30), draws.below(count, 30))
-    shuffled = np.take_along_axis(owner, _shuffled(draws, 30, pieces), 1)
+    shuffled = np.take_along_axis(owner, np.argsort(draws.uniform(30) + (np.arange(30) >= pieces), axis=1), 1)
     cut = np.take_along_axis(shuffled, piece, 1)
     handicap = 0.6 * draws.chance(0.5, 1, 1) * draws.normal(1, _N_SCORES)
     best = np.where(np.arange(_N_SCORES) < count[:, None], scores + handicap, -np.inf).argmax(-1)
@@ -177,12 +190,6 @@ def _classes(draws: Draws, scores: Floats, n_classes: tuple[int, int]) -> Intege
     return np.where(wrong, draws.below(count, n_rows), label)
 
 
-def _shuffled(draws: Draws, n: int, count: Integers) -> Integers:
-    """(B, n): a permutation of the first `count` numbers, the others behind them."""
-    key = draws.uniform(n) + (np.arange(n) >= count)
-    return np.argsort(key, axis=1)
-
-
 def _bent(draws: Draws, scores: Floats) -> Floats:
     """(B, R, 1) numbers: a score as it is, or with a heavy tail, or rounded."""
     y = scores[..., :1]
@@ -190,24 +197,3 @@ def _bent(draws: Draws, scores: Floats) -> Floats:
     bend = draws.uniform(1, 1, low=0.2, high=0.9)
     bent = [np.exp(bend * y), np.sinh(bend * y), np.round(2 * y)]
     return make.standardised(np.select([kind == 1, kind == 2, kind == 3], bent, y))
-
-
-def _episode(x: Floats, missing: np.ndarray, y: Integers | Floats, n_support: int, n_classes: int) -> Episode:
-    items = {"x": torch.from_numpy(x), "missing": torch.from_numpy(missing)}
-    target = torch.from_numpy(np.ascontiguousarray(y))
-    if n_classes:
-        target = _renamed(target, n_support)
-    support = Support({k: v[:, :n_support] for k, v in items.items()}, target[:, :n_support], n_classes=n_classes)
-    query_x, query_y = {k: v[:, n_support:] for k, v in items.items()}, target[:, n_support:]
-    if not n_classes:
-        return Episode(support, query_x, query_y)
-    # A class without a support row cannot be asked about.
-    known = support.one_hot().sum(1).gather(1, query_y) > 0
-    return Episode(support, query_x, query_y, known.to(support.weight.dtype))
-
-
-def _renamed(y: Tensor, n_support: int) -> Tensor:
-    """Labels 0, 1, ... of the classes that the support has, and for the others the next free one."""
-    there = torch.nn.functional.one_hot(y[:, :n_support], _N_SCORES).sum(1) > 0
-    name = torch.where(there, there.cumsum(1) - 1, there.sum(1, keepdim=True).clamp_max(_N_SCORES - 1))
-    return name.gather(1, y)
