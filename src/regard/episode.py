@@ -176,7 +176,9 @@ class Support(Value, Generic[ItemsT]):
         else:
             weight, padded = as_tensor(self.weight, "support weight"), True
         _check_leading(x, y, weight, "support")
-        n_classes = _count_classes(y) if self.n_classes is None else self.n_classes
+        n_classes = self.n_classes
+        if n_classes is None:
+            n_classes = 0 if y.is_floating_point() or not y.numel() else int(y.max()) + 1
         if padded:
             x, y = _clear_absent(x, y, weight, n_classes)
         _set(self, x=x, y=y, weight=weight, n_classes=n_classes)
@@ -330,10 +332,6 @@ def _set(value: Value, **fields: Any) -> None:
         object.__setattr__(value, name, content)
 
 
-def _inside_transform() -> bool:
-    return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
-
-
 def _clear_absent(x: Any, y: Tensor, weight: Tensor, n_classes: int) -> tuple[Any, Tensor]:
     """Items and targets with 0 for whatever could be felt in a row of weight 0, as 0 times NaN or infinity would be.
 
@@ -342,7 +340,8 @@ def _clear_absent(x: Any, y: Tensor, weight: Tensor, n_classes: int) -> tuple[An
     """
     absent = weight == 0
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    if absent.device.type == "cpu" and not traced and not _inside_transform() and not bool(absent.any()):
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
+    if absent.device.type == "cpu" and not traced and not transformed and not bool(absent.any()):
         return x, y
 
     def clear(t: Tensor) -> Tensor:
@@ -354,10 +353,6 @@ def _clear_absent(x: Any, y: Tensor, weight: Tensor, n_classes: int) -> tuple[An
     if not y.is_floating_point():
         y = torch.where(absent & ((y < 0) | (y >= n_classes)), 0, y)
     return map_items(clear, x), clear(y)
-
-
-def _count_classes(y: Tensor) -> int:
-    return 0 if y.is_floating_point() else int(y.max()) + 1 if y.numel() else 0
 
 
 def _value_mistakes(what: str, x: Items, y: Tensor, weight: Tensor, n_classes: int) -> list[str]:

@@ -17,12 +17,12 @@ from regard.evaluation import (
     Comparison,
     Interval,
     Result,
+    check_document,
     compare,
     evaluate,
     from_json,
     read_results,
     to_json,
-    validate,
     write_results,
 )
 from regard.evaluation.metrics import METRICS
@@ -87,7 +87,7 @@ def test_says_what_made_it(found: tuple[list[Result], list[Comparison]]) -> None
 
 
 def test_the_documented_example_is_valid() -> None:
-    validate(example())
+    check_document(example())
 
 
 @pytest.mark.parametrize("entry", [Document, ResultEntry, ComparisonEntry, Machine])
@@ -164,7 +164,7 @@ def change(path: list[str | int], value: object) -> dict[str, Any]:
 )
 def test_refuses_what_is_wrong(path: list[str | int], value: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        validate(change(path, value))
+        check_document(change(path, value))
 
 
 def test_all_mistakes_are_listed_at_once() -> None:
@@ -172,7 +172,7 @@ def test_all_mistakes_are_listed_at_once() -> None:
     document["results"][0]["n_query"] = 0
     document["commnad"] = document.pop("command")
     with pytest.raises(DataError) as error:
-        validate(document)
+        check_document(document)
     assert all(
         word in str(error.value) for word in ("seed", "n_query", "did you mean 'command'?", "command is missing")
     )
@@ -182,7 +182,7 @@ def test_a_number_too_long_to_be_shown_is_refused_all_the_same() -> None:
     document = example()
     document["format"] = 10**5000
     with pytest.raises(DataError, match="format is a number of too many digits"):
-        validate(document)
+        check_document(document)
 
 
 def test_what_is_no_document_is_refused(tmp_path: Path, found: tuple[list[Result], list[Comparison]]) -> None:
@@ -199,7 +199,7 @@ def test_what_is_no_document_is_refused(tmp_path: Path, found: tuple[list[Result
         with pytest.raises(StorageError, match="could not read"):
             read_results(tmp_path / name)
     with pytest.raises(DataError, match=r"the document is \[\]: expected an object with format, results"):
-        validate([])
+        check_document([])
     bad = Comparison("a", "b", "d", 5, 1, "accuracy", Interval(0.0, float("nan"), 1.0))
     with pytest.raises(DataError, match="finite"):
         write_results(tmp_path / "bad.json", found[0], [bad])

@@ -14,7 +14,7 @@ from regard.evaluation.intervals import Interval, is_tie, mean_interval, paired_
 from regard.evaluation.metrics import METRICS, Calibration, Confusion, episode_metrics
 from regard.evaluation.result import Result
 from regard.evaluation.results_json import from_json, read_results, to_json, write_results
-from regard.evaluation.schema import validate
+from regard.evaluation.schema import check_document
 from regard.evaluation.targets import TARGET_METRICS, target_metrics
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Interval",
     "Result",
     "adaptation_seconds",
+    "check_document",
     "compare",
     "compare_learners",
     "episode_metrics",
@@ -40,6 +41,5 @@ __all__ = [
     "read_results",
     "target_metrics",
     "to_json",
-    "validate",
     "write_results",
 ]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 from regard.errors import ConfigError, DataError, did_you_mean
 from regard.evaluation.evaluate import evaluate
@@ -81,7 +80,31 @@ def compare(
         ('Prototypical', 'Matching', True)
     """
     metrics = metrics_of(results[0]) if metrics is None and results else metrics or ()
-    _check(results, metrics)
+    names = [result.learner for result in results]
+    if len(results) < 2 or len(set(names)) < len(names):
+        raise DataError(
+            f"got results of {', '.join(map(repr, names)) or 'nobody'}: expected two or more learners, each under a "
+            "name of its own; give evaluate(name=...)."
+        )
+    first, mistakes = results[0], []
+    for other in results[1:]:
+        mistakes += [
+            f"{name} is {getattr(first, name)!r} for {first.learner!r} and {getattr(other, name)!r} for "
+            f"{other.learner!r}: expected the same episodes; evaluate both with one sampler."
+            for name in _SAME
+            if getattr(first, name) != getattr(other, name)
+        ]
+    for result in results:
+        available = result.per_episode or dict.fromkeys(metrics_of(result))
+        unknown = [metric for metric in metrics if metric not in available]
+        if unknown:
+            raise ConfigError(f"metric {unknown[0]!r} is unknown: {did_you_mean(unknown[0], available)}")
+        if not result.per_episode:
+            mistakes.append(
+                f"{result.learner!r} has no per-episode values: read a file written with raw=True, or evaluate again."
+            )
+    if mistakes:
+        raise DataError("these results cannot be compared:\n" + "\n".join(mistakes))
     return [
         Comparison(
             a=a.learner,
@@ -129,36 +152,3 @@ def ranks(comparisons: Sequence[Comparison], metric: str = "accuracy") -> dict[s
 def metrics_of(result: Result) -> tuple[str, ...]:
     """The names of its metrics: of classes, or of targets."""
     return METRICS if result.n_way else TARGET_METRICS
-
-
-def _check(results: Sequence[Result], metrics: Sequence[str]) -> None:
-    names = [result.learner for result in results]
-    if len(results) < 2 or len(set(names)) < len(names):
-        raise DataError(
-            f"got results of {', '.join(map(repr, names)) or 'nobody'}: expected two or more learners, each under a "
-            "name of its own; give evaluate(name=...)."
-        )
-    mistakes = [line for other in results[1:] for line in _differences(results[0], other)]
-    mistakes += [line for result in results for line in _missing(result, metrics)]
-    if mistakes:
-        raise DataError("these results cannot be compared:\n" + "\n".join(mistakes))
-
-
-def _differences(a: Result, b: Result) -> list[str]:
-    wrong: list[tuple[str, Any, Any]] = [(name, getattr(a, name), getattr(b, name)) for name in _SAME]
-    return [
-        f"{name} is {x!r} for {a.learner!r} and {y!r} for {b.learner!r}: expected the same episodes; evaluate both "
-        "with one sampler."
-        for name, x, y in wrong
-        if x != y
-    ]
-
-
-def _missing(result: Result, metrics: Sequence[str]) -> list[str]:
-    known = result.per_episode or dict.fromkeys(metrics_of(result))
-    unknown = [metric for metric in metrics if metric not in known]
-    if unknown:
-        raise ConfigError(f"metric {unknown[0]!r} is unknown: {did_you_mean(unknown[0], known)}")
-    if result.per_episode:
-        return []
-    return [f"{result.learner!r} has no per-episode values: read a file written with raw=True, or evaluate again."]

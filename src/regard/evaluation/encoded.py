@@ -32,14 +32,11 @@ class EncodedItems:
 
     def episode(self, rows: EpisodeRows) -> tuple[Support, Tensor]:
         """The support (B, S, D) and the queries (B, Q, D) of these episodes; padding holds the first item."""
-        support, query = (self._gather(row) for row in (rows.support, rows.query))
+        indices = (self.index[row.clamp_min(0)].to(self.z.device) for row in (rows.support, rows.query))
+        support, query = (self.z.index_select(0, index.flatten()).unflatten(0, tuple(index.shape)) for index in indices)
         # The sampler's dtype, so that cached and fresh predictions are the same sums.
         weight = (rows.support >= 0).to(self.z.device, torch.get_default_dtype())
         return Support(support, rows.support_y.to(self.z.device), weight, rows.n_classes), query
-
-    def _gather(self, row: Tensor) -> Tensor:
-        index = self.index[row.clamp_min(0)].flatten().to(self.z.device)
-        return self.z.index_select(0, index).unflatten(0, tuple(row.shape))
 
 
 def encode_items(

@@ -71,9 +71,19 @@ def mean_interval(values: ArrayLike, *, level: float = 0.95, method: Method = "t
     if not 0 < level < 1:
         raise ConfigError(f"level is {level!r}: expected a share between 0 and 1, such as 0.95.")
     if method == "t":
-        return _student(x, level)
+        from scipy.special import stdtrit  # comes with scikit-learn
+
+        mean = float(x.mean())
+        half = float(stdtrit(len(x) - 1, 0.5 + level / 2) * x.std(ddof=1) / np.sqrt(len(x)))
+        return Interval(mean, mean - half, mean + half)
     if method == "bootstrap":
-        return _bootstrap(x, level, seed)
+        generator = np.random.default_rng(seed)
+        # One resample at a time: an index of all of them would take 160 MB for 10,000 episodes.
+        means = [x[generator.integers(len(x), size=len(x))].mean() for _ in range(_RESAMPLES)]
+        low, high = np.quantile(means, [0.5 - level / 2, 0.5 + level / 2])
+        # Rounding may put a constant's mean a last digit outside.
+        mean = float(x.mean())
+        return Interval(mean, min(float(low), mean), max(float(high), mean))
     raise ConfigError(f"method is {method!r}: {did_you_mean(str(method), get_args(Method))}")
 
 
@@ -108,21 +118,3 @@ def _checked(values: ArrayLike) -> NDArray[np.float64]:
     if not np.isfinite(x).all():
         raise DataError(f"{int((~np.isfinite(x)).sum())} of {len(x)} values are not finite: expected numbers.")
     return x
-
-
-def _student(x: NDArray[np.float64], level: float) -> Interval:
-    from scipy.special import stdtrit  # comes with scikit-learn
-
-    mean = float(x.mean())
-    half = float(stdtrit(len(x) - 1, 0.5 + level / 2) * x.std(ddof=1) / np.sqrt(len(x)))
-    return Interval(mean, mean - half, mean + half)
-
-
-def _bootstrap(x: NDArray[np.float64], level: float, seed: int) -> Interval:
-    generator = np.random.default_rng(seed)
-    # One resample at a time: an index of all of them would take 160 MB for 10,000 episodes.
-    means = [x[generator.integers(len(x), size=len(x))].mean() for _ in range(_RESAMPLES)]
-    low, high = np.quantile(means, [0.5 - level / 2, 0.5 + level / 2])
-    # Rounding may put a constant's mean a last digit outside.
-    mean = float(x.mean())
-    return Interval(mean, min(float(low), mean), max(float(high), mean))

@@ -120,13 +120,28 @@ def episode_metrics(logits: Tensor, y: Tensor, weight: Tensor) -> tuple[dict[str
     log_p, weight = torch.log_softmax(logits.double(), -1), weight.double()
     p, share = log_p.exp(), weight / weight.sum(1, keepdim=True)
     confidence, predicted = p.max(-1)
-    scores = _by_class(confusion(predicted, y, weight, logits.shape[-1]))
+    counts = confusion(predicted, y, weight, logits.shape[-1])
+    right, n_true, n_predicted = counts.diagonal(dim1=1, dim2=2), counts.sum(2), counts.sum(1)
+    occurs = ((n_true + n_predicted) > 0).double()
+
+    def macro(top: Tensor, bottom: Tensor) -> Tensor:
+        return (top / torch.where(bottom > 0, bottom, 1.0)).sum(1) / occurs.sum(1)
+
     log_right = log_p.gather(-1, y[..., None])[..., 0]
     # sum_c (p_c - [y = c])^2 without the (B, Q, C) one-hot.
     brier = p.square().sum(-1) - 2 * log_right.exp() + 1
     nll = -log_right.clamp_min(_SMALLEST_LOG)
-    scores = {**scores, "nll": (share * nll).sum(1), "brier": (share * brier).sum(1)}
-    return scores, _bin(confidence, predicted == y, weight)
+    scores = {
+        "accuracy": right.sum(1) / n_true.sum(1),
+        "precision": macro(right, n_predicted),
+        "recall": macro(right, n_true),
+        "f1": macro(2 * right, n_true + n_predicted),
+        "nll": (share * nll).sum(1),
+        "brier": (share * brier).sum(1),
+    }
+    bin_BQ = (confidence * N_BINS).ceil().long().clamp(1, N_BINS) - 1
+    sums = torch.stack([weight, weight * confidence, weight * (predicted == y)], -1)
+    return scores, sums.new_zeros(len(weight), N_BINS, 3).scatter_add_(1, bin_BQ[..., None].expand_as(sums), sums)
 
 
 def confusion(predicted: Tensor, y: Tensor, weight: Tensor, n_classes: int) -> Tensor:
@@ -134,27 +149,6 @@ def confusion(predicted: Tensor, y: Tensor, weight: Tensor, n_classes: int) -> T
     pair = y * n_classes + predicted
     counts = weight.new_zeros(len(y), n_classes * n_classes).scatter_add_(1, pair, weight)
     return counts.unflatten(1, (n_classes, n_classes))
-
-
-def _by_class(counts: Tensor) -> dict[str, Tensor]:
-    right, labelled, predicted = counts.diagonal(dim1=1, dim2=2), counts.sum(2), counts.sum(1)
-    seen = ((labelled + predicted) > 0).double()
-
-    def macro(top: Tensor, bottom: Tensor) -> Tensor:
-        return (top / torch.where(bottom > 0, bottom, 1.0)).sum(1) / seen.sum(1)
-
-    return {
-        "accuracy": right.sum(1) / labelled.sum(1),
-        "precision": macro(right, predicted),
-        "recall": macro(right, labelled),
-        "f1": macro(2 * right, labelled + predicted),
-    }
-
-
-def _bin(confidence: Tensor, right: Tensor, weight: Tensor) -> Tensor:
-    bin_BQ = (confidence * N_BINS).ceil().long().clamp(1, N_BINS) - 1
-    parts = torch.stack([weight, weight * confidence, weight * right], -1)
-    return parts.new_zeros(len(weight), N_BINS, 3).scatter_add_(1, bin_BQ[..., None].expand_as(parts), parts)
 
 
 def ece_by_episode(bins: NDArray[np.float64]) -> NDArray[np.float64]:

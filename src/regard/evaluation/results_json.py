@@ -16,7 +16,7 @@ from regard.evaluation.intervals import Interval
 from regard.evaluation.metrics import Calibration, Confusion
 from regard.evaluation.provenance import command_line, machine, versions
 from regard.evaluation.result import Count, Result
-from regard.evaluation.schema import FORMAT, IntervalEntry, ResultEntry, parse, validate
+from regard.evaluation.schema import FORMAT, IntervalEntry, check_document, parse
 from regard.files import write_whole
 
 Json = dict[str, Any]
@@ -41,7 +41,10 @@ def to_json(
     document: Json = {
         "format": FORMAT,
         "results": [_result_json(result, raw) for result in results],
-        "comparisons": [_comparison_json(comparison) for comparison in comparisons],
+        "comparisons": [
+            {**asdict(comparison), "n_way": _count_json(comparison.n_way), "n_shot": _count_json(comparison.n_shot)}
+            for comparison in comparisons
+        ],
         "versions": versions(),
         "machine": machine(),
         "command": command_line() if command is None else command,
@@ -65,7 +68,7 @@ def write_results(
         StorageError: it could not be written.
     """
     document = to_json(results, comparisons, command=command, settings=settings, raw=raw)
-    validate(document)
+    check_document(document)
     # Raw values are lists of thousands of numbers: one a line would be a long file.
     text = json.dumps(document, indent=None if raw else 1, allow_nan=False)
     write_whole(Path(path), f"{text}\n".encode())
@@ -96,11 +99,6 @@ def _result_json(result: Result, raw: bool) -> Json:
             names = list(pairs.pop("class_names"))
             entry["confusion"] = {"class_names": names, **{name: values.tolist() for name, values in pairs.items()}}
     return entry
-
-
-def _comparison_json(comparison: Comparison) -> Json:
-    counts = {name: _count_json(getattr(comparison, name)) for name in ("n_way", "n_shot")}
-    return {**asdict(comparison), **counts}
 
 
 def _count_json(count: Count) -> int | list[int]:
@@ -144,32 +142,34 @@ def from_json(document: Any) -> tuple[list[Result], list[Comparison]]:
         )
         for entry in entries.comparisons
     ]
-    return [_result(entry) for entry in entries.results], comparisons
-
-
-def _result(entry: ResultEntry) -> Result:
-    curve, pairs = entry.calibration, entry.confusion
-    return Result(
-        learner=entry.learner,
-        data=entry.data,
-        n_way=entry.n_way,
-        n_shot=entry.n_shot,
-        n_query=entry.n_query,
-        episodes=entry.episodes,
-        seed=entry.seed,
-        transductive=entry.transductive,
-        metrics={name: _interval(interval) for name, interval in entry.metrics.items()},
-        seconds=entry.seconds,
-        per_episode={name: np.array(values) for name, values in entry.per_episode.items()},
-        calibration=curve and Calibration(np.array(curve.count), np.array(curve.confidence), np.array(curve.accuracy)),
-        confusion=pairs
-        and Confusion(
-            tuple(pairs.class_names),
-            *(np.array(values, dtype=np.int64) for values in (pairs.true, pairs.predicted, pairs.count)),
-        ),
-        adaptation_seconds=entry.adaptation_seconds,
-        digest=entry.digest,
-    )
+    results: list[Result] = []
+    for entry in entries.results:
+        curve, pairs = entry.calibration, entry.confusion
+        results.append(
+            Result(
+                learner=entry.learner,
+                data=entry.data,
+                n_way=entry.n_way,
+                n_shot=entry.n_shot,
+                n_query=entry.n_query,
+                episodes=entry.episodes,
+                seed=entry.seed,
+                transductive=entry.transductive,
+                metrics={name: _interval(interval) for name, interval in entry.metrics.items()},
+                seconds=entry.seconds,
+                per_episode={name: np.array(values) for name, values in entry.per_episode.items()},
+                calibration=curve
+                and Calibration(np.array(curve.count), np.array(curve.confidence), np.array(curve.accuracy)),
+                confusion=pairs
+                and Confusion(
+                    tuple(pairs.class_names),
+                    *(np.array(values, dtype=np.int64) for values in (pairs.true, pairs.predicted, pairs.count)),
+                ),
+                adaptation_seconds=entry.adaptation_seconds,
+                digest=entry.digest,
+            )
+        )
+    return results, comparisons
 
 
 def _interval(entry: IntervalEntry) -> Interval:

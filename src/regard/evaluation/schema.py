@@ -198,7 +198,7 @@ def parse(document: Any) -> Document:
         raise DataError("not a results document:\n" + "\n".join(lines)) from error
 
 
-def validate(document: Any) -> None:
+def check_document(document: Any) -> None:
     """As `parse`, for the error alone."""
     parse(document)
 

@@ -55,11 +55,20 @@ def target_metrics(output: Distribution, y: Tensor, weight: Tensor) -> dict[str,
     Raises:
         EpisodeError: the distribution is over another shape, or joint over queries.
     """
-    _check_shape(output, y)
+    shape = tuple(output.batch_shape + output.event_shape)
+    if len(output.event_shape) > 1 or shape != tuple(y.shape):
+        raise EpisodeError(
+            f"the learner answered with a {type(output).__name__} over {shape} (event {tuple(output.event_shape)}) "
+            f"where targets are {tuple(y.shape)}: expected one distribution for each query, over (tasks, queries, "
+            "targets)."
+        )
     weight = weight.double()[..., None]
-    # A padded target may be anything; the mean is something that the distribution can be asked about.
+    # A padded target may be anything; the mean is in the distribution's support.
     y = torch.where(weight > 0, y.double(), output.mean.double())
-    log_p, marginal = _log_prob(output, y), _marginal(output)
+    log_p = output.log_prob(y.to(output.mean.dtype)).double()
+    if output.event_shape:
+        log_p = log_p[..., None] / y.shape[-1]  # per number of a target
+    marginal = output.base_dist if isinstance(output, Independent) else output
     error = marginal.mean.double() - y
     below = _share_below(marginal, y)
     inside = (2 * below - 1).abs() <= COVERAGE
@@ -77,7 +86,10 @@ def target_metrics(output: Distribution, y: Tensor, weight: Tensor) -> dict[str,
 def crps(marginal: Distribution, y: Tensor) -> Tensor:
     """(B, Q, T) continuous ranked probability scores of `y` under independent marginals, in float64."""
     if isinstance(marginal, Normal):
-        return _crps_normal(marginal, y.double())
+        deviation = marginal.stddev.double()
+        z = (y.double() - marginal.mean.double()) / deviation
+        density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
+        return deviation * (z * torch.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))
     if _has(marginal.cdf, y) and _has(marginal.icdf, torch.full_like(y, 0.5)):
         return crps_by_quantiles(marginal, y)
     return crps_by_samples(_samples(marginal), y)
@@ -105,34 +117,6 @@ def crps_by_samples(samples: Tensor, y: Tensor) -> Tensor:
     rank = torch.arange(1, n + 1, device=y.device, dtype=torch.float64).view(-1, *(1,) * y.ndim)
     spread = ((2 * rank - n - 1) * ordered).sum(0) / (n * (n - 1))
     return (ordered - y).abs().mean(0) - spread
-
-
-def _crps_normal(marginal: Normal, y: Tensor) -> Tensor:
-    deviation = marginal.stddev.double()
-    z = (y - marginal.mean.double()) / deviation
-    density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
-    return deviation * (z * torch.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))
-
-
-def _check_shape(output: Distribution, y: Tensor) -> None:
-    shape = tuple(output.batch_shape + output.event_shape)
-    if len(output.event_shape) > 1 or shape != tuple(y.shape):
-        raise EpisodeError(
-            f"the learner answered with a {type(output).__name__} over {shape} (event {tuple(output.event_shape)}) "
-            f"where targets are {tuple(y.shape)}: expected one distribution for each query, over (tasks, queries, "
-            "targets)."
-        )
-
-
-def _log_prob(output: Distribution, y: Tensor) -> Tensor:
-    """(B, Q, 1 or T) float64: the log-density per number of a target."""
-    log_p = output.log_prob(y.to(output.mean.dtype)).double()
-    return log_p[..., None] / y.shape[-1] if output.event_shape else log_p
-
-
-def _marginal(output: Distribution) -> Distribution:
-    """The numbers of a target one by one."""
-    return output.base_dist if isinstance(output, Independent) else output
 
 
 def _share_below(marginal: Distribution, y: Tensor) -> Tensor:

@@ -94,7 +94,12 @@ def faithfulness(
         >>> len(found.top_curve), -1 <= found.difference.mean <= 1
         (3, True)
     """
-    _check(learner, by, n_deleted)
+    if by not in get_args(By):
+        raise ConfigError(f"by is {by!r}: {did_you_mean(by, get_args(By))}")
+    if by == "attention" and not isinstance(learner, AttendingLearner):
+        raise ConfigError(f"{type(learner).__name__} does not attend: choose by='influence', which every learner has.")
+    if n_deleted < 1:
+        raise ConfigError(f"n_deleted is {n_deleted}: expected at least 1 row to delete.")
     batches: list[dict[str, Tensor]] = []
     done = 0
     with eval_mode(learner):
@@ -121,7 +126,13 @@ def _delete(
     learner: Learner, episode: Episode, by: By, n_deleted: int, seed: int, number: NDArray[np.int64]
 ) -> dict[str, Tensor]:
     """(B,) drops and (B, K + 1) curves of one batch of episodes."""
-    _check_episode(episode)
+    if episode.support.is_regression:
+        raise EpisodeError("faithfulness follows the probability of a class: expected classification episodes.")
+    rows = (episode.support.weight > 0).sum(1)
+    if int(rows.min()) < 2:
+        raise EpisodeError(
+            f"a task has {int(rows.min())} support row(s): expected 2 or more, one to delete and one to compare."
+        )
     n_query, n_rows = episode.query_y.shape[1], episode.support.n_rows
     noise = [
         torch.from_numpy(uniform(seed, stream, number, n_query * n_rows)).unflatten(1, (n_query, n_rows))
@@ -135,21 +146,17 @@ def _delete(
         probability = _Probability(reweighting, explained.predicted, explained.probability, episode)
         real = (reweighting.weights(n_query) > 0).expand(score.shape)
         top = score.masked_fill(~real, -torch.inf).argmax(-1, keepdim=True)
+        # The random row is a real one, not the top one, of its class where there is one.
+        y = episode.support.y[:, None].expand_as(other)
+        same = y == y.gather(-1, top)
+        allowed = real.scatter(-1, top, False)
+        # Noise lies in (0, 1), so a row of the same class always beats the others.
         return {
             "top": probability.drop(top),
-            "random": probability.drop(_random_other(other, top, real, episode)),
+            "random": probability.drop((other + same).masked_fill(~allowed, -torch.inf).argmax(-1, keepdim=True)),
             "top_curve": probability.curve(score, real, n_deleted),
             "random_curve": probability.curve(order, real, n_deleted),
         }
-
-
-def _random_other(noise: Tensor, top: Tensor, real: Tensor, episode: Episode) -> Tensor:
-    """(B, Q, 1) a real row that is not the top one, of its class where there is one."""
-    y = episode.support.y[:, None].expand_as(noise)
-    same = y == y.gather(-1, top)
-    allowed = real.scatter(-1, top, False)
-    # Noise lies in (0, 1), so a row of the same class always beats the others.
-    return (noise + same).masked_fill(~allowed, -torch.inf).argmax(-1, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -182,22 +189,3 @@ class _Probability:
         last = real.sum(-1, keepdim=True) - 1
         steps = [self.without(rank < last.clamp_max(k)) for k in range(1, n_deleted + 1)]
         return torch.stack([self.mean(p) for p in (self.before, *steps)], -1)
-
-
-def _check(learner: Learner, by: str, n_deleted: int) -> None:
-    if by not in get_args(By):
-        raise ConfigError(f"by is {by!r}: {did_you_mean(by, get_args(By))}")
-    if by == "attention" and not isinstance(learner, AttendingLearner):
-        raise ConfigError(f"{type(learner).__name__} does not attend: choose by='influence', which every learner has.")
-    if n_deleted < 1:
-        raise ConfigError(f"n_deleted is {n_deleted}: expected at least 1 row to delete.")
-
-
-def _check_episode(episode: Episode) -> None:
-    if episode.support.is_regression:
-        raise EpisodeError("faithfulness follows the probability of a class: expected classification episodes.")
-    rows = (episode.support.weight > 0).sum(1)
-    if int(rows.min()) < 2:
-        raise EpisodeError(
-            f"a task has {int(rows.min())} support row(s): expected 2 or more, one to delete and one to compare."
-        )

@@ -65,16 +65,31 @@ def saliency_maps(
             f"{type(learner).__name__} does not attend to patches: expected a TokenAttendingLearner, such as "
             "CrossTransformer; for others `influence` says which rows mattered."
         )
-    size = _image_size(episode)
+    x = first_tensor(episode.query_x)
+    if isinstance(episode.query_x, dict) or x.ndim not in (4, 5):
+        raise EpisodeError(
+            f"query items have shape {tuple(x.shape[2:])}: expected images (height, width), or with channels last."
+        )
+    size = x.shape[2], x.shape[3]
     with eval_mode(learner), torch.no_grad():
         support, query_z = learner.encode_episode(episode)
         state = learner.adapt_encoded(support)
         probability, predicted = torch.softmax(_logits(learner, state, query_z), -1).max(-1)
         attended = learner.attend_tokens(state, episode.query_x).mean(2)
-        margin = _margin(votes(learner, state, query_z), predicted)
-    shape = _grid(query_z.shape[2], grid)
+        # How far the predicted class is over the class that is second for the query as a whole: (B, Q, P).
+        votes_BQPC = votes(learner, state, query_z)
+        second = votes_BQPC.mean(2).scatter(-1, predicted[..., None], -torch.inf).argmax(-1)
+        best, runner_up = (
+            votes_BQPC.gather(-1, c[:, :, None, None].expand(*votes_BQPC.shape[:3], 1)) for c in (predicted, second)
+        )
+        # With one class there is no runner-up: its logit is minus infinity, and there is no margin.
+        margin = torch.where(torch.isfinite(runner_up), best - runner_up, 0.0)[..., 0]
+    n_patches = query_z.shape[2]
+    rows, columns = grid = grid or (math.isqrt(n_patches), math.isqrt(n_patches))
+    if rows * columns != n_patches:
+        raise ConfigError(f"the encoder gives {n_patches} patches, not {rows} x {columns}: give grid=(rows, columns).")
     return SaliencyMaps(
-        _enlarge(attended, shape, size), _enlarge(margin, shape, size), predicted.numpy(force=True), _array(probability)
+        _enlarge(attended, grid, size), _enlarge(margin, grid, size), predicted.numpy(force=True), _array(probability)
     )
 
 
@@ -90,33 +105,6 @@ def _logits(learner: TokenAttendingLearner, state: object, query_z: Tensor) -> T
     if not isinstance(output, Tensor):
         raise EpisodeError(f"the learner predicts a {type(output).__name__}: saliency maps need logits of classes.")
     return output
-
-
-def _margin(votes_BQPC: Tensor, predicted: Tensor) -> Tensor:
-    """(B, Q, P) of the predicted class over the class that is second for the query as a whole."""
-    second = votes_BQPC.mean(2).scatter(-1, predicted[..., None], -torch.inf).argmax(-1)
-    best, runner_up = (
-        votes_BQPC.gather(-1, c[:, :, None, None].expand(*votes_BQPC.shape[:3], 1)) for c in (predicted, second)
-    )
-    # With one class there is no runner-up: its logit is minus infinity, and there is no margin.
-    return torch.where(torch.isfinite(runner_up), best - runner_up, 0.0)[..., 0]
-
-
-def _image_size(episode: Episode) -> tuple[int, int]:
-    x = first_tensor(episode.query_x)
-    if isinstance(episode.query_x, dict) or x.ndim not in (4, 5):
-        raise EpisodeError(
-            f"query items have shape {tuple(x.shape[2:])}: expected images (height, width), or with channels last."
-        )
-    return x.shape[2], x.shape[3]
-
-
-def _grid(n_patches: int, grid: tuple[int, int] | None) -> tuple[int, int]:
-    side = math.isqrt(n_patches)
-    rows, columns = grid or (side, side)
-    if rows * columns != n_patches:
-        raise ConfigError(f"the encoder gives {n_patches} patches, not {rows} x {columns}: give grid=(rows, columns).")
-    return rows, columns
 
 
 def _enlarge(heat: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> NDArray[np.float32]:

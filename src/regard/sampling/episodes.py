@@ -18,7 +18,7 @@ from regard.episode import Episode, Items, Support, map_items
 from regard.errors import DataError
 from regard.sampling.counts import Count
 from regard.sampling.dataset import Dataset
-from regard.sampling.memory import Memory
+from regard.sampling.memory import BufferPool
 from regard.sampling.random import uniform, without_replacement
 from regard.sampling.rows import plain_rows
 from regard.sampling.scaled import scaled_rows
@@ -122,13 +122,9 @@ class EpisodeSampler(EpisodeSource):
         self._sizes = np.bincount(y, minlength=dataset.n_classes).astype(np.int64)
         self._by_class = np.argsort(y, kind="stable").astype(np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self._sizes)[:-1]]).astype(np.int64)
-        self._memory = Memory()
+        self._memory = BufferPool()
         self._plain = plain_rows(dataset.x)
         self._scaled = scaled_rows(dataset.x) if transform is None and dtype == torch.float32 else None
-        self._set_groups()
-        self._check_sizes()
-
-    def _set_groups(self) -> None:
         names = self.dataset.class_groups if self.within_groups else ("",) * self.dataset.n_classes
         if self.within_groups and not names:
             raise DataError(
@@ -147,8 +143,6 @@ class EpisodeSampler(EpisodeSource):
             )
         self._group_size, self._group_start = counts[large], (np.cumsum(counts) - counts)[large]
         self._class_order, self._group_share = order, np.cumsum(counts[large]) / counts[large].sum()
-
-    def _check_sizes(self) -> None:
         need = self.n_shot[1] + self.n_query
         short = [
             (int(size), name) for size, name in zip(self._sizes, self.dataset.class_names, strict=True) if size < need
@@ -166,10 +160,25 @@ class EpisodeSampler(EpisodeSource):
         number = np.asarray(episodes, dtype=np.int64)
         shots = self.n_shot[1]
         per_class = shots + self.n_query
-        classes = self._classes(number)
+        # The group of each episode, then its classes (B, ways).
+        group = np.zeros(len(number), dtype=np.int64)
+        if len(self._group_size) > 1:
+            group = np.searchsorted(self._group_share, uniform(self.seed, _GROUP, number, 1)[:, 0]).astype(np.int64)
+            group = np.minimum(group, len(self._group_size) - 1)
+        size, largest = self._group_size[group][:, None], int(self._group_size.max())
+        picked = without_replacement(self.seed, _CLASSES, number, size, self.n_way[1], largest)[:, 0]
+        classes = self._class_order[self._group_start[group][:, None] + picked]
         largest = int(self._sizes.max())
         picked = without_replacement(self.seed, _ROWS, number, self._sizes[classes], per_class, largest)
-        absent = ~self._present(number) if self._varies else None
+        absent = None
+        if self.n_way[0] < self.n_way[1] or self.n_shot[0] < self.n_shot[1]:
+            (way_low, ways), shot_low = self.n_way, self.n_shot[0]
+            noise = uniform(self.seed, _SIZES, number, 1 + ways)
+            n_way = way_low + np.floor(noise[:, :1] * (ways - way_low + 1)).astype(np.int64)
+            n_shot = shot_low + np.floor(noise[:, 1:] * (shots - shot_low + 1)).astype(np.int64)
+            column = np.arange(per_class)
+            present = (column < n_shot[..., None]) | (column >= shots)
+            absent = ~(present & (np.arange(ways) < n_way)[..., None])
         support, support_y = self._labelled(classes, picked, absent, slice(shots))
         query, query_y = self._labelled(classes, picked, absent, slice(shots, None))
         return EpisodeRows(torch.from_numpy(number), support, support_y, query, query_y, self._n_labels)
@@ -190,46 +199,19 @@ class EpisodeSampler(EpisodeSource):
         flat = (len(row), row.shape[1] * row.shape[2])
         return torch.from_numpy(row).view(flat), torch.from_numpy(np.array(label, order="C")).view(flat)
 
-    def _classes(self, number: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(B, ways) class indices into the data set."""
-        group = np.zeros(len(number), dtype=np.int64)
-        if len(self._group_size) > 1:
-            group = np.searchsorted(self._group_share, uniform(self.seed, _GROUP, number, 1)[:, 0]).astype(np.int64)
-            group = np.minimum(group, len(self._group_size) - 1)
-        size, largest = self._group_size[group][:, None], int(self._group_size.max())
-        picked = without_replacement(self.seed, _CLASSES, number, size, self.n_way[1], largest)[:, 0]
-        return self._class_order[self._group_start[group][:, None] + picked]
-
-    @property
-    def _varies(self) -> bool:
-        return self.n_way[0] < self.n_way[1] or self.n_shot[0] < self.n_shot[1]
-
-    def _present(self, number: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(B, ways, shots + n_query) which rows are there, where ways or shots vary."""
-        (way_low, ways), (shot_low, shots) = self.n_way, self.n_shot
-        noise = uniform(self.seed, _SIZES, number, 1 + ways)
-        n_way = way_low + np.floor(noise[:, :1] * (ways - way_low + 1)).astype(np.int64)
-        n_shot = shot_low + np.floor(noise[:, 1:] * (shots - shot_low + 1)).astype(np.int64)
-        column = np.arange(shots + self.n_query)
-        row = (column < n_shot[..., None]) | (column >= shots)
-        return np.asarray(row & (np.arange(ways) < n_way)[..., None])
-
     def gather(self, rows: EpisodeRows) -> Episode:
         """Rows to an episode: one gather for support and queries, then the transform.
 
         Raises:
             DataError: a row beyond the data set.
         """
-        self._check_rows(rows)
-        return next(self._gather(rows, max(len(rows), 1)))
-
-    def _check_rows(self, rows: EpisodeRows) -> None:
         largest = max(int(index.max()) if index.numel() else -1 for index in (rows.support, rows.query))
         if largest >= len(self.dataset):
             raise DataError(
                 f"row {largest} is asked for, and the data set has {len(self.dataset)} items: expected rows drawn from "
                 "this data set."
             )
+        return next(self._gather(rows, max(len(rows), 1)))
 
     def _gather(self, rows: EpisodeRows, batch: int) -> Iterator[Episode]:
         """Rows to episodes, `batch` at a time: items for each batch, all that is small for all at once and then split.
@@ -245,19 +227,15 @@ class EpisodeSampler(EpisodeSource):
         for number, index, y, weight, query_index, query_y, query_weight in zip(*parts, strict=True):
             n, shape, query_shape = index.numel(), index.shape, query_index.shape
             # All support rows of the batch, then all query rows: each is one piece of memory.
-            noise = self._noise(number, shape[1], query_shape[1])
+            noise = None
+            if self.transform is not None:
+                n_rows, n_noise = shape[1] + query_shape[1], self.transform.n_noise
+                noise = torch.from_numpy(uniform(self.seed, _NOISE, number.numpy(), n_rows * n_noise))
+                pieces = noise.unflatten(1, (n_rows, n_noise)).split((shape[1], query_shape[1]), 1)
+                noise = torch.cat([piece.flatten(0, 1) for piece in pieces])
             items = self._items(torch.cat((index.reshape(-1), query_index.reshape(-1))), noise)
             x, query_x = _unflatten(items, slice(n), shape), _unflatten(items, slice(n, None), query_shape)
             yield Episode(Support(x, y, weight, rows.n_classes), query_x, query_y, query_weight, rows.n_classes)
-
-    def _noise(self, number: Tensor, n_support: int, n_query: int) -> Tensor | None:
-        """(B * (n_support + n_query), n_noise): of all support rows, then of all query rows."""
-        if self.transform is None:
-            return None
-        n_rows, n_noise = n_support + n_query, self.transform.n_noise
-        noise = torch.from_numpy(uniform(self.seed, _NOISE, number.numpy(), n_rows * n_noise))
-        parts = noise.unflatten(1, (n_rows, n_noise)).split((n_support, n_query), 1)
-        return torch.cat([part.flatten(0, 1) for part in parts])
 
     def _items(self, index: Tensor, noise: Tensor | None) -> Items:
         """(N,) rows of the data set to (N, *item)."""
@@ -265,7 +243,11 @@ class EpisodeSampler(EpisodeSource):
             return self._scaled(index)
         x = self.dataset.rows(index) if self._plain is None else self._plain(index)
         if self.transform is not None and noise is not None:
-            x = self._transformed(self.transform, x, noise)
+            if isinstance(x, dict):
+                raise DataError(
+                    "transform needs items that are one tensor, and these are a dict: transform the data set instead."
+                )
+            x = self.transform(x, noise.to(x.device))
         if self.dtype is None or isinstance(x, dict) or x.dtype != torch.uint8:
             return x
         out = (
@@ -275,13 +257,6 @@ class EpisodeSampler(EpisodeSource):
         )
         # Two passes: mixed arithmetic of bytes and floats in one is slower.
         return out.copy_(x).mul_(1 / 255)
-
-    def _transformed(self, transform: Transform, x: Items, noise: Tensor) -> Tensor:
-        if isinstance(x, dict):
-            raise DataError(
-                "transform needs items that are one tensor, and these are a dict: transform the data set instead."
-            )
-        return transform(x, noise.to(x.device))
 
     def __call__(self, episodes: Numbers) -> Episode:
         """Sample these episode numbers as one batch."""

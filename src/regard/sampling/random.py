@@ -81,32 +81,19 @@ def without_replacement(
     if largest <= _SHUFFLED:
         n_words = n_columns * largest
         halves = bits(seed, stream, episodes, (n_words + 1) // 2).view(np.uint32)[:, :n_words]
-        return _shuffle(halves.reshape(*population.shape, largest), population, n)
+        # Sort random keys that carry their place in the lowest bits: numpy sorts faster than it sorts indices. Two
+        # keys are equal but for their places, and so in order, with a chance below one in 2**25.
+        words = halves.reshape(*population.shape, largest)
+        low = np.uint32((1 << max(largest - 1, 1).bit_length()) - 1)
+        place = np.arange(largest, dtype=np.uint32)
+        key = (words & ~low) | place
+        if population.min(initial=largest) < largest:
+            key[place >= population[..., None]] = np.iinfo(np.uint32).max
+        key.sort(axis=-1)
+        return (key[..., :n] & low).astype(np.int64)
     words = bits(seed, stream, episodes, n_columns * n).reshape(*population.shape, n)
-    return _floyd(words, population, n)
-
-
-def _shuffle(words: NDArray[np.uint32], population: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Sort random keys that carry their place in the lowest bits: numpy sorts faster than it sorts indices.
-
-    Two keys are equal but for their places, and so in order, with a chance below one in 2**25.
-    """
-    largest = words.shape[-1]
-    low = np.uint32((1 << max(largest - 1, 1).bit_length()) - 1)
-    place = np.arange(largest, dtype=np.uint32)
-    key = (words & ~low) | place
-    if population.min(initial=largest) < largest:
-        key[place >= population[..., None]] = np.iinfo(np.uint32).max
-    key.sort(axis=-1)
-    return (key[..., :n] & low).astype(np.int64)
-
-
-def _floyd(words: NDArray[np.uint64], population: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Floyd's algorithm: n rounds whatever the population.
-
-    It draws a uniform *set*; a random order is added after it, since class order is the label order. The high half of a
-    word draws and the low half orders.
-    """
+    # Floyd's algorithm: n rounds whatever the population. It draws a uniform *set*; a random order is added after it,
+    # since class order is the label order. The high half of a word draws and the low half orders.
     word = np.moveaxis(words, -1, 0).copy()
     top = population - n + np.arange(n).reshape(-1, *(1,) * population.ndim)
     # The high half of a 32 x 32 bit product: unbiased to one part in 2**32 and needs no division.

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from regard.episode import Items
-from regard.sampling.memory import Memory, as_tensor
+from regard.sampling.memory import BufferPool, tensor_over
 
 _SMALL = 2**22  # bytes of a result: above this other threads are worth waking
 
@@ -36,7 +36,7 @@ class PlainRows:
     """Gathers rows of `x`, (N, *item), contiguous on the CPU."""
 
     def __init__(self, x: Tensor) -> None:
-        self._x, self._memory = x, Memory()
+        self._x, self._memory = x, BufferPool()
         self._row_bytes = math.prod(x.shape[1:]) * x.itemsize
         self._bytes = x.reshape(len(x), -1).view(torch.uint8).numpy()
 
@@ -52,4 +52,4 @@ class PlainRows:
         lent = self._memory.bytes(n * self._row_bytes)
         # Any mode but "clip" copies the result once more.
         self._bytes.take(index.numpy(), axis=0, out=lent.reshape(n, self._row_bytes), mode="clip")
-        return as_tensor(lent, shape, self._x.dtype)
+        return tensor_over(lent, shape, self._x.dtype)

@@ -53,15 +53,12 @@ class ScaledRows:
     def __call__(self, index: Tensor) -> Tensor:
         """(N,) rows to (N, *item) float32."""
         if self._packed is None:
-            self._packed = _pack(self._x.reshape(len(self._x), -1))
+            x_ND = self._x.reshape(len(self._x), -1)
+            n, d = x_ND.shape
+            packed = empty_in_large_pages((n, d + 8), torch.uint8)
+            packed[:, :d] = x_ND
+            packed[:, d:] = torch.tensor([1 / 255, 0], dtype=torch.float32).view(torch.uint8)
+            self._packed = packed
         # The operator sums bags of rows: here a bag is one row.
         rows = getattr(torch.ops.quantized, _OPERATOR)(self._packed, index[:, None])
         return rows.view(-1, *self._x.shape[1:])
-
-
-def _pack(x_ND: Tensor) -> Tensor:
-    n, d = x_ND.shape
-    packed = empty_in_large_pages((n, d + 8), torch.uint8)
-    packed[:, :d] = x_ND
-    packed[:, d:] = torch.tensor([1 / 255, 0], dtype=torch.float32).view(torch.uint8)
-    return packed
