@@ -8,7 +8,7 @@ import torch
 from scipy.stats import norm
 from sklearn.kernel_ridge import KernelRidge
 
-from regard.nn.kernel_experts import EXPERTS, Views, ask_again, consult
+from regard.nn.kernel_experts import EXPERTS, CellViews, ask_again, consult
 from regard.nn.table import ContextAttention, FeatureAttention, attend, column_statistics, view_cells
 
 SEEDED = torch.Generator
@@ -20,7 +20,7 @@ def cells(n_rows: int = 9, n_features: int = 3, seed: int = 0) -> torch.Tensor:
     return torch.randn(2, n_rows, n_features, generator=generator, dtype=torch.float64).mul(2).round()
 
 
-def views(known: torch.Tensor, weight: torch.Tensor, asked: torch.Tensor) -> Views:
+def views(known: torch.Tensor, weight: torch.Tensor, asked: torch.Tensor) -> CellViews:
     columns = column_statistics(known, None, weight)
     return view_cells(torch.cat([known, asked], 1), None, columns)[0]
 

@@ -248,7 +248,7 @@ def _content(
         caveats=(
             "These are letters of computer typefaces, bent at random, not handwriting.",
             f"Tests are letters of {_scripts(data, 'test')}; no training letter looks like one of them.",
-            "Intervals say how sure the mean over tasks is for this one trained learner; another training run differs.",
+            "Intervals are of the mean over tasks, for this one trained learner; another training run differs.",
             "Prototypical has the same four convolutions and about the same time; the pixels were not trained at all.",
         ),
     )

@@ -19,8 +19,29 @@ def show_results(results: Sequence[Result], comparisons: Sequence[Comparison], c
     settings = dict.fromkeys((r.data, r.n_way, r.n_shot) for r in results)
     for setting in settings:
         inside = [r for r in results if (r.data, r.n_way, r.n_shot) == setting]
-        console.print(_metrics(inside))
-        metric = next(iter(_headings(inside[0])))
+        first = inside[0]
+        way = f"{first.n_way}-way " if first.n_way else ""
+        title = f"{way}{first.n_shot}-shot, {first.episodes} episodes of {first.data}"
+        headings, write = (_OF_CLASSES, _percent) if first.n_way else (_OF_TARGETS, _number)
+        # Eighty columns hold it all; long names go on in the next line, and none is cut off.
+        name = Column("learner", overflow="fold", min_width=16)
+        table = Table(
+            name, *headings.values(), "s", "adapt", padding=(0, 1, 0, 0), title=title, title_justify="left", box=None
+        )
+        for result in inside:
+            adaptation = ""
+            if result.adaptation_seconds is not None:
+                ms = 1000 * result.adaptation_seconds
+                adaptation = f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms"
+            marked = f"{result.learner}{' (transductive)' if result.transductive else ''}"
+            table.add_row(
+                marked,
+                *(write(result.metrics[name]) for name in headings),
+                f"{result.seconds:.1f}",
+                adaptation,
+            )
+        console.print(table)
+        metric = next(iter(headings))
         paired = [c for c in comparisons if (c.data, c.n_way, c.n_shot) == setting and c.metric == metric]
         for c in paired:
             verdict = "a tie" if c.tie else f"{c.better} is better"
@@ -28,36 +49,7 @@ def show_results(results: Sequence[Result], comparisons: Sequence[Comparison], c
             console.print(f"  {c.a} - {c.b}: {difference}, {verdict}", highlight=False)
         console.print()
     unit = "Percent, mean" if any(r.n_way for r in results) else "Mean"
-    console.print(f"[dim]{unit} ± half of the 95% interval over episodes; differences are paired.[/dim]")
-
-
-def _headings(result: Result) -> dict[str, str]:
-    return _OF_CLASSES if result.n_way else _OF_TARGETS
-
-
-def _metrics(results: Sequence[Result]) -> Table:
-    first = results[0]
-    way = f"{first.n_way}-way " if first.n_way else ""
-    title = f"{way}{first.n_shot}-shot, {first.episodes} episodes of {first.data}"
-    headings, write = _headings(first), _percent if first.n_way else _number
-    # Eighty columns hold it all; long names go on in the next line, and none is cut off.
-    name = Column("learner", overflow="fold", min_width=16)
-    table = Table(
-        name, *headings.values(), "s", "adapt", padding=(0, 1, 0, 0), title=title, title_justify="left", box=None
-    )
-    for result in results:
-        marked = f"{result.learner}{' (transductive)' if result.transductive else ''}"
-        table.add_row(
-            marked, *(write(result.metrics[name]) for name in headings), f"{result.seconds:.1f}", _adaptation(result)
-        )
-    return table
-
-
-def _adaptation(result: Result) -> str:
-    if result.adaptation_seconds is None:
-        return ""
-    ms = 1000 * result.adaptation_seconds
-    return f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms"
+    console.print(f"[dim]{unit} ± half-width of the 95% interval over episodes; differences are paired.[/dim]")
 
 
 def _percent(interval: Interval, form: str = ".1f") -> str:

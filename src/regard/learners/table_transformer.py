@@ -40,13 +40,13 @@ from torch.distributions import Distribution, Normal
 from regard.episode import Episode, Items, Support, map_items
 from regard.errors import ConfigError, EpisodeError, did_you_mean
 from regard.learners.base import Learner, Output, hide_absent
-from regard.nn.kernel_experts import EXPERTS, Opinions, Views, ask_again, consult
+from regard.nn.kernel_experts import EXPERTS, CellViews, Opinions, ask_again, consult
 from regard.nn.table import (
     CellEmbedding,
     Columns,
-    Context,
     RowLayer,
     RowPool,
+    TableContext,
     TableLayer,
     column_statistics,
     describe_cells,
@@ -75,7 +75,7 @@ class TableState:
     columns: Columns
     opinions: Opinions
     whole: Opinions | None
-    layers: tuple[Context, ...]
+    layers: tuple[TableContext, ...]
     weight: Tensor | None
     mass: Tensor
     centre: Tensor
@@ -234,13 +234,13 @@ class TableTransformer(Learner):
         told: Tensor,
         opinions: Opinions,
         row_target: Tensor | None,
-        kept: tuple[Context, ...] | None,
+        kept: tuple[TableContext, ...] | None,
         weight: Tensor | None,
-    ) -> tuple[Tensor, tuple[Context, ...]]:
+    ) -> tuple[Tensor, tuple[TableContext, ...]]:
         """All layers, on rows that are the context (and queries after them) or, with what was `kept`, queries."""
         n_context = 0 if row_target is None else row_target.shape[1]
         given = iter(kept or [None] * (len(self.table_layers) + len(self.row_layers)))
-        layers: list[Context] = []
+        layers: list[TableContext] = []
         h: Any = tokens
         for layer in self.table_layers:
             h, context = layer(h, next(given), n_context, weight)
@@ -279,9 +279,9 @@ class TableTransformer(Learner):
         return self.log_sharpness.exp() * (positive + self.log_floor.exp()).log()
 
 
-def _every(views: Views, step: int) -> Views:
+def _every(views: CellViews, step: int) -> CellViews:
     """One of `step` copies of each task."""
-    return Views(views.score[::step], views.rank[::step], views.normal[::step])
+    return CellViews(views.score[::step], views.rank[::step], views.normal[::step])
 
 
 def _sizes(opinions: Opinions) -> Tensor:

@@ -103,8 +103,7 @@ def attention_weights(
         >>> attention_weights(score, weight=torch.tensor([0.0, 1.0, 1.0]))  # a row of weight 0 is absent
         tensor([0.0000, 0.8808, 0.1192])
     """
-    given = score.new_ones(()) if weight is None else weight.to(score.dtype)
-    score, mass = torch.broadcast_tensors(score, given)
+    score, mass = torch.broadcast_tensors(score, score.new_ones(()) if weight is None else weight.to(score.dtype))
     if score.shape[-1] == 0:
         return score
     if how == "soft":
@@ -114,10 +113,19 @@ def attention_weights(
     if how == "entmax":
         return _entmax(score, mass)
     if how == "hard":
-        return _straight_through(_top_k(score, mass, k), _softmax(score, mass))
+        # The k best rows share the mass; a row of weight 2 counts as two rows, and a fraction fills what is left.
+        index = _hide(score, mass).argsort(dim=-1, descending=True, stable=True)
+        w = mass.gather(-1, index)
+        before = w.cumsum(-1) - w
+        kept = torch.minimum(w, (k - before).clamp_min(0))
+        kept = kept / kept.sum(-1, keepdim=True).clamp_min(torch.finfo(score.dtype).tiny)
+        return _straight_through(torch.zeros_like(score).scatter(-1, index, kept).detach(), _softmax(score, mass))
     if how == "gumbel":
         # A row of weight w wins as w equal rows would: log(weight) on the score.
-        noisy = score + _gumbel(score, generator) + mass.detach().clamp_min(torch.finfo(score.dtype).tiny).log()
+        tiny = torch.finfo(score.dtype).tiny
+        uniform = torch.rand(score.shape, generator=generator, dtype=score.dtype, device=score.device)
+        waiting = -uniform.clamp_min(tiny).log()
+        noisy = score - waiting.clamp_min(tiny).log() + mass.detach().clamp_min(tiny).log()
         winner = _hide(noisy, mass).argmax(-1, keepdim=True)
         hard = torch.zeros_like(score).scatter(-1, winner, 1.0) * (mass > 0)
         return _straight_through(hard.detach(), _softmax(score, mass))
@@ -317,24 +325,6 @@ def _entmax(score: Tensor, weight: Tensor) -> Tensor:
     # sqrt has no finite slope at 0: positions outside the support are replaced before the root, not after it.
     tau = mean - torch.where(inside_root > 0, inside_root, 1.0).sqrt() * (inside_root > 0)
     return _normalised(weight * (half - _threshold(tau, (x >= tau) & (w.cumsum(-1) > 0))).clamp_min(0).square())
-
-
-def _top_k(score: Tensor, weight: Tensor, k: int) -> Tensor:
-    """The k best rows share the mass; a row of weight 2 counts as two rows, and a fraction fills what is left."""
-    index = _hide(score, weight).argsort(dim=-1, descending=True, stable=True)
-    w = weight.gather(-1, index)
-    before = w.cumsum(-1) - w
-    kept = torch.minimum(w, (k - before).clamp_min(0))
-    kept = kept / kept.sum(-1, keepdim=True).clamp_min(torch.finfo(score.dtype).tiny)
-    return torch.zeros_like(score).scatter(-1, index, kept).detach()
-
-
-def _gumbel(score: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Gumbel noise of the shape of `score`."""
-    tiny = torch.finfo(score.dtype).tiny
-    uniform = torch.rand(score.shape, generator=generator, dtype=score.dtype, device=score.device)
-    waiting = -uniform.clamp_min(tiny).log()
-    return -waiting.clamp_min(tiny).log()
 
 
 def _straight_through(hard: Tensor, soft: Tensor) -> Tensor:

@@ -93,20 +93,16 @@ class Conv4(FilmEncoder):
         if isinstance(x, Patches):
             if film is not None:
                 raise EpisodeError("patches cannot be modulated: expected the images themselves beside film.")
-            z = self._from_patches(x)
+            conv, norm, *rest = self.blocks
+            assert isinstance(conv, nn.Conv2d) and isinstance(norm, TransductiveNorm)
+            z = first_block(x, conv.weight, norm.scale, norm.shift, norm.eps)
+            for block in rest[1:] if x.rows.shape[0] == 4 else rest:  # the max-pool is done
+                z = block(z)
         else:
             z = modulated(self.blocks, as_images(x, self.n_channels), film, self.film_widths)
         if self.parts:
             return z.flatten(2).mT
         return z.flatten(1) if self.pool == "flat" else z.mean((2, 3))
-
-    def _from_patches(self, patches: Patches) -> Float[Tensor, "N D H W"]:
-        conv, norm, *rest = self.blocks
-        assert isinstance(conv, nn.Conv2d) and isinstance(norm, TransductiveNorm)
-        z = first_block(patches, conv.weight, norm.scale, norm.shift, norm.eps)
-        for block in rest[1:] if patches.rows.shape[0] == 4 else rest:  # the max-pool is done
-            z = block(z)
-        return z
 
 
 def _under_autocast(x: Items) -> bool:

@@ -69,24 +69,22 @@ class _Slopes(Function):
         v, u = grads
         g, x, w = ctx.saved_tensors
         by_g, by_x, by_w = ctx.needs_input_grad[:3]
-        dg = _convolved(v, w, u, x, ctx.how) if by_g else None
+        # w * v + u * x, of which either part may be missing.
+        dg = None
+        if by_g and v is not None and u is not None:
+            dg = F.conv2d(torch.cat([v, x], 1), torch.cat([w, u], 1), None, *ctx.how)
+        elif by_g and v is not None:
+            dg = F.conv2d(v, w, None, *ctx.how)
+        elif by_g and u is not None:
+            dg = F.conv2d(x, u, None, *ctx.how)
         by_x, by_w = by_x and u is not None, by_w and v is not None
         if not by_x and not by_w:
             return dg, None, None, None, None
         return dg, *_backward(g, x if v is None else v, w if u is None else u, (by_x, by_w), ctx.how), None, None
 
 
-def _convolved(v: Tensor | None, w: Tensor, u: Tensor | None, x: Tensor, how: How) -> Tensor | None:
-    """w * v + u * x, of which either part may be missing."""
-    if v is not None and u is not None:
-        return F.conv2d(torch.cat([v, x], 1), torch.cat([w, u], 1), None, *how)
-    if v is not None:
-        return F.conv2d(v, w, None, *how)
-    return None if u is None else F.conv2d(x, u, None, *how)
-
-
 def _backward(
     g: Tensor, x: Tensor, w: Tensor, wanted: tuple[bool, bool], how: How
 ) -> tuple[Tensor | None, Tensor | None]:
-    found = torch.ops.aten.convolution_backward(g, x, w, None, *how, False, [0, 0], 1, [*wanted, False])
-    return found[0], found[1]
+    dx, dw, _ = torch.ops.aten.convolution_backward(g, x, w, None, *how, False, [0, 0], 1, [*wanted, False])
+    return dx, dw

@@ -64,14 +64,11 @@ def modulated(
     parts = iter(film.split([w for width in widths for w in (width, width)], -1))
     for layer in layers:
         if isinstance(layer, nn.ReLU):
-            scale, shift = (_beside(part, z) for part in (next(parts), next(parts)))
+            # (N, C) so that it broadcasts along the channels of z.
+            scale, shift = (
+                part[:, :, None, None] if z.ndim == 4 else part.view(part.shape[0], *[1] * (z.ndim - 2), part.shape[1])
+                for part in (next(parts), next(parts))
+            )
             z = (1 + scale) * z + shift
         z = layer(z)
     return z
-
-
-def _beside(part: Tensor, z: Tensor) -> Tensor:
-    """(N, C) so that it broadcasts along the channels of z."""
-    if z.ndim == 4:
-        return part[:, :, None, None]
-    return part.view(part.shape[0], *[1] * (z.ndim - 2), part.shape[1])

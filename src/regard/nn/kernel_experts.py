@@ -4,9 +4,9 @@
     f(x) = p + sum_s K(x, s) a_s,   a = W (K W + lambda)^-1 (Y - p)         p: weighted mean of the targets Y
     loo_s = y_s - (y_s - f(x_s)) / (1 - h_s),   h_s = 1 - lambda [(K W + lambda)^-1]_ss
 
-What a row would have been told had it not been there (leave-one-out) costs nothing more, so each expert can be judged
-on the support alone, and a transformer can be shown opinions of the same kind for support and queries. The Laplace
-kernel on ranks is what a forest of random trees converges to; the linear one is least squares.
+What would have been predicted for a row had it not been there (leave-one-out) costs nothing more, so each expert can be
+judged on the support alone, and a transformer can be shown opinions of the same kind for support and queries. The
+Laplace kernel on ranks is what a forest of random trees converges to; the linear one is least squares.
 
 A row of weight 0 has no part in anything, and a row of weight 2 is the row twice: left out is one of its two. Of a row
 of weight below 1 all is left out.
@@ -61,16 +61,16 @@ EXPERTS = (
 
 
 @dataclass(frozen=True)
-class Views:
+class CellViews:
     """Three descriptions of cells (B, R, F): standard score, rank in (0, 1), normal quantile of the rank."""
 
     score: Tensor
     rank: Tensor
     normal: Tensor
 
-    def rows(self, index: slice) -> Views:
+    def rows(self, index: slice) -> CellViews:
         """Some of the rows."""
-        return Views(self.score[:, index], self.rank[:, index], self.normal[:, index])
+        return CellViews(self.score[:, index], self.rank[:, index], self.normal[:, index])
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Opinions:
         loss: (B, K) mean square of the leave-one-out errors, over the targets.
     """
 
-    known: Views
+    known: CellViews
     relevance: Tensor
     dual: Tensor
     mean: Tensor
@@ -95,7 +95,7 @@ class Opinions:
 
 
 def consult(
-    views: Views, targets: Float[Tensor, "B S C"], weight: Float[Tensor, "B S"]
+    views: CellViews, targets: Float[Tensor, "B S C"], weight: Float[Tensor, "B S"]
 ) -> tuple[Opinions, Float[Tensor, "B R C K"]]:
     """Ask every expert about R rows, of which the first S are known; of those it is told what leave-one-out says."""
     n_support = targets.shape[1]
@@ -119,7 +119,7 @@ def consult(
     return Opinions(known, relevance, dual, mean[..., None], total[..., 0], loss), told
 
 
-def ask_again(opinions: Opinions, views: Views) -> Float[Tensor, "B Q C K"]:
+def ask_again(opinions: Opinions, views: CellViews) -> Float[Tensor, "B Q C K"]:
     """What the experts say of other rows."""
     told = _kernels(views, opinions.known, opinions.relevance) @ opinions.dual
     return told.permute(0, 2, 3, 1) + opinions.mean
@@ -144,7 +144,7 @@ def feature_relevance(
     return (explained - chance).clamp_min(0) + chance
 
 
-def _kernels(views: Views, known: Views, relevance: Tensor) -> Float[Tensor, "B K R S"]:
+def _kernels(views: CellViews, known: CellViews, relevance: Tensor) -> Float[Tensor, "B K R S"]:
     """Every expert's kernel between rows and known rows."""
     apart = (views.rank[:, :, None] - known.rank[:, None]).abs()
     found = []

@@ -53,7 +53,11 @@ def patches_of(image: Float[Tensor, "N C H W"], *, stride: int, pooled: bool) ->
     """
     n = image.shape[0]
     height, width = ((side - 1) // stride + 1 for side in image.shape[2:])
-    every = _unfold(image, stride, height, width)
+    # As F.unfold, with pixels last, where they are copied many at a time.
+    wide = F.pad(image, (1, 1, 1, 1)).transpose(0, 1)
+    down, along = (range(side * stride) for side in (height, width))
+    at = [(slice(i, i + len(down), stride), slice(j, j + len(along), stride)) for i in range(3) for j in range(3)]
+    every = torch.stack([wide[:, :, rows, columns] for rows, columns in at], 1).flatten(0, 1)
     mean = every.flatten(1).mean(1)
     centred = every.flatten(1) - mean[:, None]
     covariance = centred @ centred.mT / centred.shape[1]
@@ -66,14 +70,6 @@ def patches_of(image: Float[Tensor, "N C H W"], *, stride: int, pooled: bool) ->
     rows = places.new_ones(places.shape[0], len(mean) + 1, n * height * width)
     rows[:, :-1].view_as(places).copy_(places)
     return Patches(rows, mean, covariance, (n, height, width))
-
-
-def _unfold(image: Tensor, stride: int, height: int, width: int) -> Float[Tensor, "K N H W"]:
-    """As F.unfold, with places last, where they are copied many at a time."""
-    wide = F.pad(image, (1, 1, 1, 1)).transpose(0, 1)
-    down, along = (range(side * stride) for side in (height, width))
-    at = [(slice(i, i + len(down), stride), slice(j, j + len(along), stride)) for i in range(3) for j in range(3)]
-    return torch.stack([wide[:, :, rows, columns] for rows, columns in at], 1).flatten(0, 1)
 
 
 def first_block(

@@ -96,7 +96,8 @@ class TokenLSTM(Encoder):
         """Token items to (N, D) or (N, L, D)."""
         ids, real = tokens(x)
         z = self.dropout(self.embed(ids if self.vocabulary_size is None else known(ids, self.vocabulary_size)))
-        rarity = _rarity(x, z)
+        rarity_NL = x.get("rarity") if isinstance(x, dict) else None
+        rarity = z.new_ones(*z.shape[:2], 1) if rarity_NL is None else rarity_NL[..., None].to(z.dtype)
         if self.code is not None:
             z = torch.cat([z, rarity.log1p()], -1)
         for layer in self.layers:
@@ -316,12 +317,6 @@ def tokens(x: Items) -> tuple[Tensor, Bool[Tensor, "N L"]]:
             "integers (N, L) or (N, L, G) beside a mask (N, L)."
         )
     return ids, mask > 0
-
-
-def _rarity(x: Items, z: Tensor) -> Tensor:
-    """(N, L, 1); ones where the items do not say."""
-    given = x.get("rarity") if isinstance(x, dict) else None
-    return z.new_ones(*z.shape[:2], 1) if given is None else given[..., None].to(z.dtype)
 
 
 def _nonzero(z: Tensor) -> Tensor:

@@ -139,7 +139,9 @@ class _Slopes(Function):
         if groups is None:
             return _batch_norm_slopes(g, x, scale, None, None, mean, r, True, eps, _ALL)
         n, c, h, w = x.shape
-        g = g.contiguous(memory_format=_layout(x))  # the kernel reads both in one order
+        channels_last = x.is_contiguous(memory_format=torch.channels_last)
+        # The kernel reads both in one order.
+        g = g.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
         return _group_norm_slopes(g, x, mean, r, scale, n, c, h * w, groups, _ALL)
 
     @staticmethod
@@ -157,10 +159,6 @@ class _Slopes(Function):
 _batch_norm_slopes = torch.ops.aten.native_batch_norm_backward
 _group_norm_slopes = torch.ops.aten.native_group_norm_backward
 _ALL = [True, True, True]
-
-
-def _layout(x: Tensor) -> torch.memory_format:
-    return torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
 
 
 def _a_channel_each(moment: Tensor, x: Tensor, groups: int | None) -> Tensor:

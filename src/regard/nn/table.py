@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from regard.errors import ConfigError
 from regard.nn.attention import attention
-from regard.nn.kernel_experts import Views
+from regard.nn.kernel_experts import CellViews
 from regard.nn.transforms import inside_transform
 
 _HARMONICS = (1, 2, 3, 4, 6, 8)
@@ -69,26 +69,26 @@ def column_statistics(
 
 def view_cells(
     x: Float[Tensor, "B R F"], missing: Bool[Tensor, "B R F"] | None, columns: Columns
-) -> tuple[Views, Float[Tensor, "B R F"]]:
+) -> tuple[CellViews, Float[Tensor, "B R F"]]:
     """Cells as score, rank and normal quantile, which do not change with the unit of a column; and how common each is.
 
     The score keeps distances and reaches beyond the support; the rank is blind to monotone transforms and outliers. A
     missing cell is in the middle of its column.
     """
     score = torch.asinh((x - columns.centre) / columns.spread)
-    known, share = columns.x[:, None], columns.share
-    below = torch.einsum("brsf,bsf->brf", (known < x[:, :, None]).to(share.dtype), share)
-    equal = torch.einsum("brsf,bsf->brf", (known == x[:, :, None]).to(share.dtype), share)
+    support_x, share = columns.x[:, None], columns.share
+    below = torch.einsum("brsf,bsf->brf", (support_x < x[:, :, None]).to(share.dtype), share)
+    equal = torch.einsum("brsf,bsf->brf", (support_x == x[:, :, None]).to(share.dtype), share)
     rank = below + equal / 2
     if missing is not None:
         score, rank = score.masked_fill(missing, 0.0), rank.masked_fill(missing, 0.5)
         equal = equal.masked_fill(missing, 0.0)
     normal = torch.special.ndtri((rank * columns.total + 0.5) / (columns.total + 1))
-    return Views(score, rank, normal), equal
+    return CellViews(score, rank, normal), equal
 
 
 def describe_cells(
-    views: Views, common: Float[Tensor, "B R F"], missing: Bool[Tensor, "B R F"] | None
+    views: CellViews, common: Float[Tensor, "B R F"], missing: Bool[Tensor, "B R F"] | None
 ) -> Float[Tensor, "B R F I"]:
     """Each cell as `N_INPUTS` numbers.
 
@@ -132,7 +132,7 @@ class CellEmbedding(nn.Module):
 
 
 @dataclass(frozen=True)
-class Context:
+class TableContext:
     """What one layer keeps of the support: keys and values (B, ..., H, S, D / H)."""
 
     key: Tensor
@@ -159,13 +159,13 @@ class ContextAttention(nn.Module):
         self.key_value = nn.Linear(d_model, 2 * d_model, bias=False)
         self.out = nn.Linear(d_model, d_model, bias=False)
 
-    def remember(self, context: Float[Tensor, "B S *M D"]) -> Context:
+    def remember(self, context: Float[Tensor, "B S *M D"]) -> TableContext:
         """Keys and values of the context, to be attended to any number of times."""
         key, value = self._heads(self.key_value(context)).chunk(2, -1)
-        return Context(key, value)
+        return TableContext(key, value)
 
     def forward(
-        self, x: Float[Tensor, "B R *M D"], context: Context, weight: Float[Tensor, "B S"] | None
+        self, x: Float[Tensor, "B R *M D"], context: TableContext, weight: Float[Tensor, "B S"] | None
     ) -> Float[Tensor, "B R *M D"]:
         """Rows (B, R, ..., D) that look at the context's; `weight` None is ones."""
         mixed = attend(self._heads(self.query(x)), context.key, context.value, weight)
@@ -208,17 +208,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor, weight: Tensor | None) -> 
         return attention(query, key, value, spread.expand(key.shape[:-1]), keep=True)[0]
     score = (query / math.sqrt(query.shape[-1])) @ key.mT
     if weight is not None:
-        score = score + _log_weight(weight).to(score.dtype).view(
-            weight.shape[0], *(1,) * (key.ndim - 2), weight.shape[1]
-        )
+        # Minus infinity for absent rows; 0 in a task that has none, whose answer is not used, rather than NaN.
+        is_present = weight > 0
+        is_empty = ~is_present.any(-1, keepdim=True)
+        log_weight = torch.where(is_present, weight, 1.0).log().masked_fill(~(is_present | is_empty), -torch.inf)
+        score = score + log_weight.to(score.dtype).view(weight.shape[0], *(1,) * (key.ndim - 2), weight.shape[1])
     return torch.softmax(score, -1, dtype=score.dtype) @ value
-
-
-def _log_weight(weight: Tensor) -> Tensor:
-    """Minus infinity for absent rows; 0 in a task that has none, whose answer is not used, rather than NaN."""
-    there = weight > 0
-    nobody = ~there.any(-1, keepdim=True)
-    return torch.where(there, weight, 1.0).log().masked_fill(~(there | nobody), -torch.inf)
 
 
 def _mlp(d_model: int, factor: int) -> nn.Module:
@@ -240,8 +235,8 @@ class TableLayer(nn.Module):
         self.mlp = _mlp(d_model, 2)
 
     def forward(
-        self, x: Float[Tensor, "B R M D"], context: Context | None, n_context: int, weight: Tensor | None
-    ) -> tuple[Float[Tensor, "B R M D"], Context]:
+        self, x: Float[Tensor, "B R M D"], context: TableContext | None, n_context: int, weight: Tensor | None
+    ) -> tuple[Float[Tensor, "B R M D"], TableContext]:
         """Where `context` is None, it is the first `n_context` rows of `x`; it is returned."""
         x = x + self.features(self.norms[0](x))
         h = self.norms[1](x)
@@ -264,8 +259,8 @@ class RowLayer(nn.Module):
         self.rows, self.mlp = ContextAttention(d_model, n_heads), _mlp(d_model, 2)
 
     def forward(
-        self, x: Float[Tensor, "B R D"], context: Context | None, n_context: int, weight: Tensor | None
-    ) -> tuple[Float[Tensor, "B R D"], Context]:
+        self, x: Float[Tensor, "B R D"], context: TableContext | None, n_context: int, weight: Tensor | None
+    ) -> tuple[Float[Tensor, "B R D"], TableContext]:
         """As `TableLayer.forward`, on rows of one vector."""
         h = self.norms[0](x)
         context = context or self.rows.remember(h[:, :n_context])

@@ -13,16 +13,16 @@ reported: of ten learners the first is a little lucky, so its own accuracy is bi
 from __future__ import annotations
 
 from regard.suite.candidates import Candidate, candidates_for
-from regard.suite.run import Cost, Entry, Suite, run_suite
+from regard.suite.run import Cost, Suite, TrainedCandidate, run_suite
 from regard.suite.show import publish, show_suite, write_suite
 from regard.suite.verdict import Placed, Verdict, rank_candidates
 
 __all__ = [
     "Candidate",
     "Cost",
-    "Entry",
     "Placed",
     "Suite",
+    "TrainedCandidate",
     "Verdict",
     "candidates_for",
     "publish",

@@ -87,7 +87,13 @@ def candidates_for(recipe: Recipe, data: LabelledData, names: Sequence[str] = ()
 
 def _specs(recipe: Recipe, data: LabelledData) -> dict[str, Spec]:
     """By name; the recipe's own learner is as the recipe says."""
-    encoder = _encoder(recipe)
+    options = recipe.learner.options()
+    encoder = options.get("encoder") or (options.get("model") or {}).get("encoder")
+    if not isinstance(encoder, dict):
+        raise ConfigError(
+            f"the recipe's learner {recipe.learner.name} has no encoder to share: add "
+            '"--set learner.encoder={name: Conv4}" or name a recipe that has one.'
+        )
     # One vector per item. A map is then halved as often as the paper does, not as suits its patches.
     has_parts = encoder.get("parts")
     vector = {k: v for k, v in encoder.items() if k not in ("parts", "n_halvings")} if has_parts else encoder
@@ -101,17 +107,6 @@ def _specs(recipe: Recipe, data: LabelledData) -> dict[str, Spec]:
     }
     own = recipe.learner
     return {**{name: {"name": name, **spec} for name, spec in specs.items()}, own.name: own.spec()}
-
-
-def _encoder(recipe: Recipe) -> Spec:
-    options = recipe.learner.options()
-    encoder = options.get("encoder") or (options.get("model") or {}).get("encoder")
-    if not isinstance(encoder, dict):
-        raise ConfigError(
-            f"the recipe's learner {recipe.learner.name} has no encoder to share: add "
-            '"--set learner.encoder={name: Conv4}" or name a recipe that has one.'
-        )
-    return encoder
 
 
 def _as_parts(encoder: Spec, side: int) -> Spec:
@@ -132,23 +127,19 @@ def _recipe_of(name: str, spec: Spec, recipe: Recipe) -> Recipe:
     if name == ENCODER_SOURCE:
         return candidate.model_copy(update={"episodes": recipe.episodes.model_copy(update={"labels": "data"})})
     if "encoder" in spec and not spec["encoder"].get("parts"):
-        return _with_more_queries(candidate)
+        # Vectors are compared at next to no cost: a step has more queries, of fewer tasks, and about as many items.
+        episodes = candidate.episodes
+        if not isinstance(episodes.n_query, int) or episodes.n_query >= _FEW_QUERIES:
+            return candidate
+        before, after = (highest(episodes.n_shot) + n for n in (episodes.n_query, _FEW_QUERIES))
+        tasks = -(-candidate.train.tasks_per_step * before // after)
+        return candidate.model_copy(
+            update={
+                "episodes": episodes.model_copy(update={"n_query": _FEW_QUERIES}),
+                "train": candidate.train.model_copy(update={"tasks_per_step": tasks}),
+            }
+        )
     return candidate
-
-
-def _with_more_queries(recipe: Recipe) -> Recipe:
-    """Vectors are compared at next to no cost: a step has more queries, of fewer tasks, and about as many items."""
-    episodes = recipe.episodes
-    if not isinstance(episodes.n_query, int) or episodes.n_query >= _FEW_QUERIES:
-        return recipe
-    before, after = (highest(episodes.n_shot) + n for n in (episodes.n_query, _FEW_QUERIES))
-    tasks = -(-recipe.train.tasks_per_step * before // after)
-    return recipe.model_copy(
-        update={
-            "episodes": episodes.model_copy(update={"n_query": _FEW_QUERIES}),
-            "train": recipe.train.model_copy(update={"tasks_per_step": tasks}),
-        }
-    )
 
 
 def _with_learner(recipe: Recipe, spec: Spec) -> Recipe:

@@ -24,8 +24,8 @@ def curve_lines(curve: HungerCurve) -> Iterator[str]:
     yield f"training classes: {', '.join(map(str, curve))}"
     for setting in _settings(curve):
         for name in _names(curve, setting):
-            found = [_of(curve, n, setting, name) for n in curve]
-            told = ", ".join("-" if r is None else f"{100 * r.metrics['accuracy'].mean:.1f}" for r in found)
+            accuracies = [_of(curve, n, setting, name) for n in curve]
+            told = ", ".join("-" if r is None else f"{100 * r.metrics['accuracy'].mean:.1f}" for r in accuracies)
             yield f"  {setting[0]}-way {setting[1]}-shot, {name}: {told}"
     yield ""
 
@@ -40,7 +40,24 @@ def curve_picture(curve: HungerCurve, baselines: Sequence[str]) -> bytes:
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(settings), squeeze=False)[0]
     for panel, setting in zip(panels, settings, strict=True):
-        _panel(panel, curve, setting, baselines)
+        numbers = list(curve)
+        for i, name in enumerate(_names(curve, setting)):
+            accuracies = {n: r.metrics["accuracy"] for n in numbers if (r := _of(curve, n, setting, name)) is not None}
+            level = name in baselines
+            if level:  # the same however few classes there are
+                accuracies = {n: next(iter(accuracies.values())) for n in numbers}
+            x = list(accuracies)
+            low, mean, high = ([100 * getattr(a, end) for a in accuracies.values()] for end in ("low", "mean", "high"))
+            style, mark = ("--", "") if level else ("-", _MARKS[i % len(_MARKS)])
+            (line,) = panel.plot(x, mean, style, marker=mark, ms=5, label=name)
+            panel.fill_between(x, low, high, color=line.get_color(), alpha=0.18, lw=0)
+        panel.set_xscale("log", base=2)
+        panel.set_xticks(numbers, [f"{n:,}" for n in numbers])
+        panel.minorticks_off()
+        panel.set_xlabel("training classes")
+        panel.set_title(f"{setting[0]}-way {setting[1]}-shot", fontsize=11)
+        panel.grid(alpha=0.25)
+        panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("accuracy on classes never seen, %")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3), frameon=False)
@@ -49,34 +66,13 @@ def curve_picture(curve: HungerCurve, baselines: Sequence[str]) -> bytes:
     return file.getvalue()
 
 
-def _panel(panel: Any, curve: HungerCurve, setting: tuple[Any, Any], baselines: Sequence[str]) -> None:
-    numbers = list(curve)
-    for i, name in enumerate(_names(curve, setting)):
-        found = {n: r.metrics["accuracy"] for n in numbers if (r := _of(curve, n, setting, name)) is not None}
-        level = name in baselines
-        if level:  # the same however few classes there are
-            found = {n: next(iter(found.values())) for n in numbers}
-        x = list(found)
-        low, mean, high = ([100 * getattr(a, end) for a in found.values()] for end in ("low", "mean", "high"))
-        style, mark = ("--", "") if level else ("-", _MARKS[i % len(_MARKS)])
-        (line,) = panel.plot(x, mean, style, marker=mark, ms=5, label=name)
-        panel.fill_between(x, low, high, color=line.get_color(), alpha=0.18, lw=0)
-    panel.set_xscale("log", base=2)
-    panel.set_xticks(numbers, [f"{n:,}" for n in numbers])
-    panel.minorticks_off()
-    panel.set_xlabel("training classes")
-    panel.set_title(f"{setting[0]}-way {setting[1]}-shot", fontsize=11)
-    panel.grid(alpha=0.25)
-    panel.spines[["top", "right"]].set_visible(False)
-
-
 def _settings(curve: HungerCurve) -> list[tuple[Any, Any]]:
     return list(dict.fromkeys((r.n_way, r.n_shot) for results in curve.values() for r in results))
 
 
 def _names(curve: HungerCurve, setting: tuple[Any, Any]) -> list[str]:
-    found = (r.learner for results in curve.values() for r in results if (r.n_way, r.n_shot) == setting)
-    return list(dict.fromkeys(found))
+    accuracies = (r.learner for results in curve.values() for r in results if (r.n_way, r.n_shot) == setting)
+    return list(dict.fromkeys(accuracies))
 
 
 def _of(curve: HungerCurve, n: int, setting: tuple[Any, Any], name: str) -> Result | None:

@@ -65,7 +65,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Entry:
+class TrainedCandidate:
     """A candidate that was trained on so many classes."""
 
     name: str
@@ -98,7 +98,7 @@ class Suite:
     data: LabelledData
     results: list[Result]
     comparisons: list[Comparison]
-    entries: dict[str, Entry]
+    entries: dict[str, TrainedCandidate]
     failed: dict[str, str]
     verdict: Verdict
     curve: dict[int, list[Result]]
@@ -152,9 +152,19 @@ def run_suite(
         )
     check_disjoint(data.splits)
     recipe, notes = fitted_to(recipe, data, options.split)
-    points = _points(classes, data)
+    every = data.split("train").n_classes
+    wrong = [n for n in classes if not 2 <= n <= every]
+    if wrong:
+        raise ConfigError(f"--classes {wrong[0]}: expected numbers from 2 to {every}, the classes there are.")
+    points = sorted({*classes, every})
     if len(points) > 1:
-        recipe = _alike(recipe, points[0])
+        # The same training at every point of a curve: no wider than the fewest classes, which may be of any group.
+        way = recipe.episodes.n_way
+        high = min(points[0], way[1] if isinstance(way, tuple) else way)
+        changes: dict[str, object] = {"n_way": (min(way[0], high), high) if isinstance(way, tuple) else high}
+        if "within_groups" in type(recipe.episodes).model_fields:
+            changes["within_groups"] = False
+        recipe = recipe.model_copy(update={"episodes": changed(recipe.episodes, **changes)})
     options = EvaluationOptions(
         episodes=options.episodes or min(EPISODES, recipe.evaluation_episodes), seed=options.seed, split=options.split
     )
@@ -183,24 +193,6 @@ def run_suite(
     )
 
 
-def _points(classes: Sequence[int], data: LabelledData) -> list[int]:
-    every = data.split("train").n_classes
-    wrong = [n for n in classes if not 2 <= n <= every]
-    if wrong:
-        raise ConfigError(f"--classes {wrong[0]}: expected numbers from 2 to {every}, the classes there are.")
-    return sorted({*classes, every})
-
-
-def _alike(recipe: Recipe, fewest: int) -> Recipe:
-    """The same training at every point of a curve: no wider than the fewest classes, which may be of any group."""
-    way = recipe.episodes.n_way
-    high = min(fewest, way[1] if isinstance(way, tuple) else way)
-    changes: dict[str, object] = {"n_way": (min(way[0], high), high) if isinstance(way, tuple) else high}
-    if "within_groups" in type(recipe.episodes).model_fields:
-        changes["within_groups"] = False
-    return recipe.model_copy(update={"episodes": changed(recipe.episodes, **changes)})
-
-
 class SuiteRun:
     """The data, the recipe and the folders that all candidates share."""
 
@@ -215,7 +207,7 @@ class SuiteRun:
     ) -> None:
         self.recipe, self.data, self.out, self.options, self.console = recipe, data, out, options, console
         self.candidates = candidates_for(recipe, data, learners)
-        self.entries: dict[tuple[str, int], Entry] = {}
+        self.entries: dict[tuple[str, int], TrainedCandidate] = {}
         self.failed: dict[str, str] = {}
         self.n_classes = data.split("train").n_classes
 
@@ -245,7 +237,7 @@ class SuiteRun:
             by_learner.append(results)
         return [result for setting in zip(*by_learner, strict=True) for result in setting]
 
-    def _entry(self, candidate: Candidate, n_classes: int, title: str) -> Entry | None:
+    def _entry(self, candidate: Candidate, n_classes: int, title: str) -> TrainedCandidate | None:
         whole = n_classes == self.n_classes
         recipe, data = candidate.recipe, self.data
         if not whole:
@@ -267,7 +259,9 @@ class SuiteRun:
             self.console.print(f"[yellow]{candidate.name} diverged and is left out.[/yellow] {error}", highlight=False)
             return None
 
-    def _trained(self, candidate: Candidate, recipe: Recipe, data: LabelledData, folder: Path, n_classes: int) -> Entry:
+    def _trained(
+        self, candidate: Candidate, recipe: Recipe, data: LabelledData, folder: Path, n_classes: int
+    ) -> TrainedCandidate:
         reset = forget_peak()
         best = train_recipe(recipe, folder, data=data, progress=automatic(candidate.name))
         state = (load_checkpoint(folder / LAST).training or {})["state"]
@@ -279,9 +273,11 @@ class SuiteRun:
         peak = before.peak_bytes if before is not None and done_before else peak_bytes() if reset else None
         cost = _cost(trained, best, state["seconds"], state["step"], peak)
         write_whole(file, json.dumps(asdict(cost)).encode())
-        return Entry(candidate.name, n_classes, trained, best, cost)
+        return TrainedCandidate(candidate.name, n_classes, trained, best, cost)
 
-    def _with_encoder_of(self, source: Entry, candidate: Candidate, recipe: Recipe, folder: Path) -> Entry:
+    def _with_encoder_of(
+        self, source: TrainedCandidate, candidate: Candidate, recipe: Recipe, folder: Path
+    ) -> TrainedCandidate:
         """On the encoder that another has trained: its time is the time of both."""
         learner = source.trained.learner
         assert isinstance(learner, EncodingLearner)
@@ -301,7 +297,7 @@ class SuiteRun:
         folder: Path,
         n_classes: int,
         encoder: Mapping[str, torch.Tensor] | None = None,
-    ) -> Entry:
+    ) -> TrainedCandidate:
         """A checkpoint like any other, so that it can be used and evaluated again."""
         spec = learner_spec(recipe, self.data)
         torch.manual_seed(recipe.train.seed)
@@ -311,7 +307,7 @@ class SuiteRun:
             learner.encoder.load_state_dict(encoder)
         save_checkpoint(folder / BEST, learner, spec=checkpoint_content(recipe, spec, self.data))
         trained, path = TrainedLearner.load(folder).named(candidate.name), folder / BEST
-        return Entry(candidate.name, n_classes, trained, path, _cost(trained, path, 0.0, 0, None))
+        return TrainedCandidate(candidate.name, n_classes, trained, path, _cost(trained, path, 0.0, 0, None))
 
 
 def _cost(trained: TrainedLearner, path: Path, seconds: float, steps: int, peak: int | None) -> Cost:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Column, Table
 
-from regard.evaluation import Interval, Result, write_results
+from regard.evaluation import Result, write_results
 from regard.evaluation.provenance import command_line, machine, versions
 from regard.files import write_whole
 from regard.report import (
@@ -24,7 +24,7 @@ from regard.report import (
 )
 from regard.suite.hunger import curve_lines, curve_picture
 from regard.suite.run import Cost, Suite
-from regard.suite.verdict import Placed, milliseconds
+from regard.suite.verdict import milliseconds
 
 _HEADS = ("training s", "adapt ms", "file MB", "peak MB")
 
@@ -33,7 +33,24 @@ def show_suite(suite: Suite, console: Console | None = None) -> None:
     """One table per setting, the verdict, and the command that uses the winner."""
     console = console or Console()
     for here in suite.verdict.placed.values():
-        console.print(_table(suite, here))
+        first = here[0].result
+        learner = Column("learner", overflow="fold", min_width=24)
+        heads = (Column(head, justify="right") for head in ("training\ns", "adapt\nms", "file\nMB", "peak\nMB"))
+        table = Table("", learner, "accuracy", "behind", *heads, padding=(0, 1, 0, 0), box=None, title_justify="left")
+        table.title = f"{first.n_way}-way {first.n_shot}-shot, {first.episodes} episodes of {first.data}"
+        for one in here:
+            r, accuracy, behind = one.result, one.result.metrics["accuracy"], ""
+            if one.behind is not None:
+                behind = f"{100 * one.behind.mean:.1f} ±{100 * one.behind.half_width:.1f}"
+                behind = "a tie" if one.behind.low <= 0 else behind
+            table.add_row(
+                str(one.rank),
+                f"{r.learner}{' (transductive)' if r.transductive else ''}",
+                f"{100 * accuracy.mean:.1f} ±{100 * accuracy.half_width:.1f}",
+                behind,
+                *_costs(r, suite.entries[r.learner].cost),
+            )
+        console.print(table)
         console.print()
     for line in curve_lines(suite.curve):
         console.print(line, highlight=False)
@@ -58,38 +75,10 @@ def command(suite: Suite) -> str:
     return f"regard predict {path} --support {hint[0]} --query {hint[1]}"
 
 
-def _table(suite: Suite, here: Sequence[Placed]) -> Table:
-    r = here[0].result
-    title = f"{r.n_way}-way {r.n_shot}-shot, {r.episodes} episodes of {r.data}"
-    learner = Column("learner", overflow="fold", min_width=24)
-    heads = ("training\ns", "adapt\nms", "file\nMB", "peak\nMB")
-    table = Table("", learner, "accuracy", "behind", *(Column(h, justify="right") for h in heads), padding=(0, 1, 0, 0))
-    table.box, table.title, table.title_justify = None, title, "left"
-    for one in here:
-        table.add_row(*_row(one, suite.entries[one.result.learner].cost))
-    return table
-
-
-def _row(one: Placed, cost: Cost) -> list[str]:
-    r = one.result
-    name = f"{r.learner}{' (transductive)' if r.transductive else ''}"
-    return [str(one.rank), name, _percent(r.metrics["accuracy"]), _behind(one.behind), *_costs(r, cost)]
-
-
 def _costs(result: Result, cost: Cost) -> list[str]:
     memory = "" if cost.peak_bytes is None else f"{cost.peak_bytes / 2**20:,.0f}"
     seconds = f"{cost.training_seconds:.0f}" if cost.steps else "none"
     return [seconds, milliseconds(result.adaptation_seconds or 0.0), f"{cost.file_bytes / 2**20:.2g}", memory]
-
-
-def _behind(behind: Interval | None) -> str:
-    if behind is None:
-        return ""
-    return "a tie" if behind.low <= 0 else f"{100 * behind.mean:.1f} ±{100 * behind.half_width:.1f}"
-
-
-def _percent(x: Interval) -> str:
-    return f"{100 * x.mean:.1f} ±{100 * x.half_width:.1f}"
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -154,8 +143,9 @@ def _content(suite: Suite, figures: Sequence[Figure]) -> ReportContent:
     best = suite.verdict.learner
     facts = {**{k: str(v) for k, v in machine().items()}, **{k: str(v) for k, v in versions().items()}}
     facts |= {"command": command_line(), "date": datetime.date.today().isoformat(), "to use it": command(suite)}
+    first = {r.learner: r for r in reversed(suite.results)}
     rows = [
-        [name, *_costs(_first(suite, name), entry.cost), f"{entry.cost.parameters:,}", f"{entry.cost.steps:,}"]
+        [name, *_costs(first[name], entry.cost), f"{entry.cost.parameters:,}", f"{entry.cost.steps:,}"]
         for name, entry in suite.entries.items()
     ]
     return ReportContent(
@@ -174,7 +164,7 @@ def _content(suite: Suite, figures: Sequence[Figure]) -> ReportContent:
         figures=figures,
         facts=facts,
         caveats=(
-            "Intervals say how sure the mean over tasks is for these trained learners; another training run differs.",
+            "Intervals are of the mean over tasks, for these trained learners; another training run differs.",
             "Of several learners the first is a little lucky: trust the differences more than its own accuracy.",
             "Equal time is not equal effort: a learner that adapts slowly takes fewer steps, and longer training may "
             "change the order.",
@@ -188,10 +178,6 @@ _COSTS = (
     "Training is the time spent on the training classes; memory the most that the process held meanwhile, libraries "
     "and data included. The linear probe's training is that of the learner whose encoder it takes."
 )
-
-
-def _first(suite: Suite, name: str) -> Result:
-    return next(r for r in suite.results if r.learner == name)
 
 
 def _examples(suite: Suite) -> Sequence[AttentionExample]:

@@ -55,7 +55,13 @@ def rank_candidates(results: Sequence[Result], comparisons: Sequence[Comparison]
         baselines: names of those that were not trained.
     """
     settings = list(dict.fromkeys(_setting(r) for r in results))
-    placed = {setting: _placed(setting, results, comparisons) for setting in settings}
+    placed: dict[Setting, list[Placed]] = {}
+    for setting in settings:
+        inside = sorted((r for r in results if _setting(r) == setting), key=lambda r: -r.metrics["accuracy"].mean)
+        paired = [c for c in comparisons if _setting(c) == setting and c.metric == "accuracy"]
+        rank = ranks(paired) if paired else {}
+        first = inside[0].learner
+        placed[setting] = [Placed(r, rank.get(r.learner, 1), _ahead(first, r.learner, paired)) for r in inside]
     beaten: dict[str, int] = {}
     mean: dict[str, float] = {}
     for here in placed.values():
@@ -64,21 +70,13 @@ def rank_candidates(results: Sequence[Result], comparisons: Sequence[Comparison]
             beaten[name] = beaten.get(name, 0) + one.rank - 1
             mean[name] = mean.get(name, 0.0) + one.result.metrics["accuracy"].mean
     best = min(mean, key=lambda name: (beaten[name], -mean[name]))
-    told = [_sentence(here) for here in placed.values()]
-    told += _quicker(best, list(placed.values())) + _unbeaten(best, comparisons, baselines)
-    return Verdict(best, tuple(told), placed)
+    sentences = [_sentence(here) for here in placed.values()]
+    sentences += _quicker(best, list(placed.values())) + _unbeaten(best, comparisons, baselines)
+    return Verdict(best, tuple(sentences), placed)
 
 
 def _setting(x: Result | Comparison) -> Setting:
     return x.data, x.n_way, x.n_shot
-
-
-def _placed(setting: Setting, results: Sequence[Result], comparisons: Sequence[Comparison]) -> list[Placed]:
-    inside = sorted((r for r in results if _setting(r) == setting), key=lambda r: -r.metrics["accuracy"].mean)
-    paired = [c for c in comparisons if _setting(c) == setting and c.metric == "accuracy"]
-    rank = ranks(paired) if paired else {}
-    first = inside[0].learner
-    return [Placed(r, rank.get(r.learner, 1), _ahead(first, r.learner, paired)) for r in inside]
 
 
 def _ahead(first: str, name: str, comparisons: Sequence[Comparison]) -> Interval | None:
@@ -94,8 +92,8 @@ def _sentence(here: Sequence[Placed]) -> str:
     best, tied = here[0], [one.result.learner for one in here[1:] if one.behind and one.behind.low <= 0]
     r = best.result
     x = r.metrics["accuracy"]
-    told = f"{100 * x.mean:.1f}% [{100 * x.low:.1f}, {100 * x.high:.1f}]"
-    words = f"{r.n_way}-way {r.n_shot}-shot of {r.data}: {r.learner} is the most accurate, {told}"
+    accuracy = f"{100 * x.mean:.1f}% [{100 * x.low:.1f}, {100 * x.high:.1f}]"
+    words = f"{r.n_way}-way {r.n_shot}-shot of {r.data}: {r.learner} is the most accurate, {accuracy}"
     if tied:
         return f"{words}, and {_and(tied)} {'ties' if len(tied) == 1 else 'tie'} with it."
     return f"{words}, clearly ahead of the next, {here[1].result.learner}." if len(here) > 1 else f"{words}."

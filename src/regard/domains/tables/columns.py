@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.domains.tables.draws import Draws, Floats
-from regard.domains.tables.mechanisms import binned, ranks, standardised
+from regard.domains.tables.mechanisms import binned, column_ranks, standardised
 
 _N_CATEGORIES = 12
 
@@ -22,7 +22,7 @@ def as_kept(draws: Draws, x: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     count = np.where(draws.chance(0.4, n_features), 2, 2 + draws.below(_N_CATEGORIES - 1, n_features))
     shares = np.exp(0.8 * draws.normal(n_features, _N_CATEGORIES))
     shares = (shares * (np.arange(_N_CATEGORIES) < count[..., None])).astype(np.float32)
-    code = binned(ranks(x), shares)
+    code = binned(column_ranks(x), shares)
     shuffled = np.take_along_axis(draws.order(_N_CATEGORIES, n_features), code.swapaxes(1, 2), 2).swapaxes(1, 2)
     out = np.where(category, np.where(draws.chance(0.5, 1, n_features), shuffled, code).astype(np.float32), out)
     rate = draws.chance(0.2, 1) * draws.uniform(1, high=0.4)

@@ -156,8 +156,8 @@ def node_sums(draws: Draws, nodes: Floats, n_outputs: int) -> Floats:
     return standardised(total)  # type: ignore[arg-type]
 
 
-def ranks(x: Floats) -> Floats:
-    """Columns of (B, R, N) as ranks in (0, 1); equal values by the order of rows."""
+def column_ranks(x: Floats) -> Floats:
+    """Columns of (B, R, N) as column_ranks in (0, 1); equal values by the order of rows."""
     order = np.argsort(np.argsort(x, axis=1, kind="stable"), axis=1, kind="stable")
     return ((order + 0.5) / x.shape[1]).astype(np.float32)
 

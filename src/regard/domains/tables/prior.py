@@ -177,7 +177,7 @@ def _classes(draws: Draws, scores: Floats, n_classes: tuple[int, int]) -> Intege
     pieces = np.where(draws.chance(0.25, 1), count + draws.below(2 * count, 1), count)
     uneven = draws.chance(0.6, 1, 1) * draws.uniform(1, 1, high=1.2)
     shares = np.exp(uneven * draws.normal(1, 30)) * (np.arange(30) < pieces[..., None])
-    piece = make.binned(make.ranks(scores[..., :1]), shares.astype(np.float32))[..., 0]
+    piece = make.binned(make.column_ranks(scores[..., :1]), shares.astype(np.float32))[..., 0]
     # The first pieces go to a class each, so that every class has one; the others to any.
     owner = np.where(np.arange(30) < count, np.arange(30), draws.below(count, 30))
     shuffled = np.take_along_axis(owner, np.argsort(draws.uniform(30) + (np.arange(30) >= pieces), axis=1), 1)
