@@ -19,7 +19,7 @@ from regard.errors import ConfigError, EpisodeError
 from regard.learners.anp import AttentiveNeuralProcess
 from regard.learners.base import Learner
 from regard.learners.cnp import CNP
-from regard.learners.columns import answer, beside, columns, sign_logits, unknown
+from regard.learners.columns import beside, column_predictions, columns, sign_logits, unknown
 from regard.learners.deep_kernel import DeepKernel
 from regard.learners.fast_weights import FastWeights, write_by_delta
 from regard.learners.mann import MANN
@@ -175,7 +175,7 @@ def test_columns_are_signs_of_classes_or_the_targets() -> None:
 
 def test_sigma_has_its_floor() -> None:
     output = torch.tensor([[[[3.0, -1e3]]]])
-    normal = answer(output, torch.zeros(1, 0), 0.1)
+    normal = column_predictions(output, torch.zeros(1, 0), 0.1)
     assert isinstance(normal, Normal)
     torch.testing.assert_close((normal.mean.item(), normal.stddev.item()), (3.0, 0.1))
 

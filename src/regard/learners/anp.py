@@ -27,7 +27,7 @@ from torch.distributions import Distribution
 
 from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, require_vectors
-from regard.learners.columns import answer, beside, class_mass, columns
+from regard.learners.columns import beside, class_mass, column_predictions, columns
 from regard.nn.attention import MultiHeadAttention
 from regard.nn.context import ContextLayer, alike_at_first, dense
 from regard.nn.encoder import Encoder
@@ -36,7 +36,7 @@ from regard.nn.rotary import Places, Rotary, is_rotary, placed
 
 
 @dataclass(frozen=True)
-class Rows(Value):
+class AttendedRows(Value):
     """key: (B, 1, H, S, D / H); value: (B, C, H, S, D / H); weight: (B, 1, S); mass: (B, C) or (B, 0)."""
 
     key: Tensor
@@ -97,7 +97,7 @@ class AttentiveNeuralProcess(EncodingLearner):
         self.attention = alike_at_first(MultiHeadAttention(d_model, n_heads))
         self.decode = dense(n_told + d_model, *[d_model] * (n_decode - 1), 2)
 
-    def adapt_encoded(self, support: Support) -> Rows:
+    def adapt_encoded(self, support: Support) -> AttendedRows:
         z: Tensor = support.x
         weight = support.weight[:, None].to(z.dtype)
         told, turn = placed(self.rotary, z)
@@ -106,14 +106,16 @@ class AttentiveNeuralProcess(EncodingLearner):
             seen = layer.attention_norm(said_BCSD)
             said_BCSD = layer(said_BCSD, seen, *layer.attention.keys_values(seen, turn=turn), weight, turn)
         key, value = self.attention.keys_values(self.place(z)[:, None], said_BCSD, turn)
-        return Rows(key, value, weight, class_mass(support))
+        return AttendedRows(key, value, weight, class_mass(support))
 
-    def predict_encoded(self, state: Rows, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"] | Distribution:
+    def predict_encoded(
+        self, state: AttendedRows, query_z: Float[Tensor, "B Q D"]
+    ) -> Float[Tensor, "B Q C"] | Distribution:
         told, turn = placed(self.rotary, query_z)
         place = self.place(query_z)[:, None]
         read_BCQD, _ = self.attention.read(place, state.key, state.value, state.weight, turn)
         told = told[:, None].expand(*read_BCQD.shape[:3], -1)
-        return answer(self.decode(torch.cat([told, read_BCQD], -1)), state.mass, self.min_sigma)
+        return column_predictions(self.decode(torch.cat([told, read_BCQD], -1)), state.mass, self.min_sigma)
 
 
 class _Constant(nn.Module):

@@ -22,7 +22,7 @@ from torch.distributions import Distribution
 
 from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, require_vectors
-from regard.learners.columns import answer, beside, class_mass, columns
+from regard.learners.columns import beside, class_mass, column_predictions, columns
 from regard.nn.context import dense
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
@@ -84,4 +84,4 @@ class CNP(EncodingLearner):
         size = (*state.mean.shape[:2], query_z.shape[1])
         mean = state.mean[:, :, None].expand(*size, -1)
         output = self.decode(torch.cat([query_z[:, None].expand(*size, -1), mean], -1))
-        return answer(output, state.mass, self.min_sigma)
+        return column_predictions(output, state.mass, self.min_sigma)

@@ -46,7 +46,7 @@ def unknown(z: Float[Tensor, "B Q D"], n_columns: int) -> Float[Tensor, "B C Q E
     return beside(z, z.new_zeros(z.shape[0], n_columns, z.shape[1]), known=False)
 
 
-def answer(
+def column_predictions(
     output: Float[Tensor, "B C Q 2"], mass: Float[Tensor, "B C2"], min_sigma: float
 ) -> Float[Tensor, "B Q C"] | Normal:
     """Logits, or a normal distribution with sigma = m + (1 - m) softplus(.), m the smallest, as in the papers."""

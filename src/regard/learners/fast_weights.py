@@ -36,7 +36,7 @@ from torch.nn import functional as F
 from regard.episode import Support, Value
 from regard.errors import ConfigError, did_you_mean
 from regard.learners.base import EncodingLearner, require_vectors
-from regard.learners.columns import answer, beside, class_mass, columns
+from regard.learners.columns import beside, class_mass, column_predictions, columns
 from regard.nn.context import dense
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
@@ -120,7 +120,7 @@ class FastWeights(EncodingLearner):
             read = read / torch.where(total > 0, total, 1.0)
         read = read.transpose(-3, -2).flatten(-2)
         place = query_z[:, None].expand(*read.shape[:3], -1)
-        return answer(self.decode(torch.cat([place, read], -1)), state.mass, self.min_sigma)
+        return column_predictions(self.decode(torch.cat([place, read], -1)), state.mass, self.min_sigma)
 
     def _keys(self, z: Tensor) -> Tensor:
         """(B, S, D) to (B, 1, H, S, K), positive and of unit length."""

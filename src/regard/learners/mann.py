@@ -32,7 +32,7 @@ from torch.distributions import Distribution
 
 from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, require_vectors
-from regard.learners.columns import answer, beside, class_mass, columns, unknown
+from regard.learners.columns import beside, class_mass, column_predictions, columns, unknown
 from regard.nn.attention import attention_weights, scores
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
@@ -121,7 +121,7 @@ class MANN(EncodingLearner):
         seen = torch.cat([memory.hidden, memory.content], -1)[:, :, None].expand(-1, -1, n_query, -1)
         hidden, _ = self.controller(question, seen, memory.cell[:, :, None].expand(-1, -1, n_query, -1))
         content = self._look(self.key(hidden).tanh(), memory.slots) @ memory.slots
-        return answer(self.head(torch.cat([hidden, content], -1)), state.mass, self.min_sigma)
+        return column_predictions(self.head(torch.cat([hidden, content], -1)), state.mass, self.min_sigma)
 
     def _write(self, memory: Memory, row: Float[Tensor, "B C E"], weight: Tensor) -> Memory:
         seen = torch.cat([memory.hidden, memory.content], -1)

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from regard.learners.base import require_vectors
 from regard.learners.inner.loop import GradientLearner
-from regard.learners.inner.loss import class_centres, class_mass, require_rows
+from regard.learners.inner.loss import class_centres, require_rows, row_class_mass
 from regard.learners.inner.options import InnerOptions
 from regard.learners.inner.rule import GradientDescent, Weights
 from regard.learners.inner.tasks import Rows, Tensors
@@ -68,7 +68,7 @@ class ProtoMAML(GradientLearner):
     def start(self, support: Rows, buffers: Tensors, n_classes: int) -> Weights:
         weights = super().start(support, buffers, n_classes)
         z = self._encode({**weights, **{name: b.clone() for name, b in buffers.items()}}, support.x)
-        centre = class_centres(support, z, class_mass(support, n_classes))
+        centre = class_centres(support, z, row_class_mass(support, n_classes))
         return {**weights, _HEAD[0]: 2 * centre, _HEAD[1]: -centre.square().sum(-1)}
 
     def outputs(self, tensors: Tensors, x: Any) -> Tensor:

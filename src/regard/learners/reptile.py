@@ -21,10 +21,10 @@ from typing import Any, Unpack, final
 import torch
 from torch import Tensor, nn
 
-from regard.episode import Items
+from regard.episode import Items, map_items
 from regard.errors import EpisodeError
 from regard.learners.inner.loop import GradientLearner
-from regard.learners.inner.loss import class_mass, row_losses, weighted_mean
+from regard.learners.inner.loss import row_class_mass, row_losses, weighted_mean
 from regard.learners.inner.options import InnerOptions, check_inner_options
 from regard.learners.inner.rule import Adam
 from regard.learners.inner.tasks import Rows, Task, Tensors
@@ -72,22 +72,23 @@ class Reptile(GradientLearner):
             return support
         # In a random order, rows of weight 0 last.
         key = torch.rand_like(support.weight.detach()) + (support.weight <= 0)
-        return take_rows(support, key.argsort()[:size])
+        index = key.argsort()[:size]
+        return Rows(map_items(lambda t: t[index], support.x), support.y[index], support.weight[index])
 
     def task_loss(self, task: Task, n_classes: int) -> tuple[Tensor, Tensors]:
         """The query loss after adaptation, with theta - phi for its gradient."""
-        rows = join_rows(task.support, task.query) if self.training else task.support
+        rows = _join(task.support, task.query) if self.training else task.support
         theta = self.start(rows, task.buffers, n_classes)
         phi = {name: w.detach() for name, w in self.adapt_task(rows, task.buffers, n_classes).items()}
         output, buffers = self._pass(phi, task.query.x, task.buffers)
-        mass = class_mass(task.support, n_classes)
+        mass = row_class_mass(task.support, n_classes)
         loss = weighted_mean(row_losses(output, task.query.y, mass), task.query.weight).detach()
         # Its derivative by theta is theta - phi, its value nothing.
         pull = sum(((w.detach() - phi[name]) * (w - w.detach())).sum() for name, w in theta.items())
         return loss + pull, buffers
 
 
-def join_rows(a: Rows, b: Rows) -> Rows:
+def _join(a: Rows, b: Rows) -> Rows:
     """All rows of one task together."""
     x: Items
     if isinstance(a.x, dict) and isinstance(b.x, dict):
@@ -97,9 +98,3 @@ def join_rows(a: Rows, b: Rows) -> Rows:
     else:
         raise EpisodeError("rows of one task are partly tensors and partly dicts: expected one kind of items.")
     return Rows(x, torch.cat([a.y, b.y]), torch.cat([a.weight, b.weight]))
-
-
-def take_rows(rows: Rows, index: Tensor) -> Rows:
-    """Some rows of one task."""
-    x = {key: t[index] for key, t in rows.x.items()} if isinstance(rows.x, dict) else rows.x[index]
-    return Rows(x, rows.y[index], rows.weight[index])

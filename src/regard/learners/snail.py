@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, require_vectors
-from regard.learners.columns import answer, beside, class_mass, columns, unknown
+from regard.learners.columns import beside, class_mass, column_predictions, columns, unknown
 from regard.nn.attention import attention, attention_weights, scores
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
@@ -119,7 +119,7 @@ class SNAIL(EncodingLearner):
                 x = layer.end(x, state.back[name])
             elif isinstance(layer, _Attention):
                 x = layer.end(x, state.key[name], state.value[name], state.weight)
-        return answer(self.head(x), state.mass, self.min_sigma)
+        return column_predictions(self.head(x), state.mass, self.min_sigma)
 
 
 class _Convolution(nn.Module):

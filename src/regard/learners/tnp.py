@@ -29,7 +29,7 @@ from torch.distributions import Distribution
 
 from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, require_vectors
-from regard.learners.columns import answer, beside, class_mass, columns, unknown
+from regard.learners.columns import beside, class_mass, column_predictions, columns, unknown
 from regard.nn.context import Context, ContextTransformer, dense
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
@@ -99,4 +99,6 @@ class TNPD(EncodingLearner):
     def predict_encoded(self, state: Encoded, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"] | Distribution:
         said, turn = placed(self.rotary, query_z)
         token = self.token(unknown(said, state.count.shape[1]))
-        return answer(self.head(self.transformer.read(state.context, token, turn)), state.mass, self.min_sigma)
+        return column_predictions(
+            self.head(self.transformer.read(state.context, token, turn)), state.mass, self.min_sigma
+        )

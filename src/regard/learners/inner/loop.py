@@ -24,11 +24,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from threading import Lock, RLock
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
@@ -39,14 +37,15 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils import _pytree as pytree
 
 from regard.episode import Episode, Items, Support, Value, map_items
-from regard.errors import DivergenceError
 from regard.learners.base import Output, PlanningLearner, hide_absent
 from regard.learners.inner import execution as executions
 from regard.learners.inner import meta_gradient
 from regard.learners.inner.buffers import buffer_copies, keep_buffers
+from regard.learners.inner.divergence import all_finite, explain_divergence
 from regard.learners.inner.fallback import execute
 from regard.learners.inner.kernels import no_recomputing, plain_attention, plain_recurrence
-from regard.learners.inner.loss import InnerLoss, class_mass, columns, require_rows, row_losses, weighted_mean
+from regard.learners.inner.locks import lock_of, outside_inference_mode
+from regard.learners.inner.loss import InnerLoss, class_outputs, require_rows, row_class_mass, row_losses, weighted_mean
 from regard.learners.inner.options import check_inner_options, match_parameters
 from regard.learners.inner.rule import InnerRule, Weights
 from regard.learners.inner.tasks import Execution, Plan, Rows, Task, Tensors, each_task, leaves, stack
@@ -115,15 +114,15 @@ class GradientLearner(PlanningLearner):
 
     def adapted_shapes(self) -> dict[str, torch.Size]:
         """Name and shape of every parameter that adapts, for rules with a rate per tensor or per weight."""
-        own = dict(self.model.named_parameters())
-        return {name: own[name].shape for name in self.adaptable}
+        parameters = dict(self.model.named_parameters())
+        return {name: parameters[name].shape for name in self.adaptable}
 
     # ---- one task ----------------------------------------------------------------------------------------------------
 
     def start(self, support: Rows, buffers: Tensors, n_classes: int) -> Weights:
         """The weights that adapt, as they are before the first step. The support's items are prepared ones."""
-        own = dict(self.model.named_parameters())
-        return {name: own[name] for name in self.adaptable}
+        parameters = dict(self.model.named_parameters())
+        return {name: parameters[name] for name in self.adaptable}
 
     def batch(self, step: int, support: Rows) -> Rows:
         """The rows that a step descends on."""
@@ -162,13 +161,13 @@ class GradientLearner(PlanningLearner):
     def task_loss(self, task: Task, n_classes: int) -> tuple[Tensor, Tensors]:
         """What training lowers, of one task, and the buffers after the query pass."""
         weights = self.adapt_task(task.support, task.buffers, n_classes)
-        mass = class_mass(task.support, n_classes)
+        mass = row_class_mass(task.support, n_classes)
         output, buffers = self._pass(weights, self.prepare(task.query.x), task.buffers)
         return weighted_mean(row_losses(output, task.query.y, mass), task.query.weight), buffers
 
     def support_loss(self, output: Tensor, support: Rows, n_classes: int) -> Tensor:
         """The inner loss: a weighted mean over the support rows."""
-        mass = class_mass(support, n_classes)
+        mass = row_class_mass(support, n_classes)
         return weighted_mean(row_losses(output, support.y, mass, self.inner_loss), support.weight)
 
     def _pass(self, weights: Weights, x: Any, buffers: Tensors) -> tuple[Tensor, Tensors]:
@@ -214,9 +213,10 @@ class GradientLearner(PlanningLearner):
             weights = self._each(
                 lambda a: self.adapt_task(a[0], a[1], n_classes), arguments, n_classes, tensors, "adapt"
             )
-            if not inside_transform() and not _finite(weights.values()):
-                self._explain_divergence(rows, n_classes, tensors)
-            return AdaptedWeights(weights, class_mass(rows, n_classes))
+            if not inside_transform() and not all_finite(weights.values()):
+                buffers = self._buffer_copies(rows.x, support.n_tasks, tensors)
+                explain_divergence(self, rows, buffers, n_classes)
+            return AdaptedWeights(weights, row_class_mass(rows, n_classes))
 
     def predict(self, state: AdaptedWeights, query_x: Items) -> Output:
         n_classes = state.mass.shape[-1]
@@ -228,7 +228,7 @@ class GradientLearner(PlanningLearner):
                 lambda a: self._pass(a[0], self.prepare(a[1]), a[2])[0], arguments, n_classes, tensors, "predict"
             )
         if n_classes:
-            return hide_absent(columns(output, n_classes), state.mass)
+            return hide_absent(class_outputs(output, n_classes), state.mass)
         return Normal(output, torch.full_like(output, self.noise), validate_args=False)
 
     def loss(self, episode: Episode, n_steps_ahead: int = 1) -> Float[Tensor, " B"]:
@@ -252,7 +252,8 @@ class GradientLearner(PlanningLearner):
             # One number for all, which isfinite of all takes ten times as long to find. Finite losses may overflow in
             # their sum: then the walk through the inner loops finds nothing.
             if not math.isfinite(losses.sum().item()):
-                self._explain_divergence(tasks.support, episode.n_classes, tensors, losses)
+                copies = self._buffer_copies(tasks.support.x, episode.n_tasks, tensors)
+                explain_divergence(self, tasks.support, copies, episode.n_classes, losses)
             keep_buffers(self.model, buffers)
             return losses
 
@@ -357,7 +358,9 @@ class GradientLearner(PlanningLearner):
         parameter = next(iter(tensors.parameters.values()), None)
         device = "cpu" if parameter is None else parameter.device
         execution = self._execution(tensors.modules.values(), n_tasks, device, episode, n_steps_ahead)
-        settings = (self.n_steps, self.inner_loss, *_numbers(self), *_numbers(self.rule))
+        # What a compiled step has baked in and somebody may change between two steps, such as a rule's rate.
+        values = (value for module in (self, self.rule) for value in vars(module).values())
+        settings = (self.n_steps, self.inner_loss, *[value for value in values if isinstance(value, (int, float))])
         return Plan(execution, self.execution == "auto", self.task_chunk, n_classes, settings)
 
     def _tasks(self, episode: Episode, tensors: ModuleTensors) -> Task:
@@ -379,57 +382,11 @@ class GradientLearner(PlanningLearner):
     @contextmanager
     def _at_work(self, tensors: ModuleTensors) -> Iterator[None]:
         """What has to hold while the model is called with weights that are not its own."""
-        with _lock_of(self.model), _ordinary_tensors(), no_recomputing(), plain_recurrence(tensors):
+        with lock_of(self.model), outside_inference_mode(), no_recomputing(), plain_recurrence(tensors):
             yield
-
-    # ---- divergence --------------------------------------------------------------------------------------------------
-
-    def _explain_divergence(
-        self, support: Rows, n_classes: int, tensors: ModuleTensors, losses: Tensor | None = None
-    ) -> None:
-        """Walk through the inner loops again, task by task and step by step, to say where it began.
-
-        Raises:
-            DivergenceError: always where a task has diverged.
-        """
-        buffers = self._buffer_copies(support.x, support.y.shape[0], tensors)
-        with torch.no_grad():
-            for b, (rows, copies) in enumerate(each_task((support, buffers))):
-                steps = enumerate(self.steps(rows, copies, n_classes))
-                bad = next((k for k, (loss, w) in steps if loss is not None and not _finite([loss, *w.values()])), None)
-                if bad is None and (losses is None or bool(losses[b].isfinite())):
-                    continue
-                where = f"at inner step {bad} of {self.n_steps}" if bad is not None else "on its queries"
-                raise DivergenceError(
-                    f"task {b} of the batch diverged {where}, with {self.rule.describe()}: expected finite weights and "
-                    "losses. Lower inner_lr or take fewer steps, or look at this task for values that are not finite "
-                    "or very large.",
-                    task=b,
-                )
 
 
 # ---- small parts -----------------------------------------------------------------------------------------------------
-
-
-def _ordinary_tensors() -> AbstractContextManager[object]:
-    """Inside inference mode nothing can be differentiated; so leave it, and keep to no gradients."""
-    return _left_inference() if torch.is_inference_mode_enabled() else nullcontext()
-
-
-@contextmanager
-def _left_inference() -> Iterator[None]:
-    with torch.inference_mode(False), torch.no_grad():
-        yield
-
-
-_LOCKS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
-_LOCKS_LOCK = Lock()
-
-
-def _lock_of(model: nn.Module) -> Any:
-    """One per model, also where two learners share it. Not on the learner, which can be copied and pickled."""
-    with _LOCKS_LOCK:
-        return _LOCKS.setdefault(model, RLock())
 
 
 def _owned(x: Items) -> Items:
@@ -440,13 +397,3 @@ def _owned(x: Items) -> Items:
 def _rows(x: Items, y: Tensor, weight: Tensor) -> Rows:
     y, weight = (t.clone() if t.is_inference() else t for t in (y, weight))
     return Rows(_owned(x), y, weight)
-
-
-def _numbers(module: nn.Module) -> tuple[float, ...]:
-    """What a compiled step has baked in and somebody may change between two steps, such as a rule's rate."""
-    return tuple([value for value in vars(module).values() if isinstance(value, (int, float))])
-
-
-def _finite(tensors: Any) -> bool:
-    """One look for all of them."""
-    return bool(torch.stack([t.isfinite().all() for t in tensors]).all())

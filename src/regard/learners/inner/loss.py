@@ -15,7 +15,7 @@ InnerLoss = Callable[[Tensor, Tensor], Tensor]
 """(N, out) outputs and (N,) classes or (N, T) targets to (N,) losses."""
 
 
-def class_mass(support: Rows, n_classes: int) -> Tensor:
+def row_class_mass(support: Rows, n_classes: int) -> Tensor:
     """(..., C) summed weight of each class; (..., 0) for targets."""
     if support.y.is_floating_point():
         return support.weight.new_zeros(*support.weight.shape[:-1], 0)
@@ -30,7 +30,7 @@ def class_centres(support: Rows, z: Float[Tensor, "S D"], mass: Float[Tensor, " 
     return membership.mT.to(z.dtype) @ z / torch.where(mass > 0, mass, 1.0)[:, None]
 
 
-def columns(output: Float[Tensor, "*N out"], n_classes: int) -> Float[Tensor, "*N C"]:
+def class_outputs(output: Float[Tensor, "*N out"], n_classes: int) -> Float[Tensor, "*N C"]:
     """The first C columns.
 
     Raises:
@@ -71,7 +71,7 @@ def row_losses(output: Tensor, y: Tensor, mass: Tensor, loss: InnerLoss | None =
         return (output - y).square().mean(-1) if loss is None else loss(output, y)
     hidden = (mass <= 0) & (mass > 0).any()
     # Low, but finite: a padded row may be labelled with a class that is absent, and 0 times infinity is NaN.
-    logits = torch.where(hidden, torch.finfo(output.dtype).min / 4, columns(output, mass.shape[-1]))
+    logits = torch.where(hidden, torch.finfo(output.dtype).min / 4, class_outputs(output, mass.shape[-1]))
     if loss is not None:
         return loss(logits, y)
     return torch.logsumexp(logits, -1) - logits.gather(-1, y[:, None]).squeeze(-1)
