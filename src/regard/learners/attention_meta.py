@@ -162,22 +162,18 @@ class AttentionMetaLearner(EncodingAttendingLearner):
 
     def _read(self, asking: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
         """(B, Q, P, D) and (B, S, P, D) to (B, S, Q) twice: every asking item looks itself up in every asked one."""
-        found, match = self._look_up(asking, asked)
+        # The tokens of all asking items side by side: one large product per asked item.
+        like = scores(self._key(asking).flatten(1, 2)[:, None], self._key(asked), self.compare)
+        p = attention_weights(like / self.log_temperature.exp(), self._weight(asked)[:, :, None], self.how_parts)
+        sizes = asking.shape[1:3]
+        # What each token found on each asked item (B, S, Q, P, E), and how like itself (B, S, Q, P).
+        found = (p @ self.value(asked[..., self.n_fixed_features :])).unflatten(2, sizes)
+        match = (p * like).sum(-1).unflatten(2, sizes)
         meaning = asking[..., self.n_fixed_features :]
         x, share = self.value(meaning)[:, None], self.pool.share(meaning, self._weight(asking))[:, None]
         means = [(share[..., None, :] @ t).squeeze(-2) for t in (found, (x - found).abs(), x * found)]
         seen = (share[..., None, :] @ x).squeeze(-2).expand_as(means[0])
         return (share * match).sum(-1), self.dense(torch.cat([seen, *means], -1)).squeeze(-1)
-
-    def _look_up(self, asking: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, S, Q, P, E) and (B, S, Q, P): what each asking part found on each asked item, and how like itself."""
-        # The parts of all asking items side by side: one large product an asked item.
-        like = scores(self._key(asking).flatten(1, 2)[:, None], self._key(asked), self.compare)
-        p = attention_weights(like / self.log_temperature.exp(), self._weight(asked)[:, :, None], self.how_parts)
-        sizes = asking.shape[1:3]
-        return (p @ self.value(asked[..., self.n_fixed_features :])).unflatten(2, sizes), (p * like).sum(-1).unflatten(
-            2, sizes
-        )
 
     def _key(self, z: Tensor) -> Tensor:
         return self.key(z[..., : self.n_fixed_features] if self.n_fixed_features else z)

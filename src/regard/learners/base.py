@@ -145,7 +145,9 @@ class EncodingLearner(Learner):
         """As `predict`, on (B, Q, D) or (B, Q, P, D)."""
 
     def adapt(self, support: Support) -> Any:
-        return self.adapt_encoded(self._encode_support(support))
+        self._require(support)
+        # Copies: an encoder may return its input, and a state must not change with the caller's tensors.
+        return self.adapt_encoded(_with_items(support, self._encode_tasks(support.x)).map(torch.clone))
 
     def predict(self, state: Any, query_x: Items) -> Output:
         return self.predict_encoded(state, self._encode_tasks(query_x))
@@ -161,11 +163,6 @@ class EncodingLearner(Learner):
         x = _concatenate(support.x, episode.query_x)
         z = self._encode_tasks(x)
         return _with_items(support, z[:, : support.n_rows]), z[:, support.n_rows :]
-
-    def _encode_support(self, support: Support) -> Support:
-        self._require(support)
-        # Copies: an encoder may return its input, and a state must not change with the caller's tensors.
-        return _with_items(support, self._encode_tasks(support.x)).map(torch.clone)
 
     def _encode_tasks(self, x: Items) -> Tensor:
         n_tasks = first_tensor(x).shape[0]

@@ -75,7 +75,16 @@ class LinearProbe(EncodingLearner):
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(support.weight.dtype)
             if support.is_regression:
-                return _ridge(x, support.y.to(x.dtype), support.weight, self.penalty, self.noise)
+                # Ridge regression with a bias that is not penalised: the centred problem goes through the origin.
+                y, w = support.y.to(x.dtype), support.weight[..., None]
+                total = w.sum(1, keepdim=True)
+                share = w / torch.where(total > 0, total, 1.0)
+                x_mean, y_mean = (share * x).sum(1, keepdim=True), (share * y).sum(1, keepdim=True)
+                xc, yc = x - x_mean, y - y_mean
+                slope = ridge(xc, yc, support.weight, self.penalty)
+                residual = (share * (yc - xc @ slope).square()).sum(1)
+                matrix, mass = torch.cat([slope, y_mean - x_mean @ slope], 1), w.new_zeros(w.shape[0], 0)
+                return LinearModel(matrix, mass, (residual + self.noise**2).sqrt())
             membership = support.membership()
             matrix = logistic(x, membership, self.penalty, self.n_steps, self.n_solve)
             return LinearModel(matrix, membership.sum(1), x.new_zeros(x.shape[0], 0))
@@ -88,16 +97,3 @@ class LinearProbe(EncodingLearner):
             return hide_absent(z @ state.matrix, state.mass)
         mean = z @ state.matrix
         return Normal(mean, state.deviation[:, None].expand_as(mean), validate_args=False)
-
-
-def _ridge(x: Tensor, y: Tensor, weight: Tensor, penalty: float, noise: float) -> LinearModel:
-    """Ridge regression with a bias that is not penalised: the centred problem goes through the origin."""
-    w = weight[..., None]
-    total = w.sum(1, keepdim=True)
-    share = w / torch.where(total > 0, total, 1.0)
-    x_mean, y_mean = (share * x).sum(1, keepdim=True), (share * y).sum(1, keepdim=True)
-    xc, yc = x - x_mean, y - y_mean
-    slope = ridge(xc, yc, weight, penalty)
-    matrix = torch.cat([slope, y_mean - x_mean @ slope], 1)
-    residual = (share * (yc - xc @ slope).square()).sum(1)
-    return LinearModel(matrix, weight.new_zeros(weight.shape[0], 0), (residual + noise**2).sqrt())

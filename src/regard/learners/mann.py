@@ -112,7 +112,19 @@ class MANN(EncodingLearner):
         memory = self._empty(row)
         for s in range(support.n_rows):
             weight = support.weight[:, s, None, None].to(z.dtype)
-            memory = _kept_where(weight[..., 0] > 0, self._write(memory, row[:, :, s], weight), memory)
+            seen = torch.cat([memory.hidden, memory.content], -1)
+            hidden, cell = self.controller(row[:, :, s], seen, memory.cell)
+            key = self.key(hidden).tanh()
+            slot = torch.arange(self.n_slots, device=memory.usage.device)
+            least = (slot == memory.usage.argmin(-1)[..., None]).to(memory.usage.dtype)
+            gate = self.gate.sigmoid()
+            write = gate * memory.read + (1 - gate) * least
+            slots = memory.slots * (1 - least)[..., None] + weight[..., None] * write[..., None] * key[..., None, :]
+            read = self._look(key[..., None, :], slots).squeeze(-2)
+            content = (read[..., None, :] @ slots).squeeze(-2)
+            usage = self.decay * memory.usage + read + write
+            # A row of weight 0 leaves the memory as it was.
+            memory = _where(weight[..., 0] > 0, Memory(hidden, cell, slots, read, usage, content), memory)
         return Written(memory, class_mass(support))
 
     def predict_encoded(self, state: Written, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"] | Distribution:
@@ -122,18 +134,6 @@ class MANN(EncodingLearner):
         hidden, _ = self.controller(question, seen, memory.cell[:, :, None].expand(-1, -1, n_query, -1))
         content = self._look(self.key(hidden).tanh(), memory.slots) @ memory.slots
         return column_predictions(self.head(torch.cat([hidden, content], -1)), state.mass, self.min_sigma)
-
-    def _write(self, memory: Memory, row: Float[Tensor, "B C E"], weight: Tensor) -> Memory:
-        seen = torch.cat([memory.hidden, memory.content], -1)
-        hidden, cell = self.controller(row, seen, memory.cell)
-        key = self.key(hidden).tanh()
-        least = _one_at(memory.usage.argmin(-1), memory.usage)
-        gate = self.gate.sigmoid()
-        write = gate * memory.read + (1 - gate) * least
-        slots = memory.slots * (1 - least)[..., None] + weight[..., None] * write[..., None] * key[..., None, :]
-        read = self._look(key[..., None, :], slots).squeeze(-2)
-        content = (read[..., None, :] @ slots).squeeze(-2)
-        return Memory(hidden, cell, slots, read, self.decay * memory.usage + read + write, content)
 
     def _look(self, key: Float[Tensor, "B C Q M"], slots: Float[Tensor, "B C N M"]) -> Float[Tensor, "B C Q N"]:
         return attention_weights(self.log_scale.exp() * scores(key, slots, "cosine"))
@@ -149,11 +149,7 @@ class MANN(EncodingLearner):
         return Memory(hidden, zeros(self.d_hidden), slots, zeros(self.n_slots), usage, zeros(self.d_slot))
 
 
-def _one_at(index: Float[Tensor, "B C"] | Tensor, like: Tensor) -> Tensor:
-    return (torch.arange(like.shape[-1], device=like.device) == index[..., None]).to(like.dtype)
-
-
-def _kept_where(present: Tensor, new: Memory, old: Memory) -> Memory:
+def _where(present: Tensor, new: Memory, old: Memory) -> Memory:
     def choose(name: str) -> Tensor:
         a, b = getattr(new, name), getattr(old, name)
         return torch.where(present.view(*present.shape, *[1] * (a.ndim - present.ndim)), a, b)

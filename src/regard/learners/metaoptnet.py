@@ -168,7 +168,11 @@ class _Dual:
         missing = self.slack(p, nu) - t
         dp, dnu = self.step(inverse, aim / p - t - missing, self._excess(p))
         dt = (aim - t * dp) / p - t
-        return dp, dt, dnu, self._length(torch.minimum(_reach(p, dp), _reach(t, dt)))
+        # The length (B, S, 1) of a step, nowhere beyond reach; rows of weight 0 hold nobody back but themselves.
+        reach = torch.where(self.present > 0, torch.minimum(_reach(p, dp), _reach(t, dt)), torch.inf)
+        row = reach.amin(-1, keepdim=True)
+        task = torch.where(self.rows, row, torch.inf).amin(1, keepdim=True)
+        return dp, dt, dnu, torch.where(self.rows, task, torch.minimum(row, task)).clamp_max(1.0)
 
     def _gap(self, p: Tensor, t: Tensor) -> Tensor:
         """(B, 1, 1) mean of p t over the rows that count; 1 where there are none."""
@@ -176,12 +180,6 @@ class _Dual:
         total = counted.sum((1, 2), keepdim=True)
         mean = (p * t * counted).sum((1, 2), keepdim=True) / torch.where(total > 0, total, 1.0)
         return torch.where(total > 0, mean, 1.0)
-
-    def _length(self, reach: Tensor) -> Tensor:
-        """(B, S, 1) of a step, nowhere beyond reach; rows of weight 0 hold nobody back but themselves."""
-        own = torch.where(self.present > 0, reach, torch.inf).amin(-1, keepdim=True)
-        task = torch.where(self.rows, own, torch.inf).amin(1, keepdim=True)
-        return torch.where(self.rows, task, torch.minimum(own, task)).clamp_max(1.0)
 
     def polish(self, point: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Two Newton steps that are recorded, with a matrix that is not: two derivatives are those of the optimum."""

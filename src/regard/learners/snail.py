@@ -97,7 +97,12 @@ class SNAIL(EncodingLearner):
         self.head = nn.Linear(width, 2)
 
     def adapt_encoded(self, support: Support) -> Past:
-        column, z, weight = _moved_up(support)
+        # Rows of weight 0 in front, the others in their order behind.
+        z: Tensor = support.x
+        order = (support.weight > 0).to(torch.int64).argsort(dim=1, stable=True)
+        column = columns(support, z.dtype)
+        column = column.gather(2, order[:, None].expand_as(column))
+        z, weight = z.gather(1, order[..., None].expand_as(z)), support.weight.gather(1, order).to(z.dtype)
         x = beside(z, column)
         back: dict[str, Tensor] = {}
         key: dict[str, Tensor] = {}
@@ -168,12 +173,3 @@ class _Attention(nn.Module):
         score = torch.cat([scores(query, key), own], -1)
         p = attention_weights(score, F.pad(weight_BS, (0, 1), value=1.0)[:, None, None])
         return torch.cat([x_BCQE, p[..., :-1] @ value + p[..., -1:] * own_value], -1)
-
-
-def _moved_up(support: Support) -> tuple[Tensor, Tensor, Tensor]:
-    """Columns (B, C, S), vectors and weights with the rows of weight 0 in front, the others in their order behind."""
-    z: Tensor = support.x
-    order = (support.weight > 0).to(torch.int64).argsort(dim=1, stable=True)
-    column = columns(support, z.dtype)
-    column = column.gather(2, order[:, None].expand_as(column))
-    return column, z.gather(1, order[..., None].expand_as(z)), support.weight.gather(1, order).to(z.dtype)

@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Distribution, Normal
+from torch.distributions import Normal
 
 from regard.episode import Episode, Items, Support, map_items
 from regard.errors import ConfigError, EpisodeError, did_you_mean
@@ -180,7 +180,9 @@ class TableTransformer(Learner):
         known = x.shape[1]
         if query_x is not None:
             x, missing = _joined((x, missing), _cells(query_x), len(support.y))
-        weight = None if _all_one(support.weight) else support.weight
+        # Weights that are all 1 are left out, which saves a pass over every attention.
+        may_read = not (support.weight.requires_grad or inside_transform())
+        weight = None if may_read and bool((support.weight == 1).all()) else support.weight
         # Sums and inverses are no work for bfloat16.
         with torch.autocast(x.device.type, enabled=False):
             centre, spread = _target_statistics(support)
@@ -245,7 +247,13 @@ class TableTransformer(Learner):
         for layer in self.table_layers:
             h, context = layer(h, next(given), n_context, weight)
             layers.append(context)
-        h = self.pool(h) + self.told(told.flatten(2)) + self.size(_sizes(opinions))[:, None]
+        # What is known of a table as a whole (B, K + 3): rows, features, spread of its targets, and who erred.
+        rows, n_features = opinions.total, opinions.relevance.shape[1]
+        features = torch.full_like(rows, n_features)
+        variety = (opinions.mean * (1 - opinions.mean)).sum((1, 2))
+        error = opinions.loss.clamp_max(4.0)
+        size = torch.cat([rows.clamp_min(1).log() / 5, features.log() / 3, variety, error], -1)
+        h = self.pool(h) + self.told(told.flatten(2)) + self.size(size)[:, None]
         if row_target is not None:
             h = torch.cat([h[:, :n_context] + row_target.to(h.dtype), h[:, n_context:]], 1)
         for layer in self.row_layers:
@@ -261,13 +269,19 @@ class TableTransformer(Learner):
         mixed = (told * share[:, :, None]).sum(-1)
         if self.regresses:
             error = (share * state.opinions.loss[:, None]).sum(-1, keepdim=True)
-            return _normal(mixed, error, self.head(h), state)
-        found = self._log_likely(mixed) + self.head(h)
+            # The experts' mean and error (B * T, Q, 1), corrected, as a distribution over (B, Q, T).
+            correction = self.head(h)
+            n_targets = len(correction) // len(state.mass)
+            mean = state.centre + state.spread * (mixed + correction[..., :1])
+            deviation = state.spread * ((error + 1e-6).sqrt() * torch.exp(correction[..., 1:].clamp(-7, 7)) + 1e-3)
+            mean, deviation = (t.unflatten(0, (-1, n_targets)).squeeze(-1).mT for t in (mean, deviation))
+            return Normal(mean, deviation)
+        logits = self._log_likely(mixed) + self.head(h)
         if state.codes is None or state.whole is None or told_whole is None:
-            return hide_absent(found[..., : state.mass.shape[-1]], state.mass)
+            return hide_absent(logits[..., : state.mass.shape[-1]], state.mass)
         direct = (told_whole * torch.softmax(self._believed(state.whole), -1)[:, :, None]).sum(-1)
         direct = torch.log_softmax(self._log_likely(direct), -1)
-        return hide_absent((direct + _decoded(found, state.codes, state.mass)) / 2, state.mass)
+        return hide_absent((direct + _decoded(logits, state.codes, state.mass)) / 2, state.mass)
 
     def _believed(self, opinions: Opinions) -> Float[Tensor, "B 1 K"]:
         """An expert is believed by its leave-one-out error, the more the more rows there were to err on."""
@@ -282,14 +296,6 @@ class TableTransformer(Learner):
 def _every(views: CellViews, step: int) -> CellViews:
     """One of `step` copies of each task."""
     return CellViews(views.score[::step], views.rank[::step], views.normal[::step])
-
-
-def _sizes(opinions: Opinions) -> Tensor:
-    """(B, K + 3): what is known of a table as a whole: rows, features, spread of its targets, and who erred."""
-    rows, n_features = opinions.total, opinions.relevance.shape[1]
-    features = torch.full_like(rows, n_features)
-    variety = (opinions.mean * (1 - opinions.mean)).sum((1, 2))
-    return torch.cat([rows.clamp_min(1).log() / 5, features.log() / 3, variety, opinions.loss.clamp_max(4.0)], -1)
 
 
 def class_codes(n_classes: int, n_codes: int, n_repeats: int) -> Tensor:
@@ -320,15 +326,6 @@ def _decoded(found: Tensor, codes: Tensor, mass: Tensor) -> Tensor:
     log_p = torch.log_softmax(logits, -1).gather(-1, index)
     n_digits = math.ceil(math.log(n_classes) / math.log(found.shape[-1]) - 1e-9)
     return log_p.sum(1) * n_digits / n_words
-
-
-def _normal(mixed: Tensor, error: Tensor, found: Tensor, state: TableState) -> Distribution:
-    """The experts' mean and error (B * T, Q, 1), corrected, as a distribution over (B, Q, T)."""
-    n_targets = len(found) // len(state.mass)
-    mean = state.centre + state.spread * (mixed + found[..., :1])
-    deviation = state.spread * ((error + 1e-6).sqrt() * torch.exp(found[..., 1:].clamp(-7, 7)) + 1e-3)
-    mean, deviation = (t.unflatten(0, (-1, n_targets)).squeeze(-1).mT for t in (mean, deviation))
-    return Normal(mean, deviation)
 
 
 def _target_statistics(support: Support) -> tuple[Tensor, Tensor]:
@@ -372,8 +369,3 @@ def _joined(
         return x, None
     known = [torch.zeros_like(t, dtype=torch.bool) if m is None else m for t, m in (support, query)]
     return x, torch.cat([known[0], known[1].repeat_interleave(copies, 0)], 1)
-
-
-def _all_one(weight: Tensor) -> bool:
-    """Whether weights can be left out, which saves a pass over every attention."""
-    return not (weight.requires_grad or inside_transform()) and bool((weight == 1).all())

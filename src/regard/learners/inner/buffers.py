@@ -28,42 +28,39 @@ def buffer_copies(model: nn.Module, n_tasks: int, items: Callable[[], Any]) -> T
         n_tasks: B.
         items: gives the prepared items of one task, for a pass that finds out which.
     """
-    own = dict(model.named_buffers())
-    if not own:
+    buffers = dict(model.named_buffers())
+    if not buffers:
         return {}
-    changed = _changed_by_norms(model) | _changed_by_others(model, own, items)
-    return {name: b.expand(n_tasks, *b.shape).clone() for name, b in own.items() if name in changed}
+    changed_by_norms = {
+        f"{path}.{name}".lstrip(".")
+        for path, module in model.named_modules()
+        if isinstance(module, _NormBase) and module.training
+        for name, _ in module.named_buffers(recurse=False)
+    }
+    changed = _changed_by_others(model, buffers, items) | changed_by_norms
+    return {name: b.expand(n_tasks, *b.shape).clone() for name, b in buffers.items() if name in changed}
 
 
 def keep_buffers(model: nn.Module, after: Mapping[str, Tensor]) -> None:
     """Move the model's buffers to the mean of what its tasks made of them; layers in eval mode keep theirs."""
     if not after:
         return
-    modules, own = dict(model.named_modules()), dict(model.named_buffers())
+    modules, buffers = dict(model.named_modules()), dict(model.named_buffers())
     with torch.no_grad():
         for name, copies in after.items():
             if modules[name.rpartition(".")[0]].training:
-                own[name].copy_(copies.mean(0) if copies.is_floating_point() else copies[0])
+                buffers[name].copy_(copies.mean(0) if copies.is_floating_point() else copies[0])
 
 
-def _changed_by_norms(model: nn.Module) -> frozenset[str]:
-    return frozenset(
-        f"{path}.{name}".lstrip(".")
-        for path, module in model.named_modules()
-        if isinstance(module, _NormBase) and module.training
-        for name, _ in module.named_buffers(recurse=False)
-    )
-
-
-def _changed_by_others(model: nn.Module, own: Tensors, items: Callable[[], Any]) -> frozenset[str]:
+def _changed_by_others(model: nn.Module, buffers: Tensors, items: Callable[[], Any]) -> frozenset[str]:
     norms = {id(b) for m in model.modules() if isinstance(m, _NormBase) for b in m.buffers(recurse=False)}
-    others = tuple(name for name, buffer in own.items() if id(buffer) not in norms)
+    others = tuple(name for name, buffer in buffers.items() if id(buffer) not in norms)
     if not others:
         return frozenset()
     known = _CHANGED.setdefault(model, {})
     key = (others, model.training)
     if key not in known and not inside_transform():
-        copies = {name: buffer.clone() for name, buffer in own.items()}
+        copies = {name: buffer.clone() for name, buffer in buffers.items()}
         before = {name: (copies[name], copies[name]._version) for name in others}
         devices = sorted({b.device.index or 0 for b in copies.values() if b.is_cuda})
         with torch.no_grad(), torch.random.fork_rng(devices):

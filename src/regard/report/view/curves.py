@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,15 +37,12 @@ def panels(content: ReportContent) -> list[Panel]:
     across = Axis.up_to(float(s) for c in curves for s in (*c.step, *c.validation_step))
     loss = [(series[c.name], np.asarray(c.step), np.asarray(c.loss, dtype=np.float64)) for c in curves]
     seen = [(series[c.name], np.asarray(c.validation_step), np.asarray(c.validation_accuracy)) for c in curves]
-    found = [
-        _panel("Training loss", loss, across, Axis.up_to(_smoothed(y for _, _, y in loss)), percent=False),
+    smoothed = [float(value) for _, _, y in loss for value in smooth(y)]
+    both = [
+        _panel("Training loss", loss, across, Axis.up_to(smoothed), percent=False),
         _panel("Validation accuracy", seen, across, Axis.around(v for _, _, y in seen for v in y), percent=True),
     ]
-    return [panel for panel in found if panel.lines]
-
-
-def _smoothed(lines: Iterable[NDArray[Any]]) -> list[float]:
-    return [float(v) for y in lines for v in smooth(y)]
+    return [panel for panel in both if panel.lines]
 
 
 def _panel(

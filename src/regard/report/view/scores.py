@@ -82,9 +82,11 @@ def _block(results: list[Result], comparisons: list[Comparison], series: dict[st
     chosen = [c for c in comparisons if c.metric == "accuracy" and mine in (c.a, c.b)]
     difference_axis = Axis.around([0.0, *(end for c in chosen for end in _seen_from(mine, c))], 6)
     first = results[0]
+    note = f"{first.episodes:,} episodes of {first.data}, {first.n_query} queries per class, seed {first.seed}"
+    chance = f"; guessing gives {1 / first.n_way:.0%}" if isinstance(first.n_way, int) and first.n_way else ""
     return Block(
         title=f"{count_text(first.n_way)}-way {count_text(first.n_shot)}-shot",
-        note=_note(first),
+        note=note + chance,
         axis=axis,
         rows=[_row(r, series, axis) for r in results],
         differences=[_difference(c, mine, difference_axis) for c in chosen],
@@ -97,13 +99,6 @@ def _seen_from(mine: str, comparison: Comparison) -> tuple[float, float, float]:
     """(low, mean, high) of the difference, turned around where `mine` is the second of the two."""
     x = comparison.difference
     return (-x.high, -x.mean, -x.low) if comparison.b == mine else (x.low, x.mean, x.high)
-
-
-def _note(result: Result) -> str:
-    chance = f"; guessing gives {1 / result.n_way:.0%}" if isinstance(result.n_way, int) and result.n_way else ""
-    return (
-        f"{result.episodes:,} episodes of {result.data}, {result.n_query} queries a class, seed {result.seed}{chance}"
-    )
 
 
 def _row(result: Result, series: dict[str, Series], axis: Axis) -> Row:
