@@ -93,10 +93,11 @@ def quickstart(
         f"train.seed={seed}",
         f"evaluation_episodes={n_episodes}",
     )
-    recipes = {
-        name: Recipe.read("glyphs", (*settings, *special, *_length(name, minutes)))
-        for name, special in ((ATTENTION, ()), (BASELINE, _BASELINE))
-    }
+    recipes = {}
+    for name, special in ((ATTENTION, ()), (BASELINE, _BASELINE)):
+        length = (f"train.steps={STEPS[name]}", "train.max_minutes=null")
+        length = length if minutes is None else (f"train.max_minutes={minutes}",)
+        recipes[name] = Recipe.read("glyphs", (*settings, *special, *length))
     with stages.stage("letters rendered"):
         data = load_data(recipes[ATTENTION].data)
         assert isinstance(data, LabelledData)
@@ -137,12 +138,6 @@ def quickstart(
 def _scripts(data: LabelledData, split: str) -> str:
     names = list(dict.fromkeys(data.split(split).class_groups))
     return ", ".join(names[:-1]) + " and " + names[-1]
-
-
-def _length(name: str, minutes: float | None) -> tuple[str, ...]:
-    if minutes is not None:
-        return (f"train.max_minutes={minutes}",)
-    return (f"train.steps={STEPS[name]}", "train.max_minutes=null")
 
 
 class _Announced:

@@ -70,7 +70,12 @@ def target_metrics(output: Distribution, y: Tensor, weight: Tensor) -> dict[str,
         log_p = log_p[..., None] / y.shape[-1]  # per number of a target
     marginal = output.base_dist if isinstance(output, Independent) else output
     error = marginal.mean.double() - y
-    below = _share_below(marginal, y)
+    # F(y) of each number.
+    y_typed = y.to(marginal.mean.dtype)
+    if _has(marginal.cdf, y_typed):
+        below = marginal.cdf(y_typed).double()
+    else:
+        below = (_samples(marginal) <= y_typed).double().mean(0)
     inside = (2 * below - 1).abs() <= COVERAGE
     values = {
         "mse": error.square(),
@@ -117,14 +122,6 @@ def crps_by_samples(samples: Tensor, y: Tensor) -> Tensor:
     rank = torch.arange(1, n + 1, device=y.device, dtype=torch.float64).view(-1, *(1,) * y.ndim)
     spread = ((2 * rank - n - 1) * ordered).sum(0) / (n * (n - 1))
     return (ordered - y).abs().mean(0) - spread
-
-
-def _share_below(marginal: Distribution, y: Tensor) -> Tensor:
-    """F(y) of each number."""
-    y = y.to(marginal.mean.dtype)
-    if _has(marginal.cdf, y):
-        return marginal.cdf(y).double()
-    return (_samples(marginal) <= y).double().mean(0)
 
 
 def _has(method: Callable[[Tensor], Tensor], value: Tensor) -> bool:

@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 
 from regard.episode import Episode, Items, Support
 from regard.errors import ConfigError
-from regard.learners.base import EncodingLearner, Learner, Output
+from regard.learners.base import EncodingLearner, Learner
 
 _ROWS_AT_ONCE = 20_000
 """Support rows, over all copies, that one call holds: what bounds the memory."""
@@ -65,14 +65,13 @@ class Reweighting:
             support = Support(
                 _rows(self.support.x, task), self.support.y[task], weight.flatten(0, 1)[copy], self.support.n_classes
             )
-            output = self._output(support, _rows(self.query, task, copy % n_query))
+            query = _rows(self.query, task, copy % n_query)
+            if isinstance(self.learner, EncodingLearner) and isinstance(query, Tensor) and self.encoded:
+                output = self.learner.predict_encoded(self.learner.adapt_encoded(support), query)
+            else:
+                output = self.learner.predict(self.learner.adapt(support), query)
             outputs.append((output.mean if isinstance(output, Distribution) else torch.log_softmax(output, -1))[:, 0])
         return torch.cat(outputs).unflatten(0, (n_tasks, n_query))
-
-    def _output(self, support: Support, query: Items) -> Output:
-        if isinstance(self.learner, EncodingLearner) and isinstance(query, Tensor) and self.encoded:
-            return self.learner.predict_encoded(self.learner.adapt_encoded(support), query)
-        return self.learner.predict(self.learner.adapt(support), query)
 
 
 def _rows(x: Items, task: Tensor, query: Tensor | None = None) -> Items:

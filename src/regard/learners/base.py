@@ -160,7 +160,16 @@ class EncodingLearner(Learner):
         """Encode support and query in one pass: fewer, larger convolutions, and one set of batch statistics."""
         support = episode.support
         self._require(support)
-        x = _concatenate(support.x, episode.query_x)
+        a, b = support.x, episode.query_x
+        if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+            x: Items = {key: _join(a[key], b[key], key) for key in a}
+        elif isinstance(a, Tensor) and isinstance(b, Tensor):
+            x = _join(a, b, "x")
+        else:
+            kinds = [f"a dict of {sorted(x)}" if isinstance(x, dict) else "a tensor" for x in (a, b)]
+            raise EpisodeError(
+                f"support items are {kinds[0]} and query items {kinds[1]}: expected the same kind of items."
+            )
         z = self._encode_tasks(x)
         return _with_items(support, z[:, : support.n_rows]), z[:, support.n_rows :]
 
@@ -239,15 +248,6 @@ def require_vectors(encoder: Encoder, learner: str) -> None:
             f"{learner} compares vectors, and {type(encoder).__name__} gives parts (N, P, D): expected an encoder to "
             "(N, D); build it with parts=False."
         )
-
-
-def _concatenate(a: Items, b: Items) -> Items:
-    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
-        return {key: _join(a[key], b[key], key) for key in a}
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return _join(a, b, "x")
-    kinds = [f"a dict of {sorted(x)}" if isinstance(x, dict) else "a tensor" for x in (a, b)]
-    raise EpisodeError(f"support items are {kinds[0]} and query items {kinds[1]}: expected the same kind of items.")
 
 
 def _join(a: Tensor, b: Tensor, name: str) -> Tensor:

@@ -63,16 +63,15 @@ class FEAT(EncodingLearner):
         """(B,) negative log-likelihood of the queries, plus the auxiliary loss."""
         support, query_z = self.encode_episode(episode)
         loss = query_loss(self.predict_encoded(self.adapt_encoded(support), query_z), episode)
-        return loss + self.contrast * self._contrastive(support, query_z, episode) if self.contrast else loss
-
-    def _adapted(self, z: Tensor, weight: Tensor) -> Tensor:
-        return self.norm(z + self.attention(z, z, weight)[0])
-
-    def _contrastive(self, support: Support, query_z: Tensor, episode: Episode) -> Tensor:
+        if not self.contrast:
+            return loss
         z = torch.cat([support.x, query_z], 1)
         y = torch.cat([support.y, episode.query_y], 1)
         weight = torch.cat([support.weight, episode.query_weight], 1)
         same = (y[:, :, None] == y[:, None]) * weight[:, None]
-        everyone = Support(self._adapted(z, same), y, weight, support.n_classes)
-        centres = class_means(everyone.x, everyone)
-        return query_loss(self.predict_encoded(centres, z), Episode(everyone, z, y, weight))
+        every_row = Support(self._adapted(z, same), y, weight, support.n_classes)
+        centres = class_means(every_row.x, every_row)
+        return loss + self.contrast * query_loss(self.predict_encoded(centres, z), Episode(every_row, z, y, weight))
+
+    def _adapted(self, z: Tensor, weight: Tensor) -> Tensor:
+        return self.norm(z + self.attention(z, z, weight)[0])

@@ -78,7 +78,13 @@ class NetworkRule(InnerRule):
         super().__init__()
         if not all(0 < decay < 1 for decay in decays):
             raise ConfigError(f"decays are {decays}: expected each between 0 and 1, such as 0.9.")
-        self.network = _perceptron(3 + 2 * len(decays)) if network is None else network
+        if network is None:
+            last = nn.Linear(32, 2)
+            with torch.no_grad():  # near 0: at first, gradient descent
+                last.weight.mul_(0.1)
+                last.bias.zero_()
+            network = nn.Sequential(nn.Linear(3 + 2 * len(decays), 32), nn.Tanh(), last)
+        self.network = network
         self.decays, self.rate, self.step_size = decays, rate, step_size
 
     def begin(self, weights: Weights) -> Any:
@@ -115,11 +121,3 @@ def like(weights: Weights, vector: Float[Tensor, " n"]) -> Weights:
     """The inverse of `flat`."""
     parts = vector.split([w.numel() for w in weights.values()])
     return {name: part.view(w.shape) for (name, w), part in zip(weights.items(), parts, strict=True)}
-
-
-def _perceptron(n_features: int) -> nn.Sequential:
-    last = nn.Linear(32, 2)
-    with torch.no_grad():  # near 0: at first, gradient descent
-        last.weight.mul_(0.1)
-        last.bias.zero_()
-    return nn.Sequential(nn.Linear(n_features, 32), nn.Tanh(), last)

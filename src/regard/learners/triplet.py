@@ -78,19 +78,16 @@ class Triplet(RowAttentionLearner):
         negative = (gap > 0) * support.weight[:, None, None, :]
         if self.mining == "all":
             return task_mean(hinge, anchor_positive[..., None] * negative)
-        chosen = _semi_hard(far, negative > 0)
-        return task_mean(hinge.gather(-1, chosen).squeeze(-1), anchor_positive * (negative > 0).any(-1))
+        # The nearest negative beyond the positive, or the farthest where none is beyond: (B, Q, S, 1).
+        is_negative = negative > 0
+        far_negative = far[..., None, :].expand(is_negative.shape)
+        beyond = is_negative & (far_negative > far[..., :, None])
+        nearest_beyond = torch.where(beyond, far_negative, torch.inf).argmin(-1, keepdim=True)
+        farthest = torch.where(is_negative, far_negative, -torch.inf).argmax(-1, keepdim=True)
+        chosen = torch.where(beyond.any(-1, keepdim=True), nearest_beyond, farthest)
+        return task_mean(hinge.gather(-1, chosen).squeeze(-1), anchor_positive * is_negative.any(-1))
 
     def _distance(self, state: Support, query_z: Tensor) -> Tensor:
         """(B, Q, S) squared distances between unit vectors, which are 2 - 2 cos."""
         key: Tensor = state.x
         return 2 - 2 * scores(query_z, key, "cosine")
-
-
-def _semi_hard(far: Tensor, negative: Tensor) -> Tensor:
-    """(B, Q, S) distances and (B, Q, S, S) which rows are negatives, to the (B, Q, S, 1) chosen negatives."""
-    far_negative = far[..., None, :].expand(negative.shape)
-    beyond = negative & (far_negative > far[..., :, None])
-    nearest_beyond = torch.where(beyond, far_negative, torch.inf).argmin(-1, keepdim=True)
-    farthest = torch.where(negative, far_negative, -torch.inf).argmax(-1, keepdim=True)
-    return torch.where(beyond.any(-1, keepdim=True), nearest_beyond, farthest)

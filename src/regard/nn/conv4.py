@@ -83,7 +83,8 @@ class Conv4(FilmEncoder):
         """Images to patches and their moments, where the first block can be had from them; see `regard.nn.patches`."""
         conv, norm, after = self.blocks[0], self.blocks[1], self.blocks[2]
         # Under autocast the convolution itself is the fast one, and products of two precisions are none.
-        if not isinstance(norm, TransductiveNorm) or self.n_channels > _MOST_CHANNELS or _under_autocast(x):
+        autocast = torch.is_autocast_enabled(first_tensor(x).device.type)
+        if not isinstance(norm, TransductiveNorm) or self.n_channels > _MOST_CHANNELS or autocast:
             return x
         assert isinstance(conv, nn.Conv2d)
         return patches_of(as_images(x, self.n_channels), stride=conv.stride[0], pooled=isinstance(after, nn.MaxPool2d))
@@ -103,7 +104,3 @@ class Conv4(FilmEncoder):
         if self.parts:
             return z.flatten(2).mT
         return z.flatten(1) if self.pool == "flat" else z.mean((2, 3))
-
-
-def _under_autocast(x: Items) -> bool:
-    return torch.is_autocast_enabled(first_tensor(x).device.type)

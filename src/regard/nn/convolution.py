@@ -31,14 +31,11 @@ class Conv2d(nn.Conv2d):
     def forward(self, input: Float[Tensor, "N C H W"]) -> Float[Tensor, "N D h w"]:
         """Convolve."""
         lean = self.groups == 1 and self.padding_mode == "zeros" and not isinstance(self.padding, str)
-        if not lean or inside_transform() or _under_autocast(input) or not input.is_floating_point():
+        traced = inside_transform() or torch.compiler.is_compiling()
+        if not lean or traced or torch.is_autocast_enabled(input.device.type) or not input.is_floating_point():
             return super().forward(input)
         z = _Convolution.apply(input, self.weight, list(self.stride), list(self.padding), list(self.dilation))
         return z if self.bias is None else z + self.bias[:, None, None]
-
-
-def _under_autocast(x: Tensor) -> bool:
-    return torch.is_autocast_enabled(x.device.type) or torch.compiler.is_compiling()
 
 
 class _Convolution(Function):

@@ -237,23 +237,20 @@ class Recurrence(nn.Module):
         else:
             x_RLNI, real_RLN = x_LNI[None], real_LN[None]
         gates = (x_RLNI.flatten(1, 2) @ self.input + self.bias).unflatten(1, (x.shape[1], x.shape[0]))
-        h_LRNH = self._read(gates.transpose(0, 1), real_RLN.transpose(0, 1)[..., None])
-        if h_LRNH.shape[1] == 2:
-            return torch.cat([h_LRNH[:, 0], h_LRNH[:, 1].flip(0)], -1).transpose(0, 1)
-        return h_LRNH[:, 0].transpose(0, 1)
-
-    def _read(self, gates: Tensor, real: Tensor) -> Tensor:
-        """(L, R, N, 4H) and (L, R, N, 1), R directions, to (L, R, N, H)."""
-        h = c = gates.new_zeros(*gates.shape[1:-1], self.d_hidden)
+        gates_LRNG, real_LRN1 = gates.transpose(0, 1), real_RLN.transpose(0, 1)[..., None]
+        h = c = gates_LRNG.new_zeros(*gates_LRNG.shape[1:-1], self.d_hidden)
         states = []
-        for gate, here in zip(gates.unbind(), real.unbind(), strict=True):
+        for gate, is_real in zip(gates_LRNG.unbind(), real_LRN1.unbind(), strict=True):
             opened, new = torch.baddbmm(gate, h, self.hidden).split([3 * self.d_hidden, self.d_hidden], -1)
             i, f, o = opened.sigmoid().chunk(3, -1)
             next_c = f * c + i * new.tanh()
-            h = torch.where(here, o * next_c.tanh(), h)
-            c = torch.where(here, next_c, c)
+            h = torch.where(is_real, o * next_c.tanh(), h)
+            c = torch.where(is_real, next_c, c)
             states.append(h)
-        return torch.stack(states)
+        h_LRNH = torch.stack(states)
+        if h_LRNH.shape[1] == 2:
+            return torch.cat([h_LRNH[:, 0], h_LRNH[:, 1].flip(0)], -1).transpose(0, 1)
+        return h_LRNH[:, 0].transpose(0, 1)
 
 
 class TokenPool(nn.Module):

@@ -123,12 +123,12 @@ class CellEmbedding(nn.Module):
 
     def forward(self, cells: Float[Tensor, "B R F I"]) -> Float[Tensor, "B R F D"]:
         """(B, R, F, I) to (B, R, F, D)."""
-        return self.cell(cells) + self.mark(self._marks(cells.shape[2]).to(cells))
-
-    def _marks(self, n_features: int) -> Tensor:
+        n_features = cells.shape[2]
         if self.training:
-            return torch.randn(n_features, self.d_mark)
-        return self.marks[torch.arange(n_features, device=self.marks.device) % _N_MARKS]
+            marks = torch.randn(n_features, self.d_mark)
+        else:
+            marks = self.marks[torch.arange(n_features, device=self.marks.device) % _N_MARKS]
+        return self.cell(cells) + self.mark(marks.to(cells))
 
 
 @dataclass(frozen=True)

@@ -223,9 +223,9 @@ class SuiteRun:
     def run(self, n_classes: int) -> list[Result]:
         """Train on so many classes and evaluate; results by setting, then by learner."""
         by_learner = []
-        whole = n_classes == self.n_classes
+        all_classes = n_classes == self.n_classes
         # Baselines are the same however few classes there are.
-        taking_part = [one for one in self.candidates if whole or one.trains]
+        taking_part = [one for one in self.candidates if all_classes or one.trains]
         for number, candidate in enumerate(taking_part, 1):
             entry = self._entry(candidate, n_classes, f"{candidate.name} ({number} of {len(taking_part)})")
             if entry is None:
@@ -238,19 +238,26 @@ class SuiteRun:
         return [result for setting in zip(*by_learner, strict=True) for result in setting]
 
     def _entry(self, candidate: Candidate, n_classes: int, title: str) -> TrainedCandidate | None:
-        whole = n_classes == self.n_classes
+        all_classes = n_classes == self.n_classes
         recipe, data = candidate.recipe, self.data
-        if not whole:
+        if not all_classes:
             options = {"n_training_classes": n_classes, "training_classes_seed": recipe.train.seed}
             recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=options)})
             data = data.training_on(n_classes, recipe.train.seed)
-        folder = self.out / candidate.folder if whole else self.out / f"{n_classes}-classes" / candidate.folder
+        folder = self.out / candidate.folder if all_classes else self.out / f"{n_classes}-classes" / candidate.folder
         if candidate.encoder_from is not None:
             source = self.entries.get((candidate.encoder_from, n_classes))
-            return None if source is None else self._with_encoder_of(source, candidate, recipe, folder)
+            if source is None:
+                return None
+            # On the encoder that another has trained: its time is the time of both.
+            learner = source.trained.learner
+            assert isinstance(learner, EncodingLearner)
+            entry = self._untrained(candidate, recipe, folder, n_classes, learner.encoder.state_dict())
+            seconds, steps, peak = source.cost.training_seconds, source.cost.steps, source.cost.peak_bytes
+            return replace(entry, cost=replace(entry.cost, training_seconds=seconds, steps=steps, peak_bytes=peak))
         if not candidate.trains:
             return self._untrained(candidate, recipe, folder, n_classes)
-        where = "" if whole else f" on {n_classes} classes"
+        where = "" if all_classes else f" on {n_classes} classes"
         self.console.print(f"[bold]{title}[/bold] trains{where}.", highlight=False)
         try:
             return self._trained(candidate, recipe, data, folder, n_classes)
@@ -274,21 +281,6 @@ class SuiteRun:
         cost = _cost(trained, best, state["seconds"], state["step"], peak)
         write_whole(file, json.dumps(asdict(cost)).encode())
         return TrainedCandidate(candidate.name, n_classes, trained, best, cost)
-
-    def _with_encoder_of(
-        self, source: TrainedCandidate, candidate: Candidate, recipe: Recipe, folder: Path
-    ) -> TrainedCandidate:
-        """On the encoder that another has trained: its time is the time of both."""
-        learner = source.trained.learner
-        assert isinstance(learner, EncodingLearner)
-        entry = self._untrained(candidate, recipe, folder, source.n_classes, learner.encoder.state_dict())
-        cost = replace(
-            entry.cost,
-            training_seconds=source.cost.training_seconds,
-            steps=source.cost.steps,
-            peak_bytes=source.cost.peak_bytes,
-        )
-        return replace(entry, cost=cost)
 
     def _untrained(
         self,

@@ -148,13 +148,19 @@ def _content(suite: Suite, figures: Sequence[Figure]) -> ReportContent:
         [name, *_costs(first[name], entry.cost), f"{entry.cost.parameters:,}", f"{entry.cost.steps:,}"]
         for name, entry in suite.entries.items()
     ]
+    # Queries of the recommended learner.
+    trained = suite.entries[best].trained
+    episodes = next((e for e in trained.require_recipe().evaluation if isinstance(e.n_way, int)), None)
+    examples: Sequence[AttentionExample] = ()
+    if episodes is not None:
+        examples = attention_examples(trained, suite.data, episodes, 1, unknown=False, split=suite.split)
     return ReportContent(
         title=f"Which learner for {suite.title}?",
         sentence=f"Use **{best}**. {' '.join(suite.verdict.sentences)}",
         results=suite.results,
         comparisons=suite.comparisons,
         learner=best,
-        examples=_examples(suite),
+        examples=examples,
         curves=[
             curve
             for entry in suite.entries.values()
@@ -178,12 +184,3 @@ _COSTS = (
     "Training is the time spent on the training classes; memory the most that the process held meanwhile, libraries "
     "and data included. The linear probe's training is that of the learner whose encoder it takes."
 )
-
-
-def _examples(suite: Suite) -> Sequence[AttentionExample]:
-    """Queries of the recommended learner."""
-    entry = suite.entries[suite.verdict.learner]
-    episodes = next((e for e in entry.trained.require_recipe().evaluation if isinstance(e.n_way, int)), None)
-    if episodes is None:
-        return ()
-    return attention_examples(entry.trained, suite.data, episodes, 1, unknown=False, split=suite.split)

@@ -11,7 +11,6 @@ character, not necessarily of different faces.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +65,13 @@ def glyphs(
         "distortion": distortion or Distortion(),
     }
     arrays = cached("glyphs", {"format": _FORMAT, **settings}, lambda: _make(**settings), cache)
-    return {split: _dataset(arrays, split) for split in SPLIT}
+    splits = {}
+    for split in SPLIT:
+        images, names = arrays[f"{split}_images"], arrays[f"{split}_names"].tolist()
+        y = torch.arange(len(names)).repeat_interleave(len(images) // len(names))
+        groups = tuple(name.split("/")[0] for name in names)
+        splits[split] = Dataset(torch.from_numpy(images), y, tuple(names), groups)
+    return splits
 
 
 def _make(size: int, drawings: int, seed: int, symbols: bool, distortion: Distortion) -> dict[str, NDArray[Any]]:
@@ -92,10 +97,3 @@ def _make(size: int, drawings: int, seed: int, symbols: bool, distortion: Distor
         arrays[f"{split}_images"] = images.reshape(-1, size, size)
         arrays[f"{split}_names"] = np.array([rendered.names[c] for c in chosen])
     return arrays
-
-
-def _dataset(arrays: Mapping[str, NDArray[Any]], split: str) -> Dataset:
-    images, names = arrays[f"{split}_images"], arrays[f"{split}_names"].tolist()
-    y = torch.arange(len(names)).repeat_interleave(len(images) // len(names))
-    groups = tuple(name.split("/")[0] for name in names)
-    return Dataset(torch.from_numpy(images), y, tuple(names), groups)

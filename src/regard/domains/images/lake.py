@@ -165,6 +165,8 @@ def lake_runs(path: Path | str) -> list[Run]:
 
 
 def _from_zip(archive: zipfile.ZipFile, list_name: str) -> Run:
+    from PIL import Image
+
     # Paths in the list begin with the run's folder, which may itself lie in another.
     folder = list_name.removesuffix(_LABELS)
     root = folder.rstrip("/").rpartition("/")[0]
@@ -174,12 +176,10 @@ def _from_zip(archive: zipfile.ZipFile, list_name: str) -> Run:
     supports = sorted({training for _, training in pairs})
     at = (lambda name: f"{root}/{name}") if root else (lambda name: name)
     name = folder.rstrip("/").rpartition("/")[2]
-    support, query = ([_picture(archive, at(n)) for n in names] for names in (supports, [test for test, _ in pairs]))
+    pictures: list[list[Any]] = [[], []]
+    for names, arrays in zip((supports, [test for test, _ in pairs]), pictures, strict=True):
+        for picture_name in names:
+            with Image.open(io.BytesIO(archive.read(at(picture_name)))) as picture:
+                arrays.append(np.array(picture.convert("L")))
+    support, query = pictures
     return Run(name, name, support, supports, query, [training for _, training in pairs])
-
-
-def _picture(archive: zipfile.ZipFile, name: str) -> Any:
-    from PIL import Image
-
-    with Image.open(io.BytesIO(archive.read(name))) as picture:
-        return np.array(picture.convert("L"))

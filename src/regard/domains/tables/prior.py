@@ -97,7 +97,15 @@ class TablePrior(EpisodeSource):
         features = _spoiled(draws.fork(2), features)
         scores = _scores(draws, features, rest)
         x, missing = as_kept(draws.fork(3), features)
-        y = _classes(draws.fork(4), scores, self.n_way) if self.n_way[1] else _bent(draws.fork(5), scores)
+        if self.n_way[1]:
+            y: Integers | Floats = _classes(draws.fork(4), scores, self.n_way)
+        else:
+            # A score as it is, or with a heavy tail, or rounded: (B, R, 1).
+            fork, y = draws.fork(5), scores[..., :1]
+            kind = fork.choice((6, 2, 1, 1), 1)[..., None]
+            bend = fork.uniform(1, 1, low=0.2, high=0.9)
+            bent = [np.exp(bend * y), np.sinh(bend * y), np.round(2 * y)]
+            y = make.standardised(np.select([kind == 1, kind == 2, kind == 3], bent, y))
         items = {"x": torch.from_numpy(x), "missing": torch.from_numpy(missing)}
         support_x, query_x = (
             {k: v[:, rows] for k, v in items.items()} for rows in (slice(n_support), slice(n_support, None))
@@ -188,12 +196,3 @@ def _classes(draws: Draws, scores: Floats, n_classes: tuple[int, int]) -> Intege
     wrong = draws.chance(draws.chance(0.2, 1) * draws.uniform(1, high=0.2), n_rows)
     # The best of several scores favours no name, and pieces were dealt out at random: names mean nothing already.
     return np.where(wrong, draws.below(count, n_rows), label)
-
-
-def _bent(draws: Draws, scores: Floats) -> Floats:
-    """(B, R, 1) numbers: a score as it is, or with a heavy tail, or rounded."""
-    y = scores[..., :1]
-    kind = draws.choice((6, 2, 1, 1), 1)[..., None]
-    bend = draws.uniform(1, 1, low=0.2, high=0.9)
-    bent = [np.exp(bend * y), np.sinh(bend * y), np.round(2 * y)]
-    return make.standardised(np.select([kind == 1, kind == 2, kind == 3], bent, y))

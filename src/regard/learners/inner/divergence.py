@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from regard.errors import DivergenceError
-from regard.learners.inner.rule import InnerRule, Weights
 from regard.learners.inner.tasks import Rows, Tensors, each_task
 
-
-class InnerLoop(Protocol):
-    """What is walked through: a learner that adapts by gradient descent."""
-
-    rule: InnerRule
-
-    @property
-    def n_steps(self) -> int:
-        """Inner steps now."""
-        ...
-
-    def steps(self, support: Rows, buffers: Tensors, n_classes: int) -> Iterator[tuple[Tensor | None, Weights]]:
-        """The loss before and the weights after each step; first the weights before any."""
-        ...
+if TYPE_CHECKING:
+    from regard.learners.inner.loop import GradientLearner
 
 
 def explain_divergence(
-    learner: InnerLoop, support: Rows, buffers: Tensors, n_classes: int, losses: Tensor | None = None
+    learner: GradientLearner, support: Rows, buffers: Tensors, n_classes: int, losses: Tensor | None = None
 ) -> None:
     """Walk through the inner loops again, task by task and step by step, to say where it began.
 

@@ -15,7 +15,7 @@ statistics gives wrong second-order gradients and says nothing (torch 2.13); vma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -118,7 +118,11 @@ class _MetaGradient(torch.autograd.Function):
         saved, batch = ctx.saved_tensors, ctx.batch
         n = len(batch.names)
         if not torch.is_grad_enabled():
-            return None, *_unflat(upstream[0].to(saved[n].dtype) @ saved[n], saved[:n])
+            # The inverse of `_flat`, for all parameters: views.
+            last = [_is_channels_last(p) for p in saved[:n]]
+            shapes = [p.permute(0, 2, 3, 1) if c else p for p, c in zip(saved[:n], last, strict=True)]
+            pieces = _unflatten_dense_tensors(upstream[0].to(saved[n].dtype) @ saved[n], shapes)
+            return None, *[g.permute(0, 3, 1, 2) if c else g for g, c in zip(pieces, last, strict=True)]
         # Autograd enables gradients here exactly when create_graph was asked for. Views, so that this derivative stops
         # at them and the next one goes on from them.
         parameters = [p.view_as(p) for p in saved[:n]]
@@ -228,14 +232,6 @@ def _flat(gradient: Tensor | None, parameter: Tensor) -> Tensor:
     if gradient is None:
         return torch.zeros_like(parameter).flatten()
     return (gradient.permute(0, 2, 3, 1) if _is_channels_last(parameter) else gradient).flatten()
-
-
-def _unflat(gradient: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
-    """The inverse of `_flat`, for all parameters: views."""
-    last = [_is_channels_last(p) for p in parameters]
-    shapes = [p.permute(0, 2, 3, 1) if c else p for p, c in zip(parameters, last, strict=True)]
-    parts = _unflatten_dense_tensors(gradient, shapes)
-    return [g.permute(0, 3, 1, 2) if c else g for g, c in zip(parts, last, strict=True)]
 
 
 def _is_channels_last(t: Tensor) -> bool:

@@ -51,10 +51,16 @@ def confidence(section: ConfidenceSection) -> ConfidenceView:
     # A share and its complement: it is the answers to queries of unknown classes that hurt.
     given = Interval(1 - refused.mean, 1 - refused.high, 1 - refused.low)
     t = fitted.temperature
+    tendency = "overconfident" if t > 1.02 else "underconfident" if t < 0.98 else "well calibrated"
+    measures = []
+    for name, title in _NAMES.items():
+        before, after = report.before[name], report.after[name]
+        values = (f"{before.mean:.3f}", bounds(before, 1, 3), f"{after.mean:.3f}", bounds(after, 1, 3))
+        measures.append(BeforeAfter(title, *values))
     return ConfidenceView(
         temperature=f"{t:.3g}",
-        tendency=_tendency(t),
-        measures=[_before_after(name, report.before[name], report.after[name]) for name in _NAMES],
+        tendency=f"on validation episodes it was {tendency}",
+        measures=measures,
         setting=f"{section.n_known} classes with an example and {section.n_unknown} without",
         target=f"{fitted.target_error:.0%}",
         bars=[
@@ -65,17 +71,6 @@ def confidence(section: ConfidenceSection) -> ConfidenceView:
         error_interval=bounds(report.error, 100, 1),
         auroc=f"{report.auroc:.3f}",
     )
-
-
-def _tendency(temperature: float) -> str:
-    if temperature > 1.02:
-        return "on validation episodes it was overconfident"
-    return f"on validation episodes it was {'underconfident' if temperature < 0.98 else 'well calibrated'}"
-
-
-def _before_after(name: str, before: Interval, after: Interval) -> BeforeAfter:
-    values = (f"{before.mean:.3f}", bounds(before, 1, 3), f"{after.mean:.3f}", bounds(after, 1, 3))
-    return BeforeAfter(_NAMES[name], *values)
 
 
 def _length(share: Interval) -> float:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from regard.evaluation.compare import LOWER_IS_BETTER, Comparison
 from regard.evaluation.intervals import Interval
-from regard.evaluation.metrics import Calibration
 from regard.evaluation.result import Count, Result
 from regard.report.charts import Axis
 from regard.report.content import ReportContent
@@ -102,28 +101,27 @@ def _seen_from(mine: str, comparison: Comparison) -> tuple[float, float, float]:
 
 
 def _row(result: Result, series: dict[str, Series], axis: Axis) -> Row:
-    ece = result.metrics.get("ece")
+    ece, calibration = result.metrics.get("ece"), result.calibration
+    # (promised, kept, share of the queries) of every bin that holds some, in percent and up being less.
+    reliability = []
+    if calibration is not None:
+        share = calibration.count / max(float(calibration.count.sum()), 1.0)
+        bins = zip(calibration.confidence, calibration.accuracy, share, strict=True)
+        reliability = [
+            (round(100 * float(c), 1), round(100 - 100 * float(a), 1), round(float(s), 3)) for c, a, s in bins if s > 0
+        ]
     return Row(
         series=series[result.learner],
         transductive=result.transductive,
-        shares=[_share(label, result.metrics[m], axis) for m, label in SHARES.items() if m in result.metrics],
+        shares=[
+            Whisker(label, f"{x.mean:.1%}", bounds(x, 100, 1), places(x, axis))
+            for metric, label in SHARES.items()
+            if (x := result.metrics.get(metric)) is not None
+        ],
         ece=None if ece is None else Whisker("ECE", f"{ece.mean:.3f}", bounds(ece, 1, 3), (0, 0, 0)),
-        reliability=_reliability(result.calibration),
+        reliability=reliability,
         seconds=seconds_text(result.seconds),
     )
-
-
-def _share(name: str, x: Interval, axis: Axis) -> Whisker:
-    return Whisker(name, f"{x.mean:.1%}", bounds(x, 100, 1), places(x, axis))
-
-
-def _reliability(calibration: Calibration | None) -> list[tuple[float, float, float]]:
-    """(promised, kept, share of the queries) of every bin that holds some, in percent and up being less."""
-    if calibration is None:
-        return []
-    share = calibration.count / max(float(calibration.count.sum()), 1.0)
-    kept = zip(calibration.confidence, calibration.accuracy, share, strict=True)
-    return [(round(100 * float(c), 1), round(100 - 100 * float(a), 1), round(float(s), 3)) for c, a, s in kept if s > 0]
 
 
 def _difference(comparison: Comparison, mine: str, axis: Axis) -> Difference:
@@ -134,9 +132,9 @@ def _difference(comparison: Comparison, mine: str, axis: Axis) -> Difference:
     x = Interval(mean, low, high)
     share = c.metric in SHARES
     scale, digits = (100, 1) if share else (1, 3)
-    told = signed(scale * mean, digits) + (" points" if share else "")
+    text = signed(scale * mean, digits) + (" points" if share else "")
     verdict = "a tie" if c.better is None else f"{c.better} is better"
     better_low = " (lower is better)" if c.metric in LOWER_IS_BETTER else ""
     name = SHARES.get(c.metric, c.metric.upper() if c.metric in ("ece", "nll") else c.metric)
-    whisker = Whisker(name, told, bounds(x, scale, digits), places(x, axis))
+    whisker = Whisker(name, text, bounds(x, scale, digits), places(x, axis))
     return Difference(a, b, name + better_low, verdict, c.better is None, whisker)
