@@ -94,9 +94,16 @@ class Images(Domain):
         return super().views(n_views, reader, items, weight, n_classes)
 
     def near_copies(self, a: Items, b: Items) -> list[NearCopy]:
-        from regard.domains.images.near_copies import near_copies
+        import torch
 
-        return near_copies(a, b)
+        from regard.domains.images.near_copies import near_picture_copies
+        from regard.episode import first_tensor
+
+        first, second = first_tensor(a), first_tensor(b)
+        if not len(first) or not len(second):
+            return []
+        # All of a set are taken to differ.
+        return near_picture_copies(first, second, torch.arange(len(first)), torch.arange(len(second)))
 
     def render(self, thing: Any, saliency: NDArray[np.floating] | None = None) -> Rendering:
         from regard.domains.images.render import render_image

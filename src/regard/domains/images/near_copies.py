@@ -11,7 +11,6 @@ from torch import Tensor
 
 from regard.domains.base import NearCopy, digests
 from regard.domains.images.registration import grey_pictures, picture_matches
-from regard.episode import Items, first_tensor
 
 LIKE_PICTURES = 0.996
 """Correlation below which two registered pictures are no copies."""
@@ -20,14 +19,6 @@ _NEARER = 0.2  # of what is left unexplained by the likest picture of another cl
 _ALIKE = 0.985  # correlation above which two pictures show the same simple shape, if not more
 _DETAIL = 0.09  # share of a picture that must have edges, or it is a dot or a short stroke (letters: 0.11 and more)
 _MOST_FLAGGED = 400
-
-
-def near_copies(a: Items, b: Items) -> list[NearCopy]:
-    """Pictures of `a` that are pictures of `b`, or nearly; all of a set are taken to differ."""
-    first, second = first_tensor(a), first_tensor(b)
-    if not len(first) or not len(second):
-        return []
-    return near_picture_copies(first, second, torch.arange(len(first)), torch.arange(len(second)))
 
 
 def near_picture_copies(a: Tensor, b: Tensor, y_a: Tensor, y_b: Tensor) -> list[NearCopy]:
