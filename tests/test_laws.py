@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from encoders import Bent, Parts, Vectors
 from regard.episode import Episode, Items, Support
 from regard.errors import LawError
 from regard.learners import LEARNERS
@@ -51,60 +52,9 @@ from regard.learners.versa import VERSA
 from regard.learners.weight_generator import WeightGenerator
 from regard.nn.attention import scores
 from regard.nn.conv4 import Conv4
-from regard.nn.encoder import Encoder
-from regard.nn.film import FilmEncoder
 from regard.nn.norm import Norm
 from regard.nn.transforms import inside_transform
 from regard.testing import LAWS, check_learner, random_episode
-
-
-class Vectors(Encoder):
-    """A small encoder without kinks, so that differences of gradients are exact."""
-
-    parts = False
-
-    def __init__(self, d_item: int = 6, n_features: int = 5) -> None:
-        super().__init__()
-        self.n_features = n_features
-        self.linear = nn.Linear(d_item, n_features)
-
-    def forward(self, x: Items) -> Tensor:
-        assert isinstance(x, Tensor)
-        return self.linear(x).tanh()
-
-
-class Parts(Encoder):
-    """(N, 4, 6) items to four parts."""
-
-    parts = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.n_features = 5
-        self.linear = nn.Linear(6, 5)
-
-    def forward(self, x: Items) -> Tensor:
-        assert isinstance(x, Tensor)
-        return self.linear(x).tanh()
-
-    def part_weight(self, z: Tensor) -> Tensor | None:
-        return None
-
-
-class Bent(FilmEncoder):
-    """A modulated layer without kinks."""
-
-    parts = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.n_features, self.film_widths = 5, (4,)
-        self.first, self.last = nn.Linear(6, 4), nn.Linear(4, 5)
-
-    def forward(self, x: Items, film: Tensor | None = None) -> Tensor:
-        z = self.first(x)
-        scale, shift = (0.0, 0.0) if film is None else film.split(4, -1)
-        return self.last(((1 + scale) * z + shift).tanh())
 
 
 class NamedParts(Parts):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from encoders import Vectors
 from regard.episode import Episode, Items, Support, Value
 from regard.errors import ConfigError, EpisodeError
 from regard.explain import faithfulness, influence, saliency_maps
@@ -31,19 +32,6 @@ def float64() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_default_dtype(before)
-
-
-class Linear(Encoder):
-    parts = False
-
-    def __init__(self, d_item: int = 6, n_features: int = 5) -> None:
-        super().__init__()
-        self.n_features = n_features
-        self.linear = nn.Linear(d_item, n_features)
-
-    def forward(self, x: Items) -> Tensor:
-        assert isinstance(x, Tensor)
-        return self.linear(x).tanh()
 
 
 class Plain(Learner):
@@ -125,10 +113,10 @@ def one_backward_a_query(learner: Learner, episode: Episode) -> Tensor:
 
 def learners() -> dict[str, Learner]:
     return {
-        "prototypical": Prototypical(Linear()),
-        "plain": Plain(Prototypical(Linear())),
-        "matching": Matching(Linear()),
-        "full context": Matching(Linear(), n_reads=2),
+        "prototypical": Prototypical(Vectors()),
+        "plain": Plain(Prototypical(Vectors())),
+        "matching": Matching(Vectors()),
+        "full context": Matching(Vectors(), n_reads=2),
     }
 
 
@@ -141,7 +129,7 @@ def test_influence_is_the_gradient_query_by_query(name: str) -> None:
 
 
 def test_influence_is_a_difference_quotient() -> None:
-    learner, episode, step = Prototypical(Linear()), vectors(), 1e-6
+    learner, episode, step = Prototypical(Vectors()), vectors(), 1e-6
     told = influence(learner, episode)
     moved = []
     for sign in (1, -1):
@@ -154,7 +142,7 @@ def test_influence_is_a_difference_quotient() -> None:
 
 
 def test_a_row_of_weight_0_contributes_nothing_and_changes_nothing() -> None:
-    learner, episode = Matching(Linear()), vectors()
+    learner, episode = Matching(Vectors()), vectors()
     padded = Episode(
         Support(
             torch.cat([episode.support.x, torch.randn(3, 2, 6)], 1),  # type: ignore[list-item]
@@ -181,13 +169,13 @@ def test_influence_finds_the_planted_row_and_leaves_no_trace() -> None:
     key = episode.support.x[..., 1].argmax(-1)  # type: ignore[index]
     assert torch.equal(told.contribution.argmax(-1), key[:, None].expand(-1, 5))
     assert learner.training
-    other = Prototypical(Linear())
+    other = Prototypical(Vectors())
     influence(other, vectors())
     assert all(p.grad is None for p in other.parameters())
 
 
 def test_influence_of_numbers_is_the_gradient_of_the_mean() -> None:
-    learner, episode = Matching(Linear()), vectors()
+    learner, episode = Matching(Vectors()), vectors()
     y = torch.randn(3, 8, 2)
     numbers = Episode(Support(episode.support.x, y, episode.support.weight), episode.query_x, torch.randn(3, 5, 2))
     told = influence(learner, numbers)
@@ -224,7 +212,7 @@ def test_attention_that_looks_elsewhere_is_found_out() -> None:
 
 
 def test_deleting_is_dropping_the_row() -> None:
-    learner, episode = Matching(Linear()), vectors(n_tasks=2, n_query=1)
+    learner, episode = Matching(Vectors()), vectors(n_tasks=2, n_query=1)
     told = faithfulness(learner, [episode], n_deleted=1)
     for task in range(2):
         one = episode.tasks(slice(task, task + 1))
@@ -254,7 +242,7 @@ def test_the_random_row_is_of_the_same_class_and_real() -> None:
 
 
 def test_same_seed_same_answer_in_any_batches() -> None:
-    episode, learner = planted(6), Matching(Linear())
+    episode, learner = planted(6), Matching(Vectors())
     whole = faithfulness(learner, [episode], seed=4)
     split = faithfulness(learner, [episode.tasks(slice(0, 2)), episode.tasks(slice(2, 6))], seed=4)
     for name in ("top", "random"):
@@ -267,15 +255,15 @@ def test_same_seed_same_answer_in_any_batches() -> None:
 
 def test_faithfulness_says_what_it_needs() -> None:
     with pytest.raises(ConfigError, match="by='influence'"):
-        faithfulness(Prototypical(Linear()), [vectors()])
+        faithfulness(Prototypical(Vectors()), [vectors()])
     with pytest.raises(ConfigError, match="did you mean 'attention'"):
-        unwrap(faithfulness)(Matching(Linear()), [vectors()], by="atention")  # type: ignore[arg-type]
+        unwrap(faithfulness)(Matching(Vectors()), [vectors()], by="atention")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="n_deleted is 0"):
-        faithfulness(Matching(Linear()), [vectors()], n_deleted=0)
+        faithfulness(Matching(Vectors()), [vectors()], n_deleted=0)
     with pytest.raises(EpisodeError, match="1 support row"):
-        faithfulness(Matching(Linear()), [vectors(n_rows=1, n_classes=1)])
+        faithfulness(Matching(Vectors()), [vectors(n_rows=1, n_classes=1)])
     with pytest.raises(EpisodeError, match="no episodes"):
-        faithfulness(Matching(Linear()), [])
+        faithfulness(Matching(Vectors()), [])
 
 
 # ---- saliency maps ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.episode import Episode, Items, Support
+from encoders import Same
+from regard.episode import Episode, Support
 from regard.errors import ConfigError, EpisodeError
 from regard.learners.base import query_loss
 from regard.learners.cross_transformer import CrossTransformer
@@ -21,7 +22,6 @@ from regard.learners.relation import Relation
 from regard.learners.row_attention import alike, class_logits, weighted_normal
 from regard.learners.siamese import Siamese
 from regard.learners.triplet import Triplet
-from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
 from regard.nn.mlp import MLP
 from regard.testing import random_episode
@@ -34,18 +34,6 @@ def _double() -> object:
     torch.manual_seed(0)
     yield
     torch.set_default_dtype(before)
-
-
-class Same(Encoder):
-    """Items are vectors, or parts, already."""
-
-    def __init__(self, n_features: int, parts: bool = False) -> None:
-        super().__init__()
-        self.n_features, self.parts = n_features, parts
-
-    def forward(self, x: Items) -> Tensor:
-        assert isinstance(x, Tensor)
-        return x
 
 
 def full(episode: Episode) -> Episode:

@@ -9,29 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from regard.episode import Episode, Items, Support
+from encoders import Vectors
+from regard.episode import Episode, Support
 from regard.errors import LawError
 from regard.learners.base import EncodingAttendingLearner, EncodingLearner, Learner, hide_absent, query_loss
 from regard.learners.prototypical import Prototypes, class_means
 from regard.nn.attention import scores
-from regard.nn.encoder import Encoder
 from regard.testing import LAWS, check_learner, random_episode
-
-
-class Tanh(Encoder):
-    """(N, 6) to (N, 5), without kinks."""
-
-    parts, n_features = False, 5
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(6, 5)
-
-    def forward(self, x: Items) -> Tensor:
-        assert isinstance(x, Tensor)
-        return self.linear(x).tanh()
 
 
 class Right(EncodingLearner):
@@ -39,7 +25,7 @@ class Right(EncodingLearner):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = Tanh()
+        self.encoder = Vectors()
 
     def adapt_encoded(self, support: Support[Tensor]) -> Prototypes:
         return class_means(support.x, support)
@@ -55,7 +41,7 @@ class Attends(EncodingAttendingLearner):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = Tanh()
+        self.encoder = Vectors()
 
     def adapt_encoded(self, support: Support[Tensor]) -> Support[Tensor]:
         return support
