@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from regard.domains.data import Data
     from regard.domains.views import Views
     from regard.episode import Items
 
@@ -150,8 +149,10 @@ class Domain(ABC):
     # ---- data and recipes --------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def data_sets(self) -> Mapping[str, Callable[..., Data]]:
-        """Data sets by the name that recipes use; keyword arguments are the options of `data:`."""
+    def data_sets(self) -> Mapping[str, Callable[..., Any]]:
+        """Data sets by the name that recipes use: functions to a `regard.domains.Data`, whose keyword arguments are the
+        options of `data:`.
+        """
 
     def recipes(self) -> Mapping[str, Any]:
         """Recipes that ship with the domain: name to a file, the YAML files beside the domain's module by default."""
@@ -239,12 +240,6 @@ class Domain(ABC):
     def untrained_baseline(self) -> tuple[str, Spec] | None:
         """A baseline on the items as they are, with its title, such as nearest neighbours of pixels."""
         return None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """A domain pickles as its name."""
-        from regard.domains.registry import find_domain
-
-        return find_domain, (self.name,)
 
     def __repr__(self) -> str:
         return f"<domain {self.name}>"

@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 
 from regard.domains.images.data import ImageData
-from regard.domains.images.domain import ImageEpisodeOptions
 from regard.domains.images.folder import ImageReader
 from regard.domains.images.omniglot import BACKGROUND, CHECKSUMS, download, omniglot, omniglot_split
+from regard.domains.images.options import ImageEpisodeOptions
 from regard.errors import DataError, StorageError
 from regard.sampling.dataset import Dataset
 from regard.sampling.splits import check_disjoint

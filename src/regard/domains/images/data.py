@@ -7,9 +7,10 @@ from typing import Self
 
 from regard.domains.data import LabelledData
 from regard.domains.images.distort import Distortion
-from regard.domains.images.domain import IMAGES, ImageEpisodeOptions, ImageTrainingOptions
 from regard.domains.images.folder import ImageReader
+from regard.domains.images.options import ImageEpisodeOptions, ImageTrainingOptions
 from regard.domains.options import EpisodeOptions
+from regard.domains.registry import find_domain
 from regard.sampling.dataset import Dataset
 from regard.signatures import call_checked
 
@@ -22,7 +23,7 @@ class ImageData(LabelledData):
     def of(cls, title: str, splits: dict[str, Dataset], reader: ImageReader, n_views: int = 1) -> Self:
         """With the encoder's options from the reader's."""
         encoder = {"n_channels": reader.n_channels, "image_size": reader.size}
-        return cls(IMAGES, title, splits, reader, encoder, n_views)
+        return cls(find_domain("images"), title, splits, reader, encoder, n_views)
 
     def classes(self, split: str, episodes: EpisodeOptions) -> Dataset:
         rotated = isinstance(episodes, ImageEpisodeOptions) and episodes.rotations

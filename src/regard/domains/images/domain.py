@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
-
 from regard.domains.base import Domain, LabelledFiles, LearnerContext, NearCopy, Reader, Rendering, Spec
-from regard.domains.options import EpisodeOptions, GroupedEpisodeOptions, GroupedTrainingOptions
+from regard.domains.images.options import ImageEpisodeOptions, ImageTrainingOptions
+from regard.domains.options import EpisodeOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,22 +23,6 @@ if TYPE_CHECKING:
 
 _SMALL = 40
 """Side of images that MAML's paper would treat as Omniglot; larger ones as mini-ImageNet."""
-
-
-class ImageEpisodeOptions(GroupedEpisodeOptions):
-    """Options of episodes of images."""
-
-    rotations: bool = Field(
-        default=False, description="rotated images are classes of their own (four times the classes)"
-    )
-
-
-class ImageTrainingOptions(ImageEpisodeOptions, GroupedTrainingOptions):
-    """Options of training episodes of images."""
-
-    distortion: bool | dict[str, float] = Field(
-        default=False, description="distort every image at random; a mapping changes strengths of `Distortion`"
-    )
 
 
 @dataclass(frozen=True, repr=False)
