@@ -40,7 +40,16 @@ from torch.distributions import Normal
 from regard.episode import Episode, Items, Support, map_items
 from regard.errors import ConfigError, EpisodeError, did_you_mean
 from regard.learners.base import Learner, Output, hide_absent
-from regard.nn.kernel_experts import EXPERTS, CellViews, Opinions, ask_again, consult
+from regard.nn.kernel_experts import (
+    EXACT_ROWS,
+    EXPERTS,
+    N_ANCHORS,
+    CellViews,
+    Opinions,
+    ask_again,
+    choose_anchors,
+    consult,
+)
 from regard.nn.table import (
     CellEmbedding,
     Columns,
@@ -66,7 +75,7 @@ class TableState:
         opinions: the experts.
         whole: the experts on all classes at once, where the classes have codes; None where they are their own.
         layers: keys and values, a table layer or row layer each.
-        weight: (B, S), or None where every row weighs 1.
+        weight: (B, S), or None where every row weighs 1; of the anchors, where there are more than `EXACT_ROWS` rows.
         mass: (B, C) summed weight of each class; empty for regression.
         centre, spread: (B, 1, 1) of the targets; 0 and 1 for classes.
         codes: (W, C) the code of each class in each of W words; None where classes are their own codes.
@@ -189,11 +198,21 @@ class TableTransformer(Learner):
             columns = column_statistics(x[:, :known], None if missing is None else missing[:, :known], support.weight)
             target = self._targets(support, centre, spread)
             views, common = view_cells(x, missing, columns)
-            opinions, told = consult(views, target if self.classifies else target[..., :1], support.weight)
+            wanted = target if self.classifies else target[..., :1]
+            anchors = choose_anchors(views, wanted, support.weight, N_ANCHORS) if known > EXACT_ROWS else None
+            opinions, told = consult(views, wanted, support.weight, anchors)
             whole, told_whole = None, None
             if codes is not None:
-                whole, told_whole = consult(_every(views, len(codes)), given.one_hot(), given.weight)
+                rows = None if anchors is None else anchors[:: len(codes)]
+                whole, told_whole = consult(_every(views, len(codes)), given.one_hot(), given.weight, rows)
                 told_whole = told_whole[:, known:]
+            if anchors is not None:
+                # Beyond what it was trained on, the layers see rows that stand for all; the experts have seen all.
+                rows = torch.cat([anchors, torch.arange(known, x.shape[1], device=x.device).expand(len(x), -1)], 1)
+                views, common, told = views.gather(rows), _gathered(common, rows), _gathered(told, rows)
+                missing = None if missing is None else _gathered(missing, rows)
+                target, known = _gathered(target, anchors), anchors.shape[1]
+                weight = None if weight is None else weight.gather(1, anchors)
         tokens = self._tokens(describe_cells(views, common, missing), self.cell_target(target))
         h, layers = self._through(tokens, told, opinions, self.row_target(target), None, weight)
         state = TableState(columns, opinions, whole, layers, weight, mass, centre, spread, codes)
@@ -291,6 +310,11 @@ class TableTransformer(Learner):
         """Opinions, which may leave 0 .. 1 a little, as logits."""
         positive = (mixed + (mixed.square() + 0.02**2).sqrt()) / 2
         return self.log_sharpness.exp() * (positive + self.log_floor.exp()).log()
+
+
+def _gathered(x: Tensor, rows: Tensor) -> Tensor:
+    """Rows (B, M) of (B, R, ...)."""
+    return x.gather(1, rows.view(*rows.shape, *(1,) * (x.ndim - 2)).expand(-1, -1, *x.shape[2:]))
 
 
 def _every(views: CellViews, step: int) -> CellViews:

@@ -72,13 +72,18 @@ class CellViews:
         """Some of the rows."""
         return CellViews(self.score[:, index], self.rank[:, index], self.normal[:, index])
 
+    def gather(self, rows: Tensor) -> CellViews:
+        """Rows (B, M) of each task."""
+        index = rows[..., None].expand(-1, -1, self.rank.shape[-1])
+        return CellViews(*(view.gather(1, index) for view in (self.score, self.rank, self.normal)))
+
 
 @dataclass(frozen=True)
 class Opinions:
     """What the experts keep of the support.
 
     Args:
-        known: (B, S, F) views.
+        known: (B, S, F) views, or those of the anchors.
         relevance: (B, F) of each feature.
         dual: (B, K, S, C).
         mean: (B, 1, C, 1) of the targets.
@@ -94,29 +99,100 @@ class Opinions:
     loss: Tensor
 
 
+EXACT_ROWS = 1024
+"""Support rows up to which every row is a centre of the kernels; beyond, `N_ANCHORS` rows are."""
+
+N_ANCHORS = 512
+
+
 def consult(
-    views: CellViews, targets: Float[Tensor, "B S C"], weight: Float[Tensor, "B S"]
+    views: CellViews, targets: Float[Tensor, "B S C"], weight: Float[Tensor, "B S"], anchors: Tensor | None = None
 ) -> tuple[Opinions, Float[Tensor, "B R C K"]]:
-    """Ask every expert about R rows, of which the first S are known; of those it is told what leave-one-out says."""
-    n_support = targets.shape[1]
+    """Ask every expert about R rows, of which the first S are known; of those it is told what leave-one-out says.
+
+    Args:
+        views: of the R rows.
+        targets: of the known rows.
+        weight: of the known rows.
+        anchors: (B, M) known rows that are the centres of the kernels; all by default.
+    """
+    n_known = targets.shape[1]
     total = weight.sum(1)[:, None, None]
     share = weight[..., None] / torch.where(total > 0, total, 1.0)
     mean = (share * targets).sum(1, keepdim=True)
-    known = views.rows(slice(n_support))
+    known = views.rows(slice(n_known))
     relevance = feature_relevance(known.normal, targets - mean, share, total)
-    kernels = _kernels(views, known, relevance)
-    square = kernels[:, :, :n_support] * weight[:, None, None]
-    ridge = kernels.new_tensor([expert.ridge for expert in EXPERTS])[:, None, None]
-    inverse = torch.linalg.inv(square + ridge * torch.eye(n_support, dtype=square.dtype, device=square.device))
-    dual = weight[:, None, :, None] * (inverse @ (targets - mean)[:, None])
-    told = kernels @ dual
-    leverage = 1 - ridge[..., 0] * inverse.diagonal(dim1=-2, dim2=-1)
-    alone = (1 - leverage / weight.clamp_min(1.0)[:, None]).clamp_min(1e-4)
-    error = (targets - mean)[:, None] - told[:, :, :n_support]
+    if anchors is not None:
+        known = known.gather(anchors)
+        dual, told, alone = _solve_by_anchors(views, known, relevance, targets - mean, weight)
+    else:
+        dual, told, alone = _solve(views, known, relevance, targets - mean, weight)
+    error = (targets - mean)[:, None] - told[:, :, :n_known]
     left_out = (targets - mean)[:, None] - error / alone[..., None]
     loss = (share[:, None] * (error / alone[..., None]).square()).sum((2, 3))
-    told = torch.cat([left_out, told[:, :, n_support:]], 2).permute(0, 2, 3, 1) + mean[..., None]
+    told = torch.cat([left_out, told[:, :, n_known:]], 2).permute(0, 2, 3, 1) + mean[..., None]
     return Opinions(known, relevance, dual, mean[..., None], total[..., 0], loss), told
+
+
+def _solve(
+    views: CellViews, known: CellViews, relevance: Tensor, targets: Tensor, weight: Tensor
+) -> tuple[Float[Tensor, "B K S C"], Float[Tensor, "B K R C"], Float[Tensor, "B K S"]]:
+    """Dual coefficients, what they say of all rows, and 1 less the leverage of each known row."""
+    n_known = targets.shape[1]
+    kernels = _kernels(views, known, relevance)
+    square = kernels[:, :, :n_known] * weight[:, None, None]
+    ridge = kernels.new_tensor([expert.ridge for expert in EXPERTS])[:, None, None]
+    inverse = torch.linalg.inv(square + ridge * torch.eye(n_known, dtype=square.dtype, device=square.device))
+    dual = weight[:, None, :, None] * (inverse @ targets[:, None])
+    leverage = 1 - ridge[..., 0] * inverse.diagonal(dim1=-2, dim2=-1)
+    return dual, kernels @ dual, (1 - leverage / weight.clamp_min(1.0)[:, None]).clamp_min(1e-4)
+
+
+def _solve_by_anchors(
+    views: CellViews, known: CellViews, relevance: Tensor, targets: Tensor, weight: Tensor
+) -> tuple[Float[Tensor, "B K M C"], Float[Tensor, "B K R C"], Float[Tensor, "B K S"]]:
+    """As `_solve` with M anchors in place of S centres, in S M^2 steps instead of S^3.
+
+        phi(x) = K(x, M) L^-T,   K(M, M) + 1e-4 = L L^T
+        f(x) = p + phi(x) v,   v = (phi' W phi + lambda)^-1 phi' W (Y - p)
+
+    Ridge regression on Nystroem features: Williams and Seeger 2001, "Using the Nystroem method to speed up kernel
+    machines"; leave-one-out is as exact for them as for any features.
+    """
+    n_known, duals, told, alone = targets.shape[1], [], [], []
+    eye = torch.eye(known.rank.shape[1], dtype=targets.dtype, device=targets.device)
+    for expert in EXPERTS:
+        kernel = _kernel(expert, views, known, relevance)
+        factor = torch.linalg.cholesky(_kernel(expert, known, known, relevance) + 1e-4 * eye)
+        phi = torch.linalg.solve_triangular(factor, kernel[:, :n_known].mT, upper=False)
+        weighted = phi * weight[:, None]
+        ridge = torch.linalg.cholesky(weighted @ phi.mT + expert.ridge * eye)
+        primal = torch.cholesky_solve(weighted @ targets, ridge)
+        duals.append(torch.linalg.solve_triangular(factor.mT, primal, upper=True))
+        told.append(kernel @ duals[-1])
+        leverage = torch.linalg.solve_triangular(ridge, phi, upper=False).square().sum(1) * weight
+        alone.append((1 - leverage / weight.clamp_min(1.0)).clamp_min(1e-4))
+    return torch.stack(duals, 1), torch.stack(told, 1), torch.stack(alone, 1)
+
+
+def choose_anchors(
+    views: CellViews, targets: Float[Tensor, "B S C"], weight: Float[Tensor, "B S"], n_anchors: int
+) -> Tensor:
+    """(B, M) rows that stand for all: evenly spread over the targets and, within equal ones, along a fixed direction.
+
+    The order of rows does not matter, and rows of weight 0 come last.
+    """
+    n_features = views.normal.shape[-1]
+    # Irrational steps: no two features are alike, and few rows have equal sums.
+    direction = torch.sin(torch.arange(1, n_features + 1, dtype=weight.dtype, device=weight.device) * 2.399963)
+    order = (views.normal[:, : weight.shape[1]] @ direction).argsort(dim=1, stable=True)
+    primary = (targets * torch.arange(1, targets.shape[-1] + 1, device=weight.device)).sum(-1)
+    primary = primary.masked_fill(weight <= 0, torch.inf).gather(1, order)
+    order = order.gather(1, primary.argsort(dim=1, stable=True))
+    n_present = (weight > 0).sum(1, keepdim=True)
+    place = torch.arange(n_anchors, device=weight.device)
+    spread = (place * n_present) // n_anchors
+    return order.gather(1, torch.where(n_present > n_anchors, spread, place.expand_as(spread)))
 
 
 def ask_again(opinions: Opinions, views: CellViews) -> Float[Tensor, "B Q C K"]:
@@ -147,18 +223,25 @@ def feature_relevance(
 def _kernels(views: CellViews, known: CellViews, relevance: Tensor) -> Float[Tensor, "B K R S"]:
     """Every expert's kernel between rows and known rows."""
     apart = (views.rank[:, :, None] - known.rank[:, None]).abs()
-    found = []
-    for expert in EXPERTS:
-        weight = relevance**expert.power
-        weight = weight / weight.sum(1, keepdim=True)
-        if expert.kind == "laplace":
-            found.append(torch.exp(-expert.scale * torch.einsum("brsf,bf->brs", apart, weight)))
-            continue
-        a, b = (getattr(v, expert.view) for v in (views, known))
-        product = (a * weight[:, None]) @ b.mT
-        if expert.kind == "gaussian":
-            squares = [(v.square() * weight[:, None]).sum(-1) for v in (a, b)]
-            distance = (squares[0][:, :, None] + squares[1][:, None] - 2 * product).clamp_min(0)
-            product = torch.exp(-distance * (expert.scale**2 / 2))
-        found.append(product)
-    return torch.stack(found, 1)
+    return torch.stack([_kernel(expert, views, known, relevance, apart) for expert in EXPERTS], 1)
+
+
+def _kernel(
+    expert: Expert, views: CellViews, known: CellViews, relevance: Tensor, apart: Tensor | None = None
+) -> Float[Tensor, "B R S"]:
+    """One expert's kernel; `apart` is how far ranks are from each other, (B, R, S, F), where that is at hand."""
+    weight = relevance**expert.power
+    weight = weight / weight.sum(1, keepdim=True)
+    if expert.kind == "laplace":
+        if apart is None:
+            distance = torch.cdist(views.rank * weight[:, None], known.rank * weight[:, None], p=1.0)
+        else:
+            distance = torch.einsum("brsf,bf->brs", apart, weight)
+        return torch.exp(-expert.scale * distance)
+    a, b = (getattr(v, expert.view) for v in (views, known))
+    product = (a * weight[:, None]) @ b.mT
+    if expert.kind == "gaussian":
+        squares = [(v.square() * weight[:, None]).sum(-1) for v in (a, b)]
+        distance = (squares[0][:, :, None] + squares[1][:, None] - 2 * product).clamp_min(0)
+        product = torch.exp(-distance * (expert.scale**2 / 2))
+    return product
