@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from regard.domains.tables import domain
 from regard.domains.texts.tokenizer import Tokenizer
 from regard.episode import Support
-from regard.errors import CheckpointError, ConfigError, EpisodeError
-from regard.estimators import FewShotClassifier, FewShotRegressor, load_estimator, save_estimator
+from regard.errors import CheckpointError, ConfigError, EpisodeError, SizeWarning
+from regard.estimators import FewShotClassifier, FewShotRegressor, base, load_estimator, save_estimator
 from regard.estimators.base import FewShotEstimator
 from regard.learners.base import Learner
 from regard.learners.prototypical import Prototypical
@@ -265,3 +266,23 @@ def test_files_written_by_hand_are_refused_in_our_words(key: str, value: object,
     write_sealed(path, {**header, key: value}, tensors)
     with pytest.raises(CheckpointError):
         load_estimator(path)
+
+
+def test_what_will_take_long_is_said_before(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    FewShotClassifier(table).fit(X, Y)
+    monkeypatch.setattr(domain, "_LONG", 1e-5)
+    with pytest.warns(SizeWarning, match=r"24 examples of 3 columns take about .* made for 180 examples and 30"):
+        FewShotClassifier(table).fit(X, Y)
+    assert domain.estimated_seconds(3000, 20) > 5 > domain.estimated_seconds(500, 20)
+
+
+def test_a_long_prediction_says_how_far_it_is(
+    table: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = FewShotClassifier(table, chunk_size=6).fit(X, Y)
+    model.predict(X)
+    assert not caplog.records
+    monkeypatch.setattr(base, "_SILENT", 0.0)
+    model.predict(X)
+    said = [record.getMessage().split(" queries")[0] for record in caplog.records]
+    assert said == ["6 of 24", "12 of 24", "18 of 24"]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.distributions import Normal
 
 from regard.episode import Episode, Support
 from regard.errors import ConfigError, EpisodeError
+from regard.learners import table_transformer
 from regard.learners.table_transformer import TableTransformer, class_codes
+from regard.nn import table
 from regard.testing import LAWS, check_learner, random_episode
 
 SMALL = {"d_cell": 8, "n_table_layers": 2, "d_row": 12, "n_row_layers": 1, "n_row_heads": 2}
@@ -113,3 +116,31 @@ def test_what_is_no_table_is_refused() -> None:
         small().adapt(Support({"ids": asked.support.x}, asked.support.y))  # type: ignore[dict-item]
     with pytest.raises(ConfigError, match="expected n_heads to divide"):
         small(n_row_heads=5)
+
+
+@pytest.mark.parametrize("options", [{}, {"n_codes": 2, "n_repeats": 2}, {"targets": "numbers"}])
+def test_many_rows_are_answered_from_rows_that_stand_for_them(
+    options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_transformer, "EXACT_ROWS", 20)
+    monkeypatch.setattr(table_transformer, "N_ANCHORS", 12)
+    monkeypatch.setattr(table, "EXACT_ROWS", 20)
+    torch.manual_seed(0)
+    learner, generator = small(**options), torch.Generator().manual_seed(0)
+    x, query = (torch.randn(2, n, 3, dtype=torch.float64, generator=generator) for n in (30, 5))
+    y = x[..., :1] if learner.regresses else torch.arange(30).remainder(3).expand(2, -1)
+    weight = (torch.arange(30) % 7 > 0).double().expand(2, -1)
+
+    def answer(rows: torch.Tensor) -> torch.Tensor:
+        support = Support(x[:, rows], y[:, rows], weight[:, rows])
+        output = learner.predict(learner.adapt(support), query)
+        joined = learner(Episode(support, query, query[..., :1] if learner.regresses else torch.zeros(2, 5).long()))
+        found = [torch.stack([o.mean, o.stddev]) if isinstance(o, Normal) else o for o in (output, joined)]
+        torch.testing.assert_close(found[0], found[1])
+        return found[0]
+
+    whole = answer(torch.arange(30))
+    torch.testing.assert_close(answer(torch.randperm(30, generator=generator)), whole)
+    torch.testing.assert_close(answer(torch.arange(30)[weight[0] > 0]), whole)
+    state = learner.adapt(Support(x, y, weight))
+    assert state.opinions.known.rank.shape[1] == state.layers[0].key.shape[-2] == 12

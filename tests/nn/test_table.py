@@ -8,8 +8,16 @@ import torch
 from scipy.stats import norm
 from sklearn.kernel_ridge import KernelRidge
 
-from regard.nn.kernel_experts import EXPERTS, CellViews, ask_again, consult
-from regard.nn.table import ContextAttention, FeatureAttention, attend, column_statistics, view_cells
+from regard.nn.kernel_experts import EXPERTS, CellViews, _solve_by_anchors, ask_again, choose_anchors, consult
+from regard.nn.table import (
+    ContextAttention,
+    FeatureAttention,
+    _shares,
+    _sorted_shares,
+    attend,
+    column_statistics,
+    view_cells,
+)
 
 SEEDED = torch.Generator
 
@@ -128,3 +136,58 @@ def test_columns_are_apart_across_rows_and_rows_across_features() -> None:
     torch.testing.assert_close(features(x)[:, 2:3], features(x[:, 2:3]))
     order = torch.tensor([2, 0, 1])
     torch.testing.assert_close(features(x[:, :, order]), features(x)[:, :, order])
+
+
+def test_anchors_that_are_all_rows_are_the_exact_experts() -> None:
+    known, asked, y = cells(), cells(seed=1), cells(n_features=2, seed=2)
+    weight = torch.ones(2, 9, dtype=torch.float64)
+    weight[0, 3], weight[1, 5] = 2, 0
+    all_views = views(known, weight, asked)
+    anchors = choose_anchors(all_views, y, weight, 9)
+    assert sorted(anchors[0].tolist()) == list(range(9))
+    assert anchors[1, -1] == 5
+    opinions, told = consult(all_views, y, weight)
+    others, told_by_anchors = consult(all_views, y, weight, anchors)
+    torch.testing.assert_close(told_by_anchors, told, rtol=0, atol=1e-2)
+    torch.testing.assert_close(others.loss, opinions.loss, rtol=2e-2, atol=1e-3)
+    torch.testing.assert_close(ask_again(others, all_views.rows(slice(9, None))), told_by_anchors[:, 9:])
+
+
+def test_leave_one_out_by_anchors_is_a_loop() -> None:
+    known, y = cells(), cells(n_features=2, seed=2)
+    weight = torch.ones(2, 9, dtype=torch.float64)
+    all_views = views(known, weight, known)
+    anchors, relevance = torch.tensor([[0, 2, 4, 7]] * 2), torch.ones(2, known.shape[2], dtype=torch.float64)
+    centres = all_views.rows(slice(9)).gather(anchors)
+    _, told, alone = _solve_by_anchors(all_views, centres, relevance, y, weight)
+    left_out = y[:, None] - (y[:, None] - told[:, :, :9]) / alone[..., None]
+    for row in range(9):
+        without = weight.clone()
+        without[:, row] = 0
+        _, others, _ = _solve_by_anchors(all_views, centres, relevance, y, without)
+        torch.testing.assert_close(left_out[:, :, row], others[:, :, row])
+
+
+def test_anchors_stand_for_every_class_whatever_the_order_of_rows() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 60, 3, dtype=torch.float64, generator=generator)
+    y = torch.eye(3, dtype=torch.float64)[torch.arange(60) % 20 // 7][None]
+    weight = (torch.arange(60) % 5 > 0).double()[None]
+    shuffled = torch.randperm(60, generator=generator)
+    first = choose_anchors(views(x, weight, x), y, weight, 12)[0]
+    moved = x[:, shuffled], y[:, shuffled], weight[:, shuffled]
+    second = shuffled[choose_anchors(views(moved[0], moved[2], moved[0]), moved[1], moved[2], 12)[0]]
+    assert first.tolist() == second.tolist()
+    assert len(set(first.tolist())) == 12
+    assert (weight[0, first] > 0).all()
+    assert y[0, first].sum(0).min() >= 3
+
+
+def test_ranks_by_sorting_are_ranks_by_comparing() -> None:
+    known, asked = cells().round(), cells(seed=1).round()
+    weight = torch.rand(2, 9, dtype=torch.float64)
+    missing = torch.zeros_like(known, dtype=torch.bool)
+    missing[0, 3, 1] = True
+    columns = column_statistics(known.masked_fill(missing, 0.0), missing, weight)
+    for found, wanted in zip(_sorted_shares(asked, columns), _shares(asked, columns), strict=True):
+        torch.testing.assert_close(found, wanted)

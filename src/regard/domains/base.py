@@ -208,6 +208,15 @@ class Domain(ABC):
         """Whether so few examples are best answered in double precision."""
         return False
 
+    def size_warning(self, n_rows: int, n_columns: int, n_views: int) -> str | None:
+        """What to say before a task is begun that will take long; None where it is nothing to speak of.
+
+        Args:
+            n_rows, n_columns: of the examples; an item that is no row of a table has as many columns as numbers.
+            n_views: of the task.
+        """
+        return None
+
     # ---- copies, pictures, suites ------------------------------------------------------------------------------------
 
     def near_copies(self, a: Items, b: Items) -> list[NearCopy]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +23,15 @@ from regard.domains.base import Domain, Reader
 from regard.domains.registry import find_domain
 from regard.domains.views import Views
 from regard.episode import Items, Support, first_tensor, flatten_tasks, map_items, unflatten_tasks
-from regard.errors import ConfigError, EpisodeError, RegardError
+from regard.errors import ConfigError, EpisodeError, RegardError, SizeWarning
 from regard.estimators.inputs import Prepare, Prepared, blank_rows, named, other_shape, require_count, shapes
 from regard.learners.base import AttendingLearner, EncodingAttendingLearner, Learner, Output
 from regard.limits import N_VIEWS
 from regard.recipes.trained import TrainedLearner
+
+logger = logging.getLogger("regard.estimators")
+_SILENT = 5.0
+"""Seconds after which a long prediction says how far it is."""
 
 
 class Fitted(NamedTuple):
@@ -134,6 +141,10 @@ class FewShotEstimator(BaseEstimator):
         mass = torch.from_numpy(weight).to(like.device, like.dtype)
         y = torch.from_numpy(target).to(like.device, None if target.dtype == np.int64 else like.dtype)
         n_views = require_count(self.n_estimators or self._trained.n_views, "n_estimators", N_VIEWS)
+        n_columns = sum(tensor[0].numel() for tensor in named(items).values()) // len(named(items))
+        note = domain.size_warning(len(target), n_columns, n_views)
+        if note is not None:
+            warnings.warn(note, SizeWarning, stacklevel=3)
         self._views: Views = domain.views(n_views, self.reader_, items, torch.from_numpy(weight), n_classes)
         order = self._views.class_order(n_classes).to(y.device)
         targets = order[:, y] if n_classes else y.expand(self._views.n, *y.shape)
@@ -181,7 +192,12 @@ class FewShotEstimator(BaseEstimator):
         outputs, attentions = [], []
         # Not inference mode: learners that adapt by gradients turn them on for themselves.
         with torch.no_grad():
+            began = told = time.monotonic()
             for start in range(0, n_rows, step):
+                if start and time.monotonic() - told > _SILENT:
+                    told = time.monotonic()
+                    left = (told - began) * (n_rows - start) / start
+                    logger.warning("%d of %d queries predicted, some %.0f s left", start, n_rows, left)
                 chunk = map_items(lambda t, at=start: t[at : at + step], items)
                 output, attention = self._predict_items(self._placed(self._views.queries(chunk)), attend)
                 outputs.append(self._output(output).cpu())

@@ -199,7 +199,10 @@ class TableTransformer(Learner):
             target = self._targets(support, centre, spread)
             views, common = view_cells(x, missing, columns)
             wanted = target if self.classifies else target[..., :1]
-            anchors = choose_anchors(views, wanted, support.weight, N_ANCHORS) if known > EXACT_ROWS else None
+            anchors = None
+            # Rows of weight 0 do not count, here either.
+            if known > EXACT_ROWS and int((support.weight > 0).sum(1).max()) > EXACT_ROWS:
+                anchors = choose_anchors(views, wanted, support.weight, N_ANCHORS)
             opinions, told = consult(views, wanted, support.weight, anchors)
             whole, told_whole = None, None
             if codes is not None:

@@ -102,7 +102,7 @@ class Opinions:
 EXACT_ROWS = 1024
 """Support rows up to which every row is a centre of the kernels; beyond, `N_ANCHORS` rows are."""
 
-N_ANCHORS = 512
+N_ANCHORS = 768
 
 
 def consult(
@@ -116,21 +116,21 @@ def consult(
         weight: of the known rows.
         anchors: (B, M) known rows that are the centres of the kernels; all by default.
     """
-    n_known = targets.shape[1]
+    n_support = targets.shape[1]
     total = weight.sum(1)[:, None, None]
     share = weight[..., None] / torch.where(total > 0, total, 1.0)
     mean = (share * targets).sum(1, keepdim=True)
-    known = views.rows(slice(n_known))
+    known = views.rows(slice(n_support))
     relevance = feature_relevance(known.normal, targets - mean, share, total)
     if anchors is not None:
         known = known.gather(anchors)
         dual, told, alone = _solve_by_anchors(views, known, relevance, targets - mean, weight)
     else:
         dual, told, alone = _solve(views, known, relevance, targets - mean, weight)
-    error = (targets - mean)[:, None] - told[:, :, :n_known]
+    error = (targets - mean)[:, None] - told[:, :, :n_support]
     left_out = (targets - mean)[:, None] - error / alone[..., None]
     loss = (share[:, None] * (error / alone[..., None]).square()).sum((2, 3))
-    told = torch.cat([left_out, told[:, :, n_known:]], 2).permute(0, 2, 3, 1) + mean[..., None]
+    told = torch.cat([left_out, told[:, :, n_support:]], 2).permute(0, 2, 3, 1) + mean[..., None]
     return Opinions(known, relevance, dual, mean[..., None], total[..., 0], loss), told
 
 
@@ -138,11 +138,11 @@ def _solve(
     views: CellViews, known: CellViews, relevance: Tensor, targets: Tensor, weight: Tensor
 ) -> tuple[Float[Tensor, "B K S C"], Float[Tensor, "B K R C"], Float[Tensor, "B K S"]]:
     """Dual coefficients, what they say of all rows, and 1 less the leverage of each known row."""
-    n_known = targets.shape[1]
+    n_support = targets.shape[1]
     kernels = _kernels(views, known, relevance)
-    square = kernels[:, :, :n_known] * weight[:, None, None]
+    square = kernels[:, :, :n_support] * weight[:, None, None]
     ridge = kernels.new_tensor([expert.ridge for expert in EXPERTS])[:, None, None]
-    inverse = torch.linalg.inv(square + ridge * torch.eye(n_known, dtype=square.dtype, device=square.device))
+    inverse = torch.linalg.inv(square + ridge * torch.eye(n_support, dtype=square.dtype, device=square.device))
     dual = weight[:, None, :, None] * (inverse @ targets[:, None])
     leverage = 1 - ridge[..., 0] * inverse.diagonal(dim1=-2, dim2=-1)
     return dual, kernels @ dual, (1 - leverage / weight.clamp_min(1.0)[:, None]).clamp_min(1e-4)
@@ -159,12 +159,12 @@ def _solve_by_anchors(
     Ridge regression on Nystroem features: Williams and Seeger 2001, "Using the Nystroem method to speed up kernel
     machines"; leave-one-out is as exact for them as for any features.
     """
-    n_known, duals, told, alone = targets.shape[1], [], [], []
+    n_support, duals, told, alone = targets.shape[1], [], [], []
     eye = torch.eye(known.rank.shape[1], dtype=targets.dtype, device=targets.device)
     for expert in EXPERTS:
         kernel = _kernel(expert, views, known, relevance)
         factor = torch.linalg.cholesky(_kernel(expert, known, known, relevance) + 1e-4 * eye)
-        phi = torch.linalg.solve_triangular(factor, kernel[:, :n_known].mT, upper=False)
+        phi = torch.linalg.solve_triangular(factor, kernel[:, :n_support].mT, upper=False)
         weighted = phi * weight[:, None]
         ridge = torch.linalg.cholesky(weighted @ phi.mT + expert.ridge * eye)
         primal = torch.cholesky_solve(weighted @ targets, ridge)

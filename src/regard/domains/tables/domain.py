@@ -23,6 +23,20 @@ _FEW_CELLS = 4096
 """Up to which double precision costs nothing noticeable, and the order of rows changes no digit."""
 
 
+_LONG = 5.0
+_TRAINED_ROWS, _TRAINED_COLUMNS = 180, 30
+"""Up to which the prior's tables go, see tables.yaml."""
+
+
+def estimated_seconds(n_rows: int, n_columns: int) -> float:
+    """Of `fit` on one core, within a factor of 3; measured at 60 to 3,000 rows and 8 to 2,000 columns."""
+    from regard.nn.kernel_experts import EXACT_ROWS, N_ANCHORS
+
+    context = n_rows if n_rows <= EXACT_ROWS else N_ANCHORS
+    kernels = 2e-9 * n_rows**3 if n_rows <= EXACT_ROWS else 2e-3 * n_rows
+    return 1.5e-7 * context**2 * n_columns + 2e-7 * context * n_columns**2 + kernels
+
+
 @dataclass(frozen=True, repr=False)
 class Tables(Domain):
     """The domain of tables."""
@@ -54,6 +68,17 @@ class Tables(Domain):
         from regard.episode import first_tensor
 
         return first_tensor(items).numel() <= _FEW_CELLS
+
+    def size_warning(self, n_rows: int, n_columns: int, n_views: int) -> str | None:
+        """Beyond some seconds: how many, and for what sizes the models that ship were made."""
+        seconds = n_views * estimated_seconds(n_rows, n_columns)
+        if seconds < _LONG:
+            return None
+        return (
+            f"{n_rows} examples of {n_columns} columns take about {seconds:.0f} s on one core. Tables were made for "
+            f"{_TRAINED_ROWS} examples and {_TRAINED_COLUMNS} columns; beyond, they still answer, and a forest or "
+            "boosted trees may be as good and quicker."
+        )
 
     def render(self, thing: Any, saliency: NDArray[np.floating] | None = None) -> Rendering:
         """A row of cells, each the darker the more its column mattered."""
