@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,14 @@ def test_lost_and_damaged_rows_are_said_and_the_rest_is_kept(tmp_path: Path, cap
     assert "has 2 of the 4 rows up to step 8" in caplog.text
     (tmp_path / "metrics.csv").write_bytes(b"\xff\x00")
     assert read_metrics(tmp_path / "metrics.csv") == []
+
+
+def test_rows_are_on_the_disk_after_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(str(Path(f"/proc/self/fd/{handle}").readlink())))
+    with Logs(tmp_path, COLUMNS, 0, 0, tensorboard=False) as logs:
+        synced.clear()
+        logs.write({"step": 1, "loss": 0.5, "seconds": 1.0})
+        assert logs.path.read_text().endswith("1,0.5,1.0\n"), "a row waits in a buffer"
+        logs.sync()
+        assert synced == [str(logs.path.resolve())]
