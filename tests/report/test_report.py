@@ -374,7 +374,7 @@ def test_how_sure_it_may_be_is_told_with_intervals_and_left_out_where_unknown() 
     assert "queries of known classes answered 62.0% [60.0, 64.0]" in words
     assert "queries of unknown classes answered 15.0% [13.0, 17.0]" in words
     assert "7.0% are wrong [5.0, 9.0]" in words and "0.913" in words
-    assert "Honest probabilities" not in Reader(page()).words
+    assert "Calibrated probabilities" not in Reader(page()).words
 
 
 def test_what_was_refused_is_marked_and_a_stranger_has_a_name() -> None:

@@ -104,8 +104,8 @@ def show_calibrated(calibrated: Calibrated, console: Console | None = None) -> N
     console.print(table)
     console.print(
         f"\nTemperature {found.temperature:.3g}. With {calibrated.n_unknown} unknown classes per episode and a target "
-        f"of {100 * found.target_error:g}% error, the learner answers {_percent(report.answered)} of what it can know, "
-        f"refuses {_percent(report.refused)} of what it cannot, and errs in {_percent(report.error)} of its answers "
+        f"of {100 * found.target_error:g}% error, the learner answers {_percent(report.answered)} of the queries of known classes, "
+        f"refuses {_percent(report.refused)} of those of unknown classes, and errs in {_percent(report.error)} of its answers "
         f"(known from unknown: AUROC {report.auroc:.3f}).",
         highlight=False,
     )
