@@ -104,9 +104,9 @@ def show_calibrated(calibrated: Calibrated, console: Console | None = None) -> N
     console.print(table)
     console.print(
         f"\nTemperature {found.temperature:.3g}. With {calibrated.n_unknown} unknown classes per episode and a target "
-        f"of {100 * found.target_error:g}% error, the learner answers {_percent(report.answered)} of the queries of known classes, "
-        f"refuses {_percent(report.refused)} of those of unknown classes, and errs in {_percent(report.error)} of its answers "
-        f"(known from unknown: AUROC {report.auroc:.3f}).",
+        f"of {100 * found.target_error:g}% error, the learner answers {_percent(report.answered)} of queries of "
+        f"known classes, refuses {_percent(report.refused)} of those of unknown ones, and errs in "
+        f"{_percent(report.error)} of its answers (known from unknown: AUROC {report.auroc:.3f}).",
         highlight=False,
     )
     console.print(f"[dim]Set on validation episodes, measured on test episodes; kept in {calibrated.path}.[/dim]")
