@@ -206,3 +206,14 @@ def test_the_wrong_learner_is_refused(paths: dict[str, Path]) -> None:
         FewShotClassifier("table").fit(x, y)
     with pytest.warns(DataConversionWarning, match="column-vector"):
         FewShotClassifier(str(paths["classes"])).fit(x, y[:, None])
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e-40, 1e40, 1e200])
+def test_targets_of_any_size(unit: float, paths: dict[str, Path], tmp_path: Path) -> None:
+    x, y = load_diabetes(return_X_y=True)
+    wanted = FewShotRegressor(str(paths["numbers"])).fit(x[:40], y[:40]).predict(x[40:60], return_std=True)
+    model = FewShotRegressor(str(paths["numbers"])).fit(x[:40], y[:40] * unit)
+    save_estimator(model, tmp_path / "e.safetensors")
+    for again in (model, load_estimator(tmp_path / "e.safetensors")):
+        for found, near in zip(again.predict(x[40:60], return_std=True), wanted, strict=True):
+            np.testing.assert_allclose(found / unit, near, rtol=1e-6)

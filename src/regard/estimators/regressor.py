@@ -74,7 +74,10 @@ class FewShotRegressor(RegressorMixin, FewShotEstimator):
         self._flat = np.asarray(y).ndim == 1
         # In double precision, as the columns.
         self._offset = np.average(target, 0, weight if weight.sum() > 0 else None)
-        self._adapt(items, target - self._offset, weight, 0)
+        size = float(np.abs(target - self._offset).max())
+        # Squares of such numbers are beyond what floats hold; a power of two changes no digit.
+        self._unit = float(2.0 ** np.clip(np.frexp(size)[1], -1000, 1000)) if size and not 1e-30 < size < 1e30 else 1.0
+        self._adapt(items, (target - self._offset) / self._unit, weight, 0)
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
@@ -91,15 +94,16 @@ class FewShotRegressor(RegressorMixin, FewShotEstimator):
         deviation = (square - mean.square()).clamp_min(0).sqrt()
         if return_std and bool(deviation.isnan().any()):
             raise ConfigError(f"{type(self._learner).__name__} predicts no deviation: leave return_std out.")
-        answers = [mean.numpy() + self._offset, deviation.numpy()]
+        answers = [mean.numpy() * self._unit + self._offset, deviation.numpy() * self._unit]
         answers = [a[:, 0] if self._flat else a for a in answers]
         return tuple(answers) if return_std else answers[0]
 
     def _fitted(self) -> dict[str, Any]:
-        return {"flat": self._flat, "offset": self._offset.tolist()}
+        return {"flat": self._flat, "offset": self._offset.tolist(), "unit": self._unit}
 
     def _restore(self, fitted: dict[str, Any]) -> int:
         self._flat, self._offset = bool(fitted["flat"]), np.array(fitted["offset"], dtype=np.float64)
+        self._unit = float(fitted["unit"])
         return 0
 
     def __sklearn_tags__(self) -> Tags:
