@@ -138,4 +138,4 @@ def _and(names: Sequence[str]) -> str:
 
 def milliseconds(seconds: float) -> str:
     """For people: two digits below a hundred."""
-    return f"{1000 * seconds:,.0f}" if seconds >= 0.1 else f"{1000 * seconds:.2g}"
+    return f"{1000 * seconds:,.0f}" if seconds >= 0.0995 else f"{1000 * seconds:.2g}"
