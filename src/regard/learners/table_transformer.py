@@ -137,7 +137,6 @@ class TableTransformer(Learner):
             raise ConfigError(f"targets is {targets!r}: {did_you_mean(str(targets), get_args(Targets))}")
         self.classifies, self.regresses = targets == "classes", targets == "numbers"
         self.n_codes, self.n_repeats = n_codes, n_repeats
-        self.cells = CellEmbedding(d_cell)
         n_inputs, n_outputs = (n_codes, n_codes) if self.classifies else (2, 1)
         self.cells = CellEmbedding(d_cell)
         self.cell_target, self.row_target = nn.Linear(n_inputs, d_cell), nn.Linear(n_inputs, d_row)
