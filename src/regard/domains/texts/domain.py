@@ -88,13 +88,14 @@ def _texts(
     from regard.domains.data import LabelledData
     from regard.domains.texts.files import read_labelled
     from regard.domains.texts.tokenizer import Tokenizer
+    from regard.episode import first_tensor
     from regard.sampling.dataset import Dataset
     from regard.sampling.splits import split_classes
 
     texts, labels = read_labelled(Path(file).expanduser(), text, label, encoding)
     fractions = {"train": train, "validation": validation, "test": 1 - train - validation}
     rows = split_classes(Dataset.of(torch.arange(len(texts)), labels), fractions, seed)
-    things = {split: [texts[row] for row in dataset.x.tolist()] for split, dataset in rows.items()}
+    things = {split: [texts[row] for row in first_tensor(dataset.x).tolist()] for split, dataset in rows.items()}
     tokenizer = Tokenizer.learn(things["train"], length=length)
     splits = {split: replace(dataset, x=tokenizer(things[split])) for split, dataset in rows.items()}
     return LabelledData(TEXTS, Path(file).stem, splits, tokenizer, _encoder(tokenizer), things=things)
