@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
 from regard.domains.registry import find_domain
@@ -205,3 +206,9 @@ def test_weights_decide_and_a_row_of_weight_0_is_absent() -> None:
     )
     without = FewShotClassifier(prototypical()).fit(X[:5], Y[:5], sample_weight=weight[:5])
     np.testing.assert_allclose(model.predict_proba(ASKED), without.predict_proba(ASKED), atol=1e-9)
+
+
+def test_nothing_is_predicted_before_fit() -> None:
+    for call in ("predict", "predict_proba", "answers", "attention", "predict_all"):
+        with pytest.raises(NotFittedError):
+            getattr(FewShotClassifier(prototypical()), call)(ASKED)

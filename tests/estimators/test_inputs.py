@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from sklearn.exceptions import DataConversionWarning
 
+from regard.domains.base import Reader
 from regard.errors import ConfigError, EpisodeError
-from regard.estimators.inputs import Prepared, named, other_shape, shapes, to_labels, to_numbers, to_weight
+from regard.estimators.inputs import (
+    Prepared,
+    blank_rows,
+    named,
+    other_shape,
+    plain_label,
+    require_count,
+    shapes,
+    to_labels,
+    to_numbers,
+    to_weight,
+)
 
 
 def test_labels_keep_type_and_order() -> None:
@@ -98,3 +112,74 @@ def test_a_users_function_gets_a_list_and_no_file_holds_it() -> None:
     assert given == [["a", "bcd"]] and reader.fit(["x"]) is reader
     with pytest.raises(ConfigError, match="made in Python"):
         reader.to_dict()
+
+
+def test_weights_that_sum_to_one_are_shares_unless_one_row_has_them_all() -> None:
+    assert to_weight([0.25, 0.75], 2).tolist() == [0.5, 1.5]
+    assert to_weight([0.5, 0.5, 0.0], 3).tolist() == [1.0, 1.0, 0.0]
+    assert to_weight([1.0, 0.0], 2).tolist() == [1.0, 0.0]
+    assert to_weight([0.5, 0.25], 2).tolist() == [0.5, 0.25]
+    assert to_weight([1.5, -0.5], 2).tolist() == [1.5, -0.5], "negative ones are refused later, as they came"
+    with pytest.raises(EpisodeError, match="no number"):
+        to_weight(["a", "b"], 2)
+
+
+def test_whole_floats_among_whole_numbers_are_whole_numbers() -> None:
+    mixed = to_labels(np.array([1, 2.0, 1], dtype=object), 3)
+    assert mixed.tolist() == [1, 2, 1] and mixed.dtype.kind == "i"
+    for wrong in ([1, 2.5, 1], [1, 2.0**60, 1]):
+        with pytest.raises(EpisodeError, match="float and int"):
+            to_labels(np.array(wrong, dtype=object), 3)
+
+
+def test_labels_too_large_for_int64_stay_numbers() -> None:
+    for label, kind in ((2**63 - 1, "i"), (-(2**63), "i"), (2**63, "O"), (-(2**63) - 1, "O")):
+        labels = to_labels(np.array([label, 0], dtype=object), 2)
+        assert labels.tolist() == [label, 0] and labels.dtype.kind == kind
+
+
+def test_a_gap_among_words_of_a_list_is_missing_and_no_word() -> None:
+    for gap in (None, float("nan")):
+        with pytest.raises(EpisodeError, match=r"no label for 1 row\(s\), first row 1"):
+            to_labels(["a", gap, "b"], 3)
+    assert to_labels(np.array(["a", "nan", "b"]), 3).tolist() == ["a", "nan", "b"]
+
+
+def test_a_label_is_pythons_own() -> None:
+    for given, kind in ((np.str_("a"), str), (np.int64(3), int), (np.float32(0.5), float), (np.bool_(True), bool)):
+        assert type(plain_label(given)) is kind and plain_label(given) == given
+
+
+class Blanks(Reader):
+    """Items of zeros are blank."""
+
+    def __call__(self, things: Any) -> torch.Tensor:
+        return torch.as_tensor(things)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {}
+
+    def is_blank(self, items: Any) -> np.ndarray:
+        return (items == 0).all(1).numpy()
+
+
+@pytest.mark.parametrize(
+    ("x", "what", "message"),
+    [
+        (["a.png", "b.png", "c.png"], "queries", "2 of 3 queries blank, first 'b.png': these are not answered"),
+        (["a.png", "b.png", "c.png"], "examples", "2 of 3 examples blank, first 'b.png': replace or drop these"),
+        (np.zeros((3, 1)), "queries", "2 of 3 queries blank, first row 1: these"),
+        ([1, 2, 3], "queries", "first row 1: these"),
+    ],
+)
+def test_blank_rows_are_named_once(x: Any, what: str, message: str) -> None:
+    with pytest.warns(UserWarning, match=message):
+        assert blank_rows(Blanks(), x, torch.tensor([[1.0], [0.0], [0.0]]), what).tolist() == [False, True, True]
+    assert not blank_rows(Blanks(), x, torch.ones(3, 1), what).any()
+
+
+def test_counts_are_whole_numbers_within_their_limits() -> None:
+    assert require_count(np.int64(3), "n", 3) == 3 and require_count(1, "n", 1) == 1
+    for wrong in (0, 4, True, 2.0, "2", None):
+        with pytest.raises(ConfigError, match=r"n is .*: expected a whole number, at least 1 and at most 3"):
+            require_count(wrong, "n", 3)
