@@ -128,3 +128,26 @@ def test_a_domain_may_bring_an_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert build_encoder({"name": "TuneEncoder", "n_inputs": 8, "hidden": [4]}).n_features == 64
     with pytest.raises(ConfigError, match="did you mean 'TuneEncoder'"):
         encoder_class("TuneEncode")
+
+
+def test_the_doctor_asks_the_domain_for_near_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    from regard.domains import NearCopy
+    from regard.evaluation.leaks import find_leaks
+    from regard.evaluation.leaks.data import contents_have_no_near_copy
+    from regard.learners import Prototypical
+    from regard.nn.flat import Flat
+
+    domain = registry.find_domain("melodies")
+    data = domain.data_sets()["melodies"](n_tunes=12)
+    sampler = data.source("test", domain.evaluation_options(n_way=3, n_shot=1, n_query=2), 0)
+
+    def verdict() -> str:
+        checks = [contents_have_no_near_copy]
+        (finding,) = find_leaks(Prototypical(Flat()), sampler, data.splits, n_episodes=2, checks=checks, domain=domain)
+        return finding.verdict
+
+    assert verdict() == "passed"
+    monkeypatch.setattr(
+        type(domain), "near_copies", lambda self, a, b, y_a, y_b: [NearCopy(0, 0, 0.99, "a transposed tune")]
+    )
+    assert verdict() == "failed"

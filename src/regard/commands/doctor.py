@@ -32,7 +32,7 @@ def run_checks(
     if not isinstance(data, LabelledData):
         raise ConfigError(f"{data.title} has no items that could leak: expected a recipe on a data set.")
     sampler = data.source("test", trained.require_recipe().evaluation[0], seed)
-    return find_leaks(trained.learner, sampler, data.splits, n_episodes=n_episodes)
+    return find_leaks(trained.learner, sampler, data.splits, n_episodes=n_episodes, domain=data.domain)
 
 
 def show_findings(findings: Sequence[Finding], console: Console | None = None) -> None:

@@ -219,10 +219,19 @@ class Domain(ABC):
 
     # ---- copies, pictures, suites ------------------------------------------------------------------------------------
 
-    def near_copies(self, a: Items, b: Items) -> list[NearCopy]:
-        """Items of `a` that are items of `b`, or nearly; by default those of equal content."""
-        known = {digest: row for row, digest in enumerate(digests(b))}
-        return [NearCopy(row, known[d], 1.0, "equal") for row, d in enumerate(digests(a)) if d in known]
+    def near_copies(self, a: Items, b: Items, y_a: Tensor, y_b: Tensor) -> list[NearCopy] | None:
+        """Pairs of one item of each set that are copies of one another, or nearly, equal ones included.
+
+        Args:
+            a: (N, *item).
+            b: (M, *item).
+            y_a: (N,) classes; near items of one class are no sign of how alike different items are.
+            y_b: (M,).
+
+        Returns:
+            None, by default, where `regard doctor` shall judge by the tensors: as pictures, tokens or vectors.
+        """
+        return None
 
     def render(self, thing: Any, saliency: NDArray[np.floating] | None = None) -> Rendering:
         """One item for people.

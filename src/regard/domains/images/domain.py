@@ -76,17 +76,12 @@ class Images(Domain):
             return DrawingViews(n_views)
         return super().views(n_views, reader, items, weight, n_classes)
 
-    def near_copies(self, a: Items, b: Items) -> list[NearCopy]:
-        import torch
-
+    def near_copies(self, a: Items, b: Items, y_a: Tensor, y_b: Tensor) -> list[NearCopy] | None:
+        """Shifted, rotated, mirrored, inverted and cropped copies."""
         from regard.domains.images.near_copies import near_picture_copies
         from regard.episode import first_tensor
 
-        first, second = first_tensor(a), first_tensor(b)
-        if not len(first) or not len(second):
-            return []
-        # All of a set are taken to differ.
-        return near_picture_copies(first, second, torch.arange(len(first)), torch.arange(len(second)))
+        return near_picture_copies(first_tensor(a), first_tensor(b), y_a, y_b)
 
     def render(self, thing: Any, saliency: NDArray[np.floating] | None = None) -> Rendering:
         from regard.domains.images.render import render_image

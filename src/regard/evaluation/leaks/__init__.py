@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from regard.domains.base import Domain
 from regard.errors import DataError
 from regard.evaluation.leaks.answers import (
     a_batch_of_one_is_a_batch_of_many,
@@ -76,6 +77,7 @@ def find_leaks(
     *,
     n_episodes: int = 50,
     checks: Sequence[Check] | None = None,
+    domain: Domain | None = None,
 ) -> list[Finding]:
     """Look for every leak.
 
@@ -85,12 +87,13 @@ def find_leaks(
         splits: data set by name, such as "train", "validation" and "test"; each is compared with each.
         n_episodes: at least 2; more find fainter leaks.
         checks: some of `CHECKS`; all by default.
+        domain: of the items, which may know how near copies of them are recognised; by their tensors by default.
 
     Raises:
         DataError: fewer than two episodes.
     """
     if n_episodes < 2:
         raise DataError(f"n_episodes is {n_episodes}: expected at least 2, since chance is judged by an interval.")
-    context = LeakContext(learner, sampler, dict(splits or {}), n_episodes)
+    context = LeakContext(learner, sampler, dict(splits or {}), n_episodes, domain=domain)
     with eval_mode(learner):
         return [check(context) for check in (CHECKS if checks is None else checks)]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from regard.domains.base import digests
+from regard.domains.base import Domain, digests
 from regard.episode import Episode, Items, map_items
 from regard.evaluation.evaluate import device_of
 from regard.evaluation.intervals import Interval
@@ -54,6 +54,7 @@ class LeakContext:
         splits: data set by split, "train", "validation" and "test" among them where known.
         n_episodes: how many episodes are sampled.
         tolerance: largest difference of probabilities that is rounding; larger ones are looked at in float64.
+        domain: of the items, where it is known.
     """
 
     learner: Learner
@@ -61,6 +62,7 @@ class LeakContext:
     splits: Mapping[str, Dataset] = field(default_factory=dict)
     n_episodes: int = 50
     tolerance: float = 1e-3
+    domain: Domain | None = None
     _kept: dict[str, dict[int, Any]] = field(default_factory=lambda: defaultdict(dict), repr=False)
 
     def numbers(self) -> range:

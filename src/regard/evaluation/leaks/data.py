@@ -111,7 +111,8 @@ def contents_have_no_near_copy(context: LeakContext) -> Finding:
         # The smaller one is asked about: each of its items has its nearest of the other looked up.
         if len(first) < len(second):
             a, b, first, second = b, a, second, first
-        pairs = near_copies(second.x, first.x, second.y, first.y)
+        by_domain = context.domain and context.domain.near_copies(second.x, first.x, second.y, first.y)
+        pairs = near_copies(second.x, first.x, second.y, first.y) if by_domain is None else by_domain
         shared += [
             f"{_class_of(second, p.row_a)!r} ({b}) is {_class_of(first, p.row_b)!r} ({a}): {p.how} {p.likeness:.3f}"
             for p in pairs
