@@ -16,8 +16,9 @@ LIKE_PICTURES = 0.996
 """Correlation below which two registered pictures are no copies."""
 
 _NEARER = 0.2  # of what is left unexplained by the likest picture of another class
-_ALIKE = 0.985  # correlation above which two pictures show the same simple shape, if not more
 _DETAIL = 0.09  # share of a picture that must have edges, or it is a dot or a short stroke (letters: 0.11 and more)
+_SIMPLE = 0.15  # below this share, a picture that is like those of two classes proves nothing either
+_ALIKE = 0.985  # correlation above which two pictures show the same simple shape, if not more
 _MOST_FLAGGED = 400
 
 
@@ -39,12 +40,12 @@ def near_picture_copies(a: Tensor, b: Tensor, y_a: Tensor, y_b: Tensor) -> list[
     flagged = order[found.likeness[order] >= LIKE_PICTURES]
     row_a, row_b, likeness = found.row_a[flagged], found.row_b[flagged], found.likeness[flagged]
     usual = torch.maximum(_usual_picture(grey_a, y_a, row_a), _usual_picture(grey_b, y_b, row_b))
-    # A dot or a stroke is like those of many classes; a copy is like its original.
-    detailed = torch.minimum(_detail(grey_a[row_a]), _detail(grey_b[row_b])) >= _DETAIL
+    detail = torch.minimum(_detail(grey_a[row_a]), _detail(grey_b[row_b]))
+    # A simple shape is like those of many classes; a copy is like its original.
     alike = found.likeness >= _ALIKE
-    n_classes_b = _classes_each(found.row_a[alike], y_b[found.row_b[alike]], row_a)
-    n_classes_a = _classes_each(found.row_b[alike], y_a[found.row_a[alike]], row_b)
-    kept = ((1 - likeness) <= _NEARER * (1 - usual)) & (n_classes_b < 2) & (n_classes_a < 4) & detailed
+    n_classes = _classes_each(found.row_a[alike], y_b[found.row_b[alike]], row_a)
+    telling = (detail >= _SIMPLE) | ((detail >= _DETAIL) & (n_classes < 2))
+    kept = ((1 - likeness) <= _NEARER * (1 - usual)) & telling
     rows = zip(row_a[kept].tolist(), first[row_b[kept]].tolist(), likeness[kept].tolist(), strict=True)
     return [NearCopy(i, j, r, "pixels after registration correlate") for i, j, r in rows]
 
