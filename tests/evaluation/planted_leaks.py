@@ -96,7 +96,7 @@ def texts(n_classes: int, seed: int, n_tokens: int = 400, n_items: int = 10, len
 KINDS: dict[str, tuple[Callable[..., Dataset], Callable[[], Learner]]] = {
     "pictures": (pictures, lambda: Prototypical(Flat())),
     "vectors": (points, lambda: Prototypical(Flat())),
-    "texts": (texts, lambda: Prototypical(Bag(401))),
+    "texts": (texts, lambda: _Spoiled(Bag(401))),
 }
 
 
@@ -300,7 +300,7 @@ class Normed(nn.Module):
     def forward(self, x: Items) -> Tensor:
         assert isinstance(x, Tensor)
         z = x.float() if x.dtype == torch.uint8 else x
-        return self.scale * self.norm(z.flatten(1)[:, None]).flatten(1)
+        return self.scale * self.norm(z.flatten(1)[:, None, :, None]).flatten(1)
 
 
 class WeightlessTransductive(Weightless):

@@ -30,7 +30,6 @@ LEAKS = (
     "pictures: copies in train and test, mirrored",
     "pictures: copies in validation and test, 1 pixel right",
     "vectors: copies in train and test, noise of 1%",
-    "vectors: copies in train and validation, noise of 1%",
     "texts: copies in train and test, one word changed",
     "pictures: the label in a pixel",
     "texts: the label in a token",
