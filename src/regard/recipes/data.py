@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from regard.domains.data import Data, LabelledData
-from regard.domains.registry import domain_of_data
+from regard.domains.registry import all_domains, domain_of_data
 from regard.errors import ConfigError
 from regard.recipes.config import Component
 from regard.signatures import call_checked
+
+DATA = {name: data_set for domain in all_domains() for name, data_set in domain.data_sets().items()}
+"""Every data set that a recipe can name."""
 
 
 def load_data(component: Component) -> Data:

@@ -1,0 +1,1 @@
+"""Scripts written before `regard.domains` find the readers of images here."""
