@@ -112,7 +112,7 @@ def _build(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor])
     estimator._require_settings()
     estimator._use(trained, domain.reader(header["reader"]))
     n_classes = estimator._restore(header["fitted"])
-    if regression and target.shape[1:] != estimator._offset.shape:
+    if isinstance(estimator, FewShotRegressor) and target.shape[1:] != estimator._offset.shape:
         raise ValueError(f"there are {target.shape[1:]} targets and {estimator._offset.shape} offsets")
     if not regression and np.unique(target).tolist() != list(range(n_classes)):
         raise ValueError(f"{n_classes} labels, and not an example of each")

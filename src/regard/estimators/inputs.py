@@ -214,7 +214,8 @@ def _to_array(values: Any, name: str = "y") -> NDArray[Any]:
     if isinstance(values, Tensor):
         values = values.detach().cpu().numpy()
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        values = np.where(np.ma.getmaskarray(values), None, values.data.astype(object))
+        mask, values = np.ma.getmaskarray(values), values.data.astype(object)
+        values[mask] = None
     if hasattr(values, "toarray"):
         raise EpisodeError(f"{name} is sparse: expected a dense array; use {name}.toarray().")
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from regard.domains.images.data import ImageData
-    from regard.domains.images.folder import Ink
+    from regard.domains.images.pixels import Ink
     from regard.domains.views import Views
     from regard.episode import Items
 

@@ -125,7 +125,8 @@ def _walk(root: Path) -> Iterator[tuple[Path, str]]:
         DataError: more than `regard.limits` allows.
     """
     status = root.stat()
-    count, waiting = 0, [(root, ((status.st_dev, status.st_ino),))]
+    count = 0
+    waiting: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(root, ((status.st_dev, status.st_ino),))]
     while waiting:
         folder, above = waiting.pop()
         try:

@@ -94,8 +94,10 @@ def _array(rows: Any) -> NDArray[Any]:
 
 def unmask(array: np.ma.MaskedArray[Any, Any]) -> NDArray[Any]:
     """What is masked, as NaN, NaT or None."""
-    if array.dtype.kind in "mM":
-        return np.asarray(array.filled(np.array("NaT", array.dtype)))
-    if array.dtype.kind in "biuf":
-        return np.asarray(array.astype(np.float64).filled(np.nan)) if np.ma.is_masked(array) else array.data
-    return np.where(np.ma.getmaskarray(array), None, array.data.astype(object))
+    mask = np.ma.getmaskarray(array)
+    if array.dtype.kind in "biuf" and not mask.any():
+        return array.data
+    kind = array.dtype if array.dtype.kind in "mM" else np.float64 if array.dtype.kind in "biuf" else object
+    plain: NDArray[Any] = array.data.astype(kind)
+    plain[mask] = np.nan if kind is np.float64 else None if kind is object else np.array("NaT", kind)
+    return plain
