@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from regard.cli import app
 from regard.commands.predict import predict_files
 from regard.evaluation import read_results
+from regard.evaluation.leaks import CHECKS
 from regard.recipes.trained import load
 
 REGARD = [sys.executable, "-m", "regard"]
@@ -173,7 +174,7 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_doctor_tells_every_check_and_fails_where_one_fails(trained: Path, tmp_path: Path) -> None:
     done = run("doctor", trained, "--episodes", "2", "--json", tmp_path / "found.json")
     findings = json.loads((tmp_path / "found.json").read_text())["findings"]
-    assert len(findings) == 13 and all(set(f) == {"check", "verdict", "proof"} for f in findings)
+    assert len(findings) == len(CHECKS) and all(set(f) == {"check", "verdict", "proof"} for f in findings)
     failed = [f for f in findings if f["verdict"] == "failed"]
     assert done.returncode == bool(failed) and done.stdout.count("FAILED") == len(failed)
     assert "queries can be removed" in done.stdout

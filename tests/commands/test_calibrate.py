@@ -113,7 +113,7 @@ def calibrated() -> Calibrated:
 
 
 def test_the_table_has_before_and_after_and_the_sentence_all_shares() -> None:
-    console = Console(file=StringIO(), width=200)
+    console = Console(file=StringIO(), width=400)
     show_calibrated(calibrated(), console)
     told = console.file.getvalue()  # type: ignore[attr-defined]
     rows = {line.split()[0]: line.split()[1:] for line in told.splitlines() if line.split()[:1]}

@@ -13,7 +13,7 @@ import torch
 
 from regard.domains import registry
 from regard.domains.arrays.reader import ArrayReader
-from regard.domains.base import Domain, LearnerContext, NearCopy, Reader, digests
+from regard.domains.base import Domain, LearnerContext, Reader, digests
 from regard.domains.options import EpisodeOptions
 from regard.domains.registry import DOMAINS, all_domains, domain_names, domain_of_data, find_domain
 from regard.domains.views import Identity
@@ -52,7 +52,7 @@ def test_every_domain_is_found_under_its_own_name_and_pickles_as_it() -> None:
     assert tuple(names[: len(DOMAINS)]) == tuple(DOMAINS) and set(names) == set(domain_names())
     for domain in all_domains():
         assert find_domain(domain.name) is domain
-        assert pickle.loads(pickle.dumps(domain)) is domain
+        assert pickle.loads(pickle.dumps(domain)) == domain
         assert repr(domain) == f"<domain {domain.name}>"
 
 
@@ -114,11 +114,9 @@ def test_other_defaults() -> None:
         plain.read_files(Path("a"), Path("b"))
 
 
-def test_equal_items_are_near_copies_and_say_which_rows() -> None:
-    a = torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])
-    b = torch.tensor([[9.0, 9.0], [1.0, 2.0]])
-    assert Plain().near_copies(a, b) == [NearCopy(0, 1, 1.0, "equal"), NearCopy(2, 1, 1.0, "equal")]
-    assert Plain().near_copies(b[:1], a) == []
+def test_near_copies_are_left_to_the_doctor_by_default() -> None:
+    a, y = torch.zeros(3, 2), torch.arange(3)
+    assert Plain().near_copies(a, a, y, y) is None
 
 
 def test_digests_are_of_content_alone() -> None:

@@ -25,7 +25,6 @@ from regard.learners.inner.loss import class_centres, require_rows, row_class_ma
 from regard.learners.inner.options import InnerOptions
 from regard.learners.inner.rule import GradientDescent, Weights
 from regard.learners.inner.tasks import Rows, Tensors
-from regard.nn.encoder import Encoder
 from regard.nn.transforms import call_with
 
 _HEAD = ("prototypes: weight", "prototypes: bias")
@@ -54,7 +53,7 @@ class ProtoMAML(GradientLearner):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: nn.Module,
         *,
         inner_lr: float = 0.01,
         inner_steps: int = 5,
