@@ -237,7 +237,7 @@ def hide_absent(logits: Float[Tensor, "B Q C"], support_mass: Float[Tensor, "B C
     return logits.masked_fill(absent[:, None, :], -torch.inf)
 
 
-def require_vectors(encoder: Encoder, learner: str) -> None:
+def require_vectors(encoder: nn.Module, learner: str) -> None:
     """Say so, where a learner that compares vectors is given an encoder of parts.
 
     Raises:
