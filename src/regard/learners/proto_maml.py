@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack, final
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.learners.base import require_vectors
