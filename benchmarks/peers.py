@@ -34,6 +34,7 @@ __all__ = [
     "import_easyfsl",
     "import_higher",
     "import_learn2learn",
+    "import_torchmeta",
     "import_torchopt",
     "learn2learn_episodes",
     "learn2learn_maml",
@@ -50,6 +51,7 @@ INSTALL = {
         "tar xzf learn2learn-0.2.0.tar.gz && cd learn2learn-0.2.0 && "
         "python setup.py build_ext bdist_wheel && pip install --no-deps dist/learn2learn-*.whl"
     ),
+    "torchmeta": "pip install --no-deps torchmeta==1.8.0",
     "torchopt": "pip install -r benchmarks/requirements-peers.txt",
 }
 
@@ -77,7 +79,36 @@ def import_easyfsl() -> ModuleType:
     _require("easyfsl")
     with _stand_in("torchvision"):
         importlib.import_module("easyfsl.samplers")
+        importlib.import_module("easyfsl.utils")
         return importlib.import_module("easyfsl")
+
+
+def import_torchmeta() -> ModuleType:
+    """torchmeta 1.8.0, whose modules and `gradient_update_parameters` need none of its data sets.
+
+    Shims: *torchvision*, *h5py*, *ordered_set* and *requests*, if absent, are stand-ins; *torch._six* and names on PyTorch's data loader that are
+    gone are put back while it is imported.
+    """
+    _require("torchmeta")
+    if "torchmeta" in sys.modules:
+        return sys.modules["torchmeta"]
+    six = ModuleType("torch._six", "As it was.")
+    vars(six).update(
+        container_abcs=importlib.import_module("collections.abc"), string_classes=(str, bytes), int_classes=int
+    )
+    sys.modules["torch._six"] = six
+    loader = importlib.import_module("torch.utils.data.dataloader")
+    for name in ("_SingleProcessDataLoaderIter", "_MultiProcessingDataLoaderIter", "default_collate"):
+        if not hasattr(loader, name):
+            setattr(loader, name, object)
+    with (
+        _stand_in("torchvision"),
+        _stand_in("h5py"),
+        _stand_in("ordered_set"),
+        _stand_in("requests"),
+        _stand_in("pandas"),
+    ):
+        return importlib.import_module("torchmeta")
 
 
 def import_higher() -> ModuleType:

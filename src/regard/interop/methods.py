@@ -60,7 +60,9 @@ class ForeignLearner(Learner):
             if not len(present):  # a task of padding alone
                 rows.append(task.query_x.new_zeros(len(task.query_x), n_classes, dtype=state.weight.dtype))
                 continue
-            scores = self._adapt_task(task.x, y)(task.query_x)
+            # The method may take gradients while we evaluate: clones are ordinary tensors, those of inference are not.
+            with torch.inference_mode(False):
+                scores = self._adapt_task(task.x.clone(), y.clone())(task.query_x.clone())
             _require_width(scores, len(present))
             absent = scores.new_full((len(scores), n_classes), -torch.inf)
             rows.append(absent.index_copy(1, present, scores[:, : len(present)]))
