@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -82,12 +83,37 @@ def test_killed_and_resumed_is_never_killed(whole: Path, tmp_path: Path) -> None
     assert_same_run(whole, tmp_path)
 
 
-@pytest.mark.parametrize(("n_processes", "dropout"), [(2, 0), (2, 1), (3, 1)])
+@pytest.mark.parametrize(("n_processes", "dropout"), [(2, 0), (3, 1)])
 def test_several_processes_take_the_steps_of_one_bit_for_bit(tmp_path: Path, n_processes: int, dropout: int) -> None:
     settings = {"steps": 12, "tasks_per_step": 6, "optimizer": "adam", "learning_rate": 0.05, "dropout": dropout}
     run(tmp_path / "one", grad_clip=0.5, **settings)
     run(tmp_path / "more", grad_clip=0.5, devices=n_processes, strategy="ddp", **settings)
     assert_same_run(tmp_path / "one", tmp_path / "more")
+
+
+def test_two_machines_take_the_steps_of_one_bit_for_bit(tmp_path: Path) -> None:
+    """As on a cluster: the same command on each machine, here both on the loopback."""
+    settings = {"steps": 6, "tasks_per_step": 2, "validate_every": 6, "dropout": 1}
+    run(tmp_path / "one", **settings)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [f"{key}={value}" for key, value in (SETTINGS | settings | {"nodes": 2, "strategy": "ddp"}).items()]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    torchrun += ["--master-addr=127.0.0.1", f"--master-port={port}"]
+    machines = [
+        subprocess.Popen(
+            [*torchrun, f"--node-rank={rank}", SCRIPT, str(tmp_path / "two"), *words],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for machine in machines:
+        code, errors = finish(machine)
+        assert code == 0, errors
+    assert_same_run(tmp_path / "one", tmp_path / "two")
 
 
 def test_two_processes_of_whole_shares_take_nearly_the_steps_of_one(tmp_path: Path) -> None:

@@ -68,7 +68,10 @@ class TrainConfig(BaseModel):
     checkpoint_every: int = Field(default=200, ge=1, description="steps from one checkpoint to the next")
     tensorboard: bool = Field(default=True, description="write TensorBoard events beside metrics.csv")
     accelerator: str = Field(default="auto", description='"cpu", "cuda", "mps" or "auto", as in Lightning Fabric')
-    devices: int = Field(default=1, ge=1, description="processes, one a device")
+    devices: int = Field(default=1, ge=1, description="processes on each machine, one a device")
+    nodes: int = Field(
+        default=1, ge=1, description="machines; each runs the same command under torchrun, which says who leads"
+    )
     strategy: str = Field(default="auto", description='how processes share the work, as in Lightning Fabric: "ddp"')
     seed: int = Field(default=0, description="of what the learner draws in training, such as dropout")
 
@@ -89,4 +92,4 @@ class TrainConfig(BaseModel):
         return self.schedule != "cosine" and self.max_minutes is None
 
 
-_FREE = {"log_every", "checkpoint_every", "tensorboard", "accelerator", "devices", "strategy"}
+_FREE = {"log_every", "checkpoint_every", "tensorboard", "accelerator", "devices", "nodes", "strategy"}

@@ -358,6 +358,7 @@ def _fabric(config: TrainConfig) -> Fabric:
         fabric = Fabric(
             accelerator=config.accelerator,
             devices=config.devices,
+            num_nodes=config.nodes,
             strategy=config.strategy,
             precision=resolve_precision(config.precision, device),
         )
@@ -365,8 +366,8 @@ def _fabric(config: TrainConfig) -> Fabric:
         # Lightning raises ValueError, RuntimeError, ImportError and its own, which all say that the setting cannot be.
         reason = str(error).splitlines()[0][:200]
         raise ConfigError(
-            f"train.accelerator={config.accelerator!r}, train.devices={config.devices} and train.strategy="
-            f"{config.strategy!r} cannot be had here ({reason}): use auto, 1 and auto."
+            f"train.accelerator={config.accelerator!r}, train.devices={config.devices}, train.nodes="
+            f"{config.nodes} and train.strategy={config.strategy!r} cannot be had here ({reason}): use auto, 1, 1 and auto."
         ) from error
     fabric.launch()
     return fabric
