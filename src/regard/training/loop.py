@@ -367,7 +367,8 @@ def _fabric(config: TrainConfig) -> Fabric:
         reason = str(error).splitlines()[0][:200]
         raise ConfigError(
             f"train.accelerator={config.accelerator!r}, train.devices={config.devices}, train.nodes="
-            f"{config.nodes} and train.strategy={config.strategy!r} cannot be had here ({reason}): use auto, 1, 1 and auto."
+            f"{config.nodes} and train.strategy={config.strategy!r} cannot be had here ({reason}): use auto, 1, "
+            "1 and auto."
         ) from error
     fabric.launch()
     return fabric
