@@ -25,6 +25,10 @@ class ConfigError(RegardError, ValueError):
     """A setting that does not exist or cannot have that value."""
 
 
+class BodyError(ConfigError):
+    """A pretrained body that is not there, cannot be used, or is not the one that weights were trained on."""
+
+
 class CheckpointError(RegardError, ValueError):
     """A checkpoint that is truncated, foreign, or of another version."""
 

@@ -6,6 +6,8 @@ time is spent on it. All are far above honest use; raise one here if your work n
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+
 MIB, GIB = 2**20, 2**30
 
 # ---- files of ours: checkpoints and fitted estimators ---------------------------------------------------------------
@@ -21,6 +23,9 @@ NETWORK_NUMBERS = 2**24
 
 NETWORK_TENSORS = 5_000
 """Tensors that building a network may make, above 64 for each tensor in its file: some 0.1 s for 5,000."""
+
+UNCOUNTED: ContextVar[bool] = ContextVar("uncounted", default=False)
+"""Set while a pretrained body is built: its size is bounded by its own files, not by the checkpoint that names it."""
 
 # ---- fitted estimators -------------------------------------------------------------------------------------------
 

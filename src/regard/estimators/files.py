@@ -19,7 +19,7 @@ from torch import Tensor
 
 from regard.domains.registry import find_domain
 from regard.episode import Items
-from regard.errors import CheckpointError, ConfigError, MissingExtraError
+from regard.errors import BodyError, CheckpointError, ConfigError, MissingExtraError
 from regard.estimators.base import FewShotEstimator
 from regard.estimators.classifier import FewShotClassifier
 from regard.estimators.regressor import FewShotRegressor
@@ -82,7 +82,7 @@ def load_estimator(path: Path | str) -> FewShotEstimator:
     # The digest guards against damage only: whoever writes a file by hand may write anything into it.
     try:
         return _build(Path(path), header, tensors)
-    except (CheckpointError, MissingExtraError):
+    except (CheckpointError, MissingExtraError, BodyError):
         raise
     except Exception as error:
         raise CheckpointError(

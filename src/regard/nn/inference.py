@@ -30,3 +30,20 @@ def device_of(module: nn.Module) -> torch.device:
     """The device of the module's first parameter; the CPU if it has none."""
     parameter = next(module.parameters(), None)
     return torch.device("cpu") if parameter is None else parameter.device
+
+
+def fast_bf16(device: torch.device | str = "cpu") -> bool:
+    """Whether the device multiplies bfloat16 in hardware: AMX or AVX-512 BF16 on a CPU, Ampere or later on CUDA.
+
+    Elsewhere bfloat16 is emulated and slower than float32.
+    """
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_available() and torch.cuda.get_device_capability(device)[0] >= 8
+    return kind == "cpu" and any(_cpu_has(feature) for feature in ("amx_tile", "avx512_bf16"))
+
+
+def _cpu_has(feature: str) -> bool:
+    # These probes are private to PyTorch and have been renamed before: an absent one means "no".
+    probe = getattr(torch.cpu, f"_is_{feature}_supported", None)
+    return bool(probe is not None and probe())

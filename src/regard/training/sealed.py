@@ -24,9 +24,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from regard.errors import CheckpointError, ConfigError, MissingExtraError
+from regard.errors import BodyError, CheckpointError, ConfigError, MissingExtraError
 from regard.files import write_whole
-from regard.limits import HEADER_BYTES, NETWORK_NUMBERS, NETWORK_SLACK, NETWORK_TENSORS
+from regard.limits import HEADER_BYTES, NETWORK_NUMBERS, NETWORK_SLACK, NETWORK_TENSORS, UNCOUNTED
 
 _ZEROS = "0" * 64
 _MARK = b'{\\"sha256\\": \\"'  # how a header begins inside the index: JSON in JSON
@@ -157,13 +157,13 @@ def build_within(path: Path | str, tensors: Mapping[str, Tensor], build: Callabl
 
     Raises:
         CheckpointError: `build` allocates too much, or fails.
-        MissingExtraError: as `build`.
+        MissingExtraError, BodyError: as `build`.
     """
     numbers = NETWORK_SLACK * sum(t.numel() for t in tensors.values()) + NETWORK_NUMBERS
     try:
         with _Bounded(numbers, 64 * len(tensors) + NETWORK_TENSORS):
             return build()
-    except (CheckpointError, MissingExtraError):
+    except (CheckpointError, MissingExtraError, BodyError):
         raise
     except _TooLargeError as error:
         raise CheckpointError(
@@ -195,7 +195,7 @@ class _Bounded(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in self._MAKERS and kwargs.get("out") is None:
+        if func in self._MAKERS and kwargs.get("out") is None and not UNCOUNTED.get():
             without = {key: value for key, value in kwargs.items() if key not in ("device", "generator", "pin_memory")}
             self.numbers -= func(*args, **without, device="meta").numel()
             self.tensors -= 1

@@ -1,0 +1,79 @@
+"""Tiny random bodies of their own vocabulary, as folders that transformers writes: what tests do not wait for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+WORDS = ("card", "money", "lost", "my", "is", "the", "where", "a", "song", "play", "hot", "rain", "ada", "byron", ".")
+TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *("##s", "##ing", "##" + "a")]
+
+
+def tiny_bert(folder: Path, seed: int = 0, **changes: Any) -> str:
+    """A BERT of four layers with 16 features; returns the path of its folder."""
+    from transformers import BertConfig, BertModel
+
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "vocab_size": len(TOKENS),
+        "hidden_size": 16,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+        "max_position_embeddings": 32,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = BertModel(BertConfig(**(settings | changes)))
+    model.save_pretrained(folder)
+    write_tokenizer(folder)
+    return str(folder)
+
+
+def write_tokenizer(folder: Path, **changes: Any) -> None:
+    """A WordPiece tokenizer of `TOKENS`."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = Tokenizer(models.WordPiece({token: i for i, token in enumerate(TOKENS)}, unk_token="[UNK]"))
+    pieces.normalizer = normalizers.BertNormalizer()
+    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    pieces.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"} | changes
+    PreTrainedTokenizerFast(tokenizer_object=pieces, **special).save_pretrained(folder)
+
+
+def tiny_vit(folder: Path, seed: int = 0) -> str:
+    """A ViT of four layers that reads 16 x 16 pixels in patches of 8; returns the path of its folder."""
+    from transformers import ViTConfig, ViTModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        config = ViTConfig(
+            hidden_size=16,
+            num_hidden_layers=4,
+            num_attention_heads=2,
+            intermediate_size=24,
+            image_size=16,
+            patch_size=8,
+        )
+        model = ViTModel(config)
+    model.save_pretrained(folder)
+    processor = {
+        "image_processor_type": "ViTImageProcessor",
+        "size": {"height": 16, "width": 16},
+        "do_resize": True,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.5, 0.4, 0.3],
+        "image_std": [0.2, 0.3, 0.4],
+        "resample": 2,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return str(folder)
