@@ -167,6 +167,8 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
         1e-10,
     ),
     ("TNPD-bare", lambda: TNPD(n_inputs=6, d_model=4, n_layers=1, n_heads=1, d_feed=4), VECTORS, 1e-10),
+    ("TNPD-parts", lambda: TNPD(Parts(), d_model=8, n_layers=2, n_heads=2, d_feed=8), PARTS, 1e-10),
+    ("TNPD-hard", lambda: TNPD(Vectors(), d_model=8, n_layers=2, n_heads=2, d_feed=8, how="hard"), VECTORS, 1e-10),
     ("DeepKernel", lambda: DeepKernel(Vectors()), VECTORS, 1e-10),
     ("DeepKernel-matern", lambda: DeepKernel(Vectors(), kernel="matern"), VECTORS, 1e-10),
     ("DeepKernel-cosine", lambda: DeepKernel(Vectors(), kernel="cosine"), VECTORS, 1e-10),
@@ -202,6 +204,23 @@ def test_laws_with_targets(
         return
     laws = laws_for(request.node.callspec.id)
     check_learner(make, lambda seed: random_episode(seed, item, n_targets=3), laws=laws, tolerance=tolerance)
+
+
+JOINT: dict[str, Callable[[], Learner]] = {
+    "TNPD": lambda: TNPD(Vectors(), d_model=8, n_layers=2, n_heads=2, d_feed=8, n_targets=3),
+    "TNPD-entmax": lambda: TNPD(Vectors(), d_model=8, n_layers=2, n_heads=2, d_feed=8, n_targets=3, how="entmax"),
+    "ANP": lambda: AttentiveNeuralProcess(Vectors(), d_model=8, n_heads=2, n_targets=3),
+    "CNP": lambda: CNP(Vectors(), d_model=8, n_targets=3),
+    "SNAIL": lambda: SNAIL(Vectors(), n_filters=3, n_dilations=2, widths=((3, 2), (4, 3)), n_targets=3),
+    "MANN": lambda: MANN(Vectors(), n_slots=6, d_slot=4, d_hidden=8, n_targets=3),
+    "FastWeights": lambda: FastWeights(Vectors(), n_targets=3, **FAST),
+}
+
+
+@pytest.mark.parametrize("name", JOINT)
+def test_laws_with_joint_targets(name: str) -> None:
+    laws = laws_for(f"{name}-joint")
+    check_learner(JOINT[name], lambda seed: random_episode(seed, VECTORS, n_targets=3), laws=laws)
 
 
 @pytest.mark.parametrize("norm", ["group", "instance"])

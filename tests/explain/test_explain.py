@@ -23,6 +23,7 @@ from regard.learners.prototypical import Prototypical
 from regard.learners.relation import Relation
 from regard.nn.conv4 import Conv4
 from regard.nn.encoder import Encoder
+from regard.testing import random_episode
 
 
 @pytest.fixture(autouse=True)
@@ -348,3 +349,19 @@ def test_saliency_maps_say_what_they_need() -> None:
     flat = vectors()
     with pytest.raises(EpisodeError, match="expected images"):
         saliency_maps(cross_transformer(), flat)
+
+
+def test_influence_by_the_norm_of_targets_is_that_of_the_jacobian() -> None:
+    episode = random_episode(0, n_targets=3, n_tasks=1)
+    learner = Matching(Vectors())
+
+    def mean(weight: Tensor) -> Tensor:
+        return learner(replace(episode, support=replace(episode.support, weight=weight))).mean[0]
+
+    jacobian = torch.autograd.functional.jacobian(mean, episode.support.weight)[:, :, 0]
+    result = influence(learner, episode, over_targets="norm")
+    torch.testing.assert_close(result.influence[0], jacobian.square().sum(1).sqrt())
+    torch.testing.assert_close(result.contribution, result.influence * episode.support.weight[:, None])
+    torch.testing.assert_close(influence(learner, episode).influence[0], jacobian.sum(1))
+    with pytest.raises(ConfigError, match="over_targets is 'nrom'"):
+        unwrap(influence)(learner, episode, over_targets="nrom")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal
 from torch.nn import functional as F
 
+from encoders import Same
 from regard.episode import Episode, Support
 from regard.errors import ConfigError, EpisodeError
 from regard.learners.anp import AttentiveNeuralProcess
@@ -202,6 +203,34 @@ def test_two_targets_are_two_tasks(name: str) -> None:
     torch.testing.assert_close(numbers(learner(replace(one, query_y=episode.query_y[..., 1:]))), both[:, :, 1:])
 
 
+JOINT: dict[str, Callable[[int], Learner]] = {
+    "CNP": lambda n: CNP(n_inputs=6, n_targets=n),
+    "AttentiveNeuralProcess": lambda n: AttentiveNeuralProcess(n_inputs=6, d_model=8, n_targets=n),
+    "TNPD": lambda n: TNPD(n_inputs=6, d_model=8, n_layers=2, n_targets=n),
+    "SNAIL": lambda n: SNAIL(n_inputs=6, n_filters=4, n_targets=n),
+    "FastWeights": lambda n: FastWeights(n_inputs=6, n_targets=n),
+    "MANN": lambda n: MANN(n_inputs=6, n_slots=5, n_targets=n),
+}
+
+
+@pytest.mark.parametrize("name", JOINT)
+def test_one_joint_target_is_one_column(name: str) -> None:
+    by_column, joint, episode = JOINT[name](0), JOINT[name](1), plain(1)
+    joint.load_state_dict(by_column.state_dict())
+    torch.testing.assert_close(numbers(joint(episode)), numbers(by_column(episode)))
+
+
+@pytest.mark.parametrize("name", JOINT)
+def test_joint_targets_inform_each_other(name: str) -> None:
+    learner, episode = JOINT[name](2), plain(2)
+    y = episode.support.y.clone()
+    y[..., 1] += 1
+    changed = learner(replace(episode, support=replace(episode.support, y=y))).mean
+    assert ((changed - learner(episode).mean)[..., 0].abs() > 1e-9).any()
+    with pytest.raises(EpisodeError, match=r"has 3 targets .*: expected 2"):
+        learner(plain(3))
+
+
 # ---- neural processes ------------------------------------------------------------------------------------------------
 
 
@@ -241,6 +270,20 @@ def test_tnpd_equals_one_masked_square() -> None:
     hidden = (torch.arange(13) >= 9).expand(13, 13)
     output = learner.head(theirs(learner.token(token), mask=hidden)[:, 9:])
     torch.testing.assert_close(learner(episode).mean[..., 0], output[..., 0])
+
+
+def test_one_part_is_a_vector_and_equal_parts_are_one() -> None:
+    x, query = torch.randn(2, 5, 6), torch.randn(2, 3, 6)
+    support = Support(x, torch.randn(2, 5, 2))
+    vectors = TNPD(n_inputs=6, d_model=8, n_layers=2, n_targets=2)
+    parts = TNPD(Same(6, parts=True), d_model=8, n_layers=2, n_targets=2)
+    parts.load_state_dict({**parts.state_dict(), **vectors.state_dict()})
+    expected = vectors.predict(vectors.adapt(support), query)
+    for n_parts in (1, 3):
+        rows = replace(support, x=x[:, :, None].expand(-1, -1, n_parts, -1))
+        state, asked = parts.adapt(rows), query[:, :, None].expand(-1, -1, n_parts, -1)
+        torch.testing.assert_close(parts.predict(state, asked).mean, expected.mean)
+        torch.testing.assert_close(parts.attend(state, asked), vectors.attend(vectors.adapt(support), query))
 
 
 # ---- sequences and memories ------------------------------------------------------------------------------------------

@@ -6,7 +6,10 @@ For every learner, attending or not, since weights are part of the episode. Posi
 negative ones against it. `contribution` is weight times influence: to first order, what deleting the row would take
 away, and 0 for padding. For a row of weight 0 the influence says what adding it would do, where the learner computes
 with such rows at all (hard attention and CrossTransformer skip them and give 0). In regression the predicted mean,
-summed over targets, takes the place of log p.
+summed over targets, takes the place of log p. Where targets are of different kinds, such as the forces and turns of an
+action, a sum lets them cancel: `over_targets="norm"` takes the length of the T derivatives, which has no sign,
+
+    influence_qs = | d mean(query q) / d weight_s |       in the unit of the targets
 
 This is the infinitesimal jackknife (Jaeckel 1972; Koh and Liang 2017, arXiv:1703.04730), with adaptation
 differentiated through instead of a Hessian inverted.
@@ -17,14 +20,18 @@ Whether to believe it is another question: see `faithfulness`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from regard.episode import Episode
+from regard.errors import ConfigError, did_you_mean
 from regard.explain.reweighting import Reweighting
 from regard.learners.base import AttendingLearner, Learner
 from regard.nn.inference import eval_mode
+
+OverTargets = Literal["sum", "norm"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +40,10 @@ class Influence:
 
     Args:
         influence: (B, Q, S), as in the module's formula.
-        contribution: (B, Q, S), weight times influence.
+        contribution: (B, Q, S), weight times influence; at least 0 where targets are taken by their norm.
         attention: (B, Q, S), a distribution over the rows, for a learner that attends; else None.
         predicted: (B, Q) class that each row of `influence` speaks of; zeros in regression.
-        probability: (B, Q) of that class; in regression the predicted mean, summed over targets.
+        probability: (B, Q) of that class; in regression the predicted mean, summed over targets, or its norm.
     """
 
     influence: Tensor
@@ -46,15 +53,16 @@ class Influence:
     probability: Tensor
 
 
-def influence(learner: Learner, episode: Episode) -> Influence:
+def influence(learner: Learner, episode: Episode, *, over_targets: OverTargets = "sum") -> Influence:
     """Explain every query of the episode.
 
     Args:
         learner: temporarily in eval mode, then restored; its parameters' gradients are not touched.
         episode: B tasks of Q queries and S support rows.
+        over_targets: in regression, "sum" adds the derivatives of all targets, "norm" takes their length.
 
     Raises:
-        ConfigError: the learner is transductive.
+        ConfigError: the learner is transductive, or an unknown `over_targets`.
 
     Examples:
         >>> import torch
@@ -66,6 +74,8 @@ def influence(learner: Learner, episode: Episode) -> Influence:
         >>> result.predicted, tuple(result.contribution.shape)
         (tensor([[0]]), (1, 1, 2))
     """
+    if over_targets not in get_args(OverTargets):
+        raise ConfigError(f"over_targets is {over_targets!r}: {did_you_mean(over_targets, get_args(OverTargets))}")
     is_regression = episode.support.is_regression
     with eval_mode(learner):
         reweighting = Reweighting.of(learner, episode)
@@ -76,7 +86,12 @@ def influence(learner: Learner, episode: Episode) -> Influence:
                 value, predicted = output.sum(-1), torch.zeros_like(output[..., 0], dtype=torch.int64)
             else:
                 value, predicted = output.max(-1)
-            gradient = torch.autograd.grad(value.sum(), weight)[0]
+            if is_regression and over_targets == "norm":
+                totals = output.flatten(0, -2).sum(0)
+                each = [torch.autograd.grad(total, weight, retain_graph=True)[0] for total in totals]
+                gradient, value = torch.stack(each).norm(dim=0), output.norm(dim=-1)
+            else:
+                gradient = torch.autograd.grad(value.sum(), weight)[0]
         attention = None
         if isinstance(learner, AttendingLearner):
             with torch.no_grad():

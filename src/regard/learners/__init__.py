@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from regard.learners.deep_kernel import DeepKernel
     from regard.learners.fast_weights import FastWeights
     from regard.learners.feat import FEAT
+    from regard.learners.fine_tuned import FineTuned
     from regard.learners.inner.loop import GradientLearner
     from regard.learners.learned_optimizer import LearnedOptimizer
     from regard.learners.linear_probe import LinearProbe
@@ -67,6 +68,7 @@ __all__ = [
     "DeepKernel",
     "EncodingLearner",
     "FastWeights",
+    "FineTuned",
     "GradientLearner",
     "LSTMMetaLearner",
     "LearnedOptimizer",
@@ -156,7 +158,7 @@ LEARNERS: tuple[LearnerRow, ...] = (
     LearnerRow("FastWeights", "fast_weights", ("memory", "attention"), 2021, ("schlag2021", "ba2016"), regresses=True),
     LearnerRow("CNP", "cnp", ("in-context",), 2018, ("garnelo2018",), regresses=True),
     LearnerRow("AttentiveNeuralProcess", "anp", ("in-context", "attention"), 2019, ("kim2019",), regresses=True),
-    LearnerRow("TNPD", "tnp", ("in-context", "attention"), 2022, ("nguyen2022",), regresses=True),
+    LearnerRow("TNPD", "tnp", ("in-context", "attention"), 2022, ("nguyen2022",), regresses=True, attends=True),
     LearnerRow("DeepKernel", "deep_kernel", ("closed-form",), 2020, ("patacchiola2020",), regresses=True),
     LearnerRow("WeightGenerator", "weight_generator", ("attention", "amortised"), 2018, ("gidaris2018",)),
     LearnerRow("VERSA", "versa", ("amortised",), 2019, ("gordon2019",)),
@@ -176,9 +178,10 @@ LEARNERS: tuple[LearnerRow, ...] = (
 )
 """Every learner there is: what `regard learners` prints."""
 
-_BASES = {
+_OTHERS = {
     "AttendingLearner": "base",
     "EncodingLearner": "base",
+    "FineTuned": "fine_tuned",
     "GradientLearner": "inner.loop",
     "Learner": "base",
     "TokenAttendingLearner": "base",
@@ -205,6 +208,6 @@ def __getattr__(name: str) -> object:
     for row in LEARNERS:
         if row.name == name:
             return row.load()
-    if name in _BASES:
-        return getattr(import_module(f"regard.learners.{_BASES[name]}"), name)
+    if name in _OTHERS:
+        return getattr(import_module(f"regard.learners.{_OTHERS[name]}"), name)
     raise AttributeError(f"module 'regard.learners' has no attribute {name!r}")

@@ -27,8 +27,8 @@ from torch.distributions import Distribution
 
 from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, require_vectors
-from regard.learners.columns import beside, class_mass, column_predictions, columns
-from regard.nn.attention import MultiHeadAttention
+from regard.learners.columns import RowTokens, class_mass
+from regard.nn.attention import How, MultiHeadAttention
 from regard.nn.context import ContextLayer, alike_at_first, dense
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
@@ -56,6 +56,9 @@ class AttentiveNeuralProcess(EncodingLearner):
         n_heads: H; divides d_model; as in the authors' code.
         n_layers: of self-attention over the rows; our choice, and 0 leaves it out.
         n_embed, n_place, n_decode: layers of h, of the network under keys and queries, and of g; our choice.
+        how: how scores of the queries' attention become weights, see `regard.nn.attention`; the paper's is "soft".
+        n_targets: T, where all targets of a row are one token (see `columns`), for regression on T targets alone; 0, as
+            in all published results, reads them column by column.
         places: what knows where a row is: networks that read its vector, a part of its "token", as in the paper, or
             attention, by "rotary" turns.
         min_sigma: the smallest standard deviation of a predicted target; as in the authors' code.
@@ -79,6 +82,8 @@ class AttentiveNeuralProcess(EncodingLearner):
         n_embed: int = 3,
         n_place: int = 2,
         n_decode: int = 4,
+        how: How = "soft",
+        n_targets: int = 0,
         places: Places = "token",
         min_sigma: float = 0.1,
     ) -> None:
@@ -86,22 +91,23 @@ class AttentiveNeuralProcess(EncodingLearner):
         self.encoder = Flat() if encoder is None else encoder
         require_vectors(self.encoder, "AttentiveNeuralProcess")
         n_features = n_inputs if encoder is None else encoder.n_features
-        self.min_sigma = min_sigma
+        self.min_sigma, self.rows, self.classifies = min_sigma, RowTokens(n_targets), not n_targets
+        self.differentiates_twice = how not in ("hard", "gumbel")  # trained straight-through
         self.rotary = Rotary(n_features, n_heads, d_model // n_heads) if is_rotary(places) else None
         n_told = n_features if self.rotary is None else 0
-        self.embed = dense(n_told + 2, *[d_model] * n_embed)
+        self.embed = dense(n_told + self.rows.n_extra, *[d_model] * n_embed)
         self.layers = cast(
             "list[ContextLayer]", nn.ModuleList(ContextLayer(d_model, n_heads, 2 * d_model) for _ in range(n_layers))
         )
         self.place = dense(n_features, *[d_model] * n_place) if self.rotary is None else _Constant(d_model)
-        self.attention = alike_at_first(MultiHeadAttention(d_model, n_heads))
-        self.decode = dense(n_told + d_model, *[d_model] * (n_decode - 1), 2)
+        self.attention = alike_at_first(MultiHeadAttention(d_model, n_heads, how=how))
+        self.decode = dense(n_told + d_model, *[d_model] * (n_decode - 1), self.rows.n_outputs)
 
     def adapt_encoded(self, support: Support) -> AttendedRows:
         z: Tensor = support.x
         weight = support.weight[:, None].to(z.dtype)
         told, turn = placed(self.rotary, z)
-        said_BCSD = self.embed(beside(told, columns(support, z.dtype)))
+        said_BCSD = self.embed(self.rows.support(told, support))
         for layer in self.layers:
             seen = layer.attention_norm(said_BCSD)
             said_BCSD = layer(said_BCSD, seen, *layer.attention.keys_values(seen, turn=turn), weight, turn)
@@ -115,7 +121,7 @@ class AttentiveNeuralProcess(EncodingLearner):
         place = self.place(query_z)[:, None]
         read_BCQD, _ = self.attention.read(place, state.key, state.value, state.weight, turn)
         told = told[:, None].expand(*read_BCQD.shape[:3], -1)
-        return column_predictions(self.decode(torch.cat([told, read_BCQD], -1)), state.mass, self.min_sigma)
+        return self.rows.predictions(self.decode(torch.cat([told, read_BCQD], -1)), state.mass, self.min_sigma)
 
 
 class _Constant(nn.Module):

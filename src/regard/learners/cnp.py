@@ -22,7 +22,7 @@ from torch.distributions import Distribution
 
 from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, require_vectors
-from regard.learners.columns import beside, class_mass, column_predictions, columns
+from regard.learners.columns import RowTokens, class_mass
 from regard.nn.context import dense
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
@@ -45,6 +45,8 @@ class CNP(EncodingLearner):
         n_inputs: D, where there is no encoder.
         d_model: width of h, of r and of g; the paper's.
         n_embed, n_decode: layers of h and of g; the paper's for regression.
+        n_targets: T, where all targets of a row are one token (see `columns`), for regression on T targets alone; 0, as
+            in all published results, reads them column by column.
         min_sigma: the smallest standard deviation of a predicted target; as in the authors' code.
 
     Raises:
@@ -63,25 +65,26 @@ class CNP(EncodingLearner):
         d_model: int = 128,
         n_embed: int = 3,
         n_decode: int = 5,
+        n_targets: int = 0,
         min_sigma: float = 0.1,
     ) -> None:
         super().__init__()
         self.encoder = Flat() if encoder is None else encoder
         require_vectors(self.encoder, "CNP")
         n_features = n_inputs if encoder is None else encoder.n_features
-        self.min_sigma = min_sigma
-        self.embed = dense(n_features + 2, *[d_model] * n_embed)
-        self.decode = dense(n_features + d_model, *[d_model] * (n_decode - 1), 2)
+        self.min_sigma, self.rows, self.classifies = min_sigma, RowTokens(n_targets), not n_targets
+        self.embed = dense(n_features + self.rows.n_extra, *[d_model] * n_embed)
+        self.decode = dense(n_features + d_model, *[d_model] * (n_decode - 1), self.rows.n_outputs)
 
     def adapt_encoded(self, support: Support) -> Summary:
         z: Tensor = support.x
-        said_BCSD = self.embed(beside(z, columns(support, z.dtype)))
+        row_BCSD = self.embed(self.rows.support(z, support))
         total = support.weight.sum(1, keepdim=True)
         share = support.weight / torch.where(total > 0, total, 1.0)
-        return Summary((share[:, None, None].to(z.dtype) @ said_BCSD).squeeze(-2), class_mass(support))
+        return Summary((share[:, None, None].to(z.dtype) @ row_BCSD).squeeze(-2), class_mass(support))
 
     def predict_encoded(self, state: Summary, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"] | Distribution:
         size = (*state.mean.shape[:2], query_z.shape[1])
         mean = state.mean[:, :, None].expand(*size, -1)
         output = self.decode(torch.cat([query_z[:, None].expand(*size, -1), mean], -1))
-        return column_predictions(output, state.mass, self.min_sigma)
+        return self.rows.predictions(output, state.mass, self.min_sigma)

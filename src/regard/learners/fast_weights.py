@@ -36,7 +36,7 @@ from torch.nn import functional as F
 from regard.episode import Support, Value
 from regard.errors import ConfigError, did_you_mean
 from regard.learners.base import EncodingLearner, require_vectors
-from regard.learners.columns import beside, class_mass, column_predictions, columns
+from regard.learners.columns import RowTokens, class_mass
 from regard.nn.context import dense
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
@@ -64,6 +64,8 @@ class FastWeights(EncodingLearner):
         n_heads: H, matrices side by side.
         d_key, d_value: K and V, the sides of a matrix.
         d_model: width of the networks that make values and decode.
+        n_targets: T, where all targets of a row are one token (see `columns`), for regression on T targets alone; 0, as
+            in all published results, reads them column by column.
         min_sigma: the smallest standard deviation of a predicted target.
 
     Raises:
@@ -82,6 +84,7 @@ class FastWeights(EncodingLearner):
         d_key: int = 32,
         d_value: int = 32,
         d_model: int = 128,
+        n_targets: int = 0,
         min_sigma: float = 0.01,
     ) -> None:
         super().__init__()
@@ -92,16 +95,17 @@ class FastWeights(EncodingLearner):
         n_features = n_inputs if encoder is None else encoder.n_features
         self.rule: Rule = rule
         self.n_heads, self.min_sigma = n_heads, min_sigma
+        self.rows, self.classifies = RowTokens(n_targets), not n_targets
         self.ignores_order = self.counts_weight = rule == "hebbian"
         self.key = dense(n_features, d_model, n_heads * d_key)
-        self.value = dense(n_features + 2, d_model, n_heads * d_value)
+        self.value = dense(n_features + self.rows.n_extra, d_model, n_heads * d_value)
         self.strength = nn.Linear(n_features, n_heads) if rule == "delta" else None
-        self.decode = dense(n_features + n_heads * d_value, d_model, d_model, 2)
+        self.decode = dense(n_features + n_heads * d_value, d_model, d_model, self.rows.n_outputs)
 
     def adapt_encoded(self, support: Support) -> FastMatrix:
         z: Tensor = support.x
         weight = support.weight[:, None, None].to(z.dtype)
-        key, value = self._keys(z), self._heads(self.value(beside(z, columns(support, z.dtype))))
+        key, value = self._keys(z), self._heads(self.value(self.rows.support(z, support)))
         if self.strength is None:
             weighted = weight[..., None] * key
             return FastMatrix(weighted.mT @ value, weighted.sum(-2), class_mass(support))
@@ -120,7 +124,7 @@ class FastWeights(EncodingLearner):
             read = read / torch.where(total > 0, total, 1.0)
         read = read.transpose(-3, -2).flatten(-2)
         place = query_z[:, None].expand(*read.shape[:3], -1)
-        return column_predictions(self.decode(torch.cat([place, read], -1)), state.mass, self.min_sigma)
+        return self.rows.predictions(self.decode(torch.cat([place, read], -1)), state.mass, self.min_sigma)
 
     def _keys(self, z: Tensor) -> Tensor:
         """(B, S, D) to (B, 1, H, S, K), positive and of unit length."""

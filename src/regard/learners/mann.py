@@ -32,7 +32,7 @@ from torch.distributions import Distribution
 
 from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, require_vectors
-from regard.learners.columns import beside, class_mass, column_predictions, columns, unknown
+from regard.learners.columns import RowTokens, class_mass
 from regard.nn.attention import attention_weights, scores
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
@@ -70,6 +70,8 @@ class MANN(EncodingLearner):
         d_hidden: of the controller; the paper's.
         decay: of usage, from row to row.
         scale: where the learned factor of the cosines starts.
+        n_targets: T, where all targets of a row are one token (see `columns`), for regression on T targets alone; 0, as
+            in all published results, reads them column by column.
         min_sigma: the smallest standard deviation of a predicted target.
 
     Raises:
@@ -92,6 +94,7 @@ class MANN(EncodingLearner):
         d_hidden: int = 200,
         decay: float = 0.95,
         scale: float = 10.0,
+        n_targets: int = 0,
         min_sigma: float = 0.01,
     ) -> None:
         super().__init__()
@@ -100,15 +103,16 @@ class MANN(EncodingLearner):
         n_features = n_inputs if encoder is None else encoder.n_features
         self.n_slots, self.d_slot, self.d_hidden = n_slots, d_slot, d_hidden
         self.decay, self.min_sigma = decay, min_sigma
-        self.controller = LSTMStep(n_features + 2, d_hidden + d_slot, d_hidden)
+        self.rows, self.classifies = RowTokens(n_targets), not n_targets
+        self.controller = LSTMStep(n_features + self.rows.n_extra, d_hidden + d_slot, d_hidden)
         self.key = nn.Linear(d_hidden, d_slot)
         self.gate = nn.Parameter(torch.zeros(()))
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
-        self.head = nn.Linear(d_hidden + d_slot, 2)
+        self.head = nn.Linear(d_hidden + d_slot, self.rows.n_outputs)
 
     def adapt_encoded(self, support: Support) -> Written:
         z: Tensor = support.x
-        row = beside(z, columns(support, z.dtype))
+        row = self.rows.support(z, support)
         memory = self._empty(row)
         for s in range(support.n_rows):
             weight = support.weight[:, s, None, None].to(z.dtype)
@@ -129,11 +133,11 @@ class MANN(EncodingLearner):
 
     def predict_encoded(self, state: Written, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"] | Distribution:
         memory, n_query = state.memory, query_z.shape[1]
-        question = unknown(query_z, memory.hidden.shape[1])
+        question = self.rows.queries(query_z, memory.hidden.shape[1])
         seen = torch.cat([memory.hidden, memory.content], -1)[:, :, None].expand(-1, -1, n_query, -1)
         hidden, _ = self.controller(question, seen, memory.cell[:, :, None].expand(-1, -1, n_query, -1))
         content = self._look(self.key(hidden).tanh(), memory.slots) @ memory.slots
-        return column_predictions(self.head(torch.cat([hidden, content], -1)), state.mass, self.min_sigma)
+        return self.rows.predictions(self.head(torch.cat([hidden, content], -1)), state.mass, self.min_sigma)
 
     def _look(self, key: Float[Tensor, "B C Q M"], slots: Float[Tensor, "B C N M"]) -> Float[Tensor, "B C Q N"]:
         return attention_weights(self.log_scale.exp() * scores(key, slots, "cosine"))

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from regard.episode import Support, Value
 from regard.learners.base import EncodingLearner, require_vectors
-from regard.learners.columns import beside, class_mass, column_predictions, columns, unknown
+from regard.learners.columns import RowTokens, class_mass
 from regard.nn.attention import attention, attention_weights, scores
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
@@ -61,6 +61,8 @@ class SNAIL(EncodingLearner):
         n_filters: what each convolution adds; the paper's.
         n_dilations: convolutions in a TC block, d = 1 ... 2^(n - 1); the paper's for sequences of up to 32 rows.
         widths: (K, V) of each attention block, a TC block between each two; the paper's for images.
+        n_targets: T, where all targets of a row are one token (see `columns`), for regression on T targets alone; 0, as
+            in all published results, reads them column by column.
         min_sigma: the smallest standard deviation of a predicted target.
 
     Raises:
@@ -79,14 +81,15 @@ class SNAIL(EncodingLearner):
         n_filters: int = 128,
         n_dilations: int = 5,
         widths: tuple[tuple[int, int], ...] = ((64, 32), (256, 128), (512, 256)),
+        n_targets: int = 0,
         min_sigma: float = 0.01,
     ) -> None:
         super().__init__()
         self.encoder = Flat() if encoder is None else encoder
         require_vectors(self.encoder, "SNAIL")
         n_features = n_inputs if encoder is None else encoder.n_features
-        self.min_sigma = min_sigma
-        width, layers = n_features + 2, []
+        self.min_sigma, self.rows, self.classifies = min_sigma, RowTokens(n_targets), not n_targets
+        width, layers = n_features + self.rows.n_extra, []
         for number, (d_key, d_value) in enumerate(widths):
             for power in range(n_dilations if number else 0):
                 layers.append(_Convolution(width, n_filters, 2**power))
@@ -94,16 +97,14 @@ class SNAIL(EncodingLearner):
             layers.append(_Attention(width, d_key, d_value))
             width += d_value
         self.layers = nn.ModuleList(layers)
-        self.head = nn.Linear(width, 2)
+        self.head = nn.Linear(width, self.rows.n_outputs)
 
     def adapt_encoded(self, support: Support) -> Past:
         # Rows of weight 0 in front, the others in their order behind.
         z: Tensor = support.x
         order = (support.weight > 0).to(torch.int64).argsort(dim=1, stable=True)
-        column = columns(support, z.dtype)
-        column = column.gather(2, order[:, None].expand_as(column))
-        z, weight = z.gather(1, order[..., None].expand_as(z)), support.weight.gather(1, order).to(z.dtype)
-        x = beside(z, column)
+        x = self.rows.support(z, support)
+        x, weight = x.gather(2, order[:, None, :, None].expand_as(x)), support.weight.gather(1, order).to(z.dtype)
         back: dict[str, Tensor] = {}
         key: dict[str, Tensor] = {}
         value: dict[str, Tensor] = {}
@@ -114,17 +115,17 @@ class SNAIL(EncodingLearner):
                 x, back[str(number)] = layer.rows(x)
             elif isinstance(layer, _Attention):
                 x, key[str(number)], value[str(number)] = layer.rows(x, weight)
-        return Past(back, key, value, weight, column.new_zeros(column.shape[:2]), class_mass(support))
+        return Past(back, key, value, weight, x.new_zeros(x.shape[:2]), class_mass(support))
 
     def predict_encoded(self, state: Past, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"] | Distribution:
-        x = unknown(query_z, state.count.shape[1])
+        x = self.rows.queries(query_z, state.count.shape[1])
         for number, layer in enumerate(self.layers):
             name = str(number)
             if isinstance(layer, _Convolution):
                 x = layer.end(x, state.back[name])
             elif isinstance(layer, _Attention):
                 x = layer.end(x, state.key[name], state.value[name], state.weight)
-        return column_predictions(self.head(x), state.mass, self.min_sigma)
+        return self.rows.predictions(self.head(x), state.mass, self.min_sigma)
 
 
 class _Convolution(nn.Module):

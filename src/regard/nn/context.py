@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.episode import Value
-from regard.nn.attention import MultiHeadAttention
+from regard.nn.attention import How, MultiHeadAttention
 from regard.nn.rotary import Turn
 
 
@@ -46,16 +46,19 @@ class ContextTransformer(nn.Module):
         n_layers: how many.
         n_heads: H; divides D.
         d_feed: width inside the feed-forward layers; 4 D by default.
+        how: how scores become weights, see `regard.nn.attention`.
 
     Raises:
         ConfigError: n_heads that does not divide d_model.
     """
 
-    def __init__(self, d_model: int, n_layers: int, n_heads: int = 4, d_feed: int | None = None) -> None:
+    def __init__(
+        self, d_model: int, n_layers: int, n_heads: int = 4, d_feed: int | None = None, how: How = "soft"
+    ) -> None:
         super().__init__()
         self.layers = cast(
             "list[ContextLayer]",
-            nn.ModuleList(ContextLayer(d_model, n_heads, d_feed or 4 * d_model) for _ in range(n_layers)),
+            nn.ModuleList(ContextLayer(d_model, n_heads, d_feed or 4 * d_model, how) for _ in range(n_layers)),
         )
         self.norm = nn.LayerNorm(d_model)
 
@@ -84,14 +87,27 @@ class ContextTransformer(nn.Module):
             z = layer(z, layer.attention_norm(z), key, value, context.weight, turn)
         return self.norm(z)
 
+    def attended(
+        self, context: Context, z: Float[Tensor, "*B Q D"], turn: Turn | None = None
+    ) -> Float[Tensor, "L *B H Q S"]:
+        """How much of each context row queries (..., Q, D) read: (L, ..., H, Q, S), a distribution for each head."""
+        read: list[Tensor] = []
+        for number, layer in enumerate(self.layers):
+            key, value = context.key[str(number)], context.value[str(number)]
+            seen = layer.attention_norm(z)
+            p = layer.attention.read(seen, key, value, context.weight, turn, keep=True)[1]
+            read.append(cast(Tensor, p))
+            z = layer(z, seen, key, value, context.weight, turn)
+        return torch.stack(read)
+
 
 class ContextLayer(nn.Module):
     """Attention to given keys and values, and a feed-forward layer."""
 
-    def __init__(self, d_model: int, n_heads: int, d_feed: int) -> None:
+    def __init__(self, d_model: int, n_heads: int, d_feed: int, how: How = "soft") -> None:
         super().__init__()
         self.attention_norm, self.feed_norm = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
-        self.attention = alike_at_first(MultiHeadAttention(d_model, n_heads))
+        self.attention = alike_at_first(MultiHeadAttention(d_model, n_heads, how=how))
         self.feed = nn.Sequential(nn.Linear(d_model, d_feed), nn.GELU(), nn.Linear(d_feed, d_model))
 
     def forward(
