@@ -79,7 +79,7 @@ class Environment(ABC):
             DataError: no placement that keeps the environment's own rules was found.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Let renderers go."""
 
 
