@@ -15,7 +15,7 @@ N_FREE_GOALS, N_SEEN_GOALS = 60, 20
 FREE_GOALS = ("reach-v3", "push-v3", "pick-place-v3")
 
 
-def collect(
+def collect_skills(
     folder: Path, skills: Sequence[str], tasks: Mapping[str, Sequence[int]], n_clean: int, n_noisy: int, seed: int
 ) -> Demonstrations:
     """The demonstrations of these skills, from the folder where they are there, else recorded.
