@@ -22,8 +22,10 @@ from regard.learners.cnaps import CNAPs
 from regard.learners.cnp import CNP
 from regard.learners.cross_transformer import CrossTransformer
 from regard.learners.deep_kernel import DeepKernel
+from regard.learners.egnn import EGNN
 from regard.learners.fast_weights import FastWeights
 from regard.learners.feat import FEAT
+from regard.learners.few_shot_gnn import FewShotGNN
 from regard.learners.inner.loop import GradientLearner
 from regard.learners.inner.rule import GradientDescent
 from regard.learners.inner.tasks import Tensors
@@ -47,6 +49,7 @@ from regard.learners.simple_shot import SimpleShot
 from regard.learners.snail import SNAIL
 from regard.learners.table_transformer import TableTransformer, Targets
 from regard.learners.tnp import TNPD
+from regard.learners.tpn import TPN
 from regard.learners.triplet import Triplet
 from regard.learners.versa import VERSA
 from regard.learners.weight_generator import WeightGenerator
@@ -171,6 +174,10 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("TNPD-hard", lambda: TNPD(Vectors(), d_model=8, n_layers=2, n_heads=2, d_feed=8, how="hard"), VECTORS, 1e-10),
     ("DeepKernel", lambda: DeepKernel(Vectors()), VECTORS, 1e-10),
     ("DeepKernel-matern", lambda: DeepKernel(Vectors(), kernel="matern"), VECTORS, 1e-10),
+    ("FewShotGNN", lambda: FewShotGNN(Vectors(), n_layers=1, n_new=4, width=6), VECTORS, 1e-10),
+    ("EGNN", lambda: EGNN(Vectors(), n_layers=2, width=6), VECTORS, 1e-10),
+    ("TPN", lambda: TPN(Vectors(), width=6), VECTORS, 1e-10),
+    ("TPN-all", lambda: TPN(Vectors(), graph="all", width=6), VECTORS, 1e-10),
     ("DeepKernel-cosine", lambda: DeepKernel(Vectors(), kernel="cosine"), VECTORS, 1e-10),
 ]
 

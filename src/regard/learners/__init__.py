@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from regard.learners.cnp import CNP
     from regard.learners.cross_transformer import CrossTransformer
     from regard.learners.deep_kernel import DeepKernel
+    from regard.learners.egnn import EGNN
     from regard.learners.fast_weights import FastWeights
     from regard.learners.feat import FEAT
     from regard.learners.fine_tuned import FineTuned
+    from regard.learners.few_shot_gnn import FewShotGNN
     from regard.learners.inner.loop import GradientLearner
     from regard.learners.learned_optimizer import LearnedOptimizer
     from regard.learners.linear_probe import LinearProbe
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from regard.learners.snail import SNAIL
     from regard.learners.table_transformer import TableTransformer
     from regard.learners.tnp import TNPD
+    from regard.learners.tpn import TPN
     from regard.learners.triplet import Triplet
     from regard.learners.versa import VERSA
     from regard.learners.weight_generator import WeightGenerator
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ANIL",
     "CNP",
+    "EGNN",
     "FEAT",
     "LEARNERS",
     "MAML",
@@ -59,6 +63,7 @@ __all__ = [
     "REFERENCES",
     "SNAIL",
     "TNPD",
+    "TPN",
     "VERSA",
     "AttendingLearner",
     "AttentionMetaLearner",
@@ -69,6 +74,7 @@ __all__ = [
     "EncodingLearner",
     "FastWeights",
     "FineTuned",
+    "FewShotGNN",
     "GradientLearner",
     "LSTMMetaLearner",
     "LearnedOptimizer",
@@ -160,6 +166,9 @@ LEARNERS: tuple[LearnerRow, ...] = (
     LearnerRow("AttentiveNeuralProcess", "anp", ("in-context", "attention"), 2019, ("kim2019",), regresses=True),
     LearnerRow("TNPD", "tnp", ("in-context", "attention"), 2022, ("nguyen2022",), regresses=True, attends=True),
     LearnerRow("DeepKernel", "deep_kernel", ("closed-form",), 2020, ("patacchiola2020",), regresses=True),
+    LearnerRow("FewShotGNN", "few_shot_gnn", ("graph",), 2018, ("garcia2018",)),
+    LearnerRow("TPN", "tpn", ("graph", "closed-form"), 2019, ("liu2019",)),
+    LearnerRow("EGNN", "egnn", ("graph",), 2019, ("kim2019edge",), attends=True),
     LearnerRow("WeightGenerator", "weight_generator", ("attention", "amortised"), 2018, ("gidaris2018",)),
     LearnerRow("VERSA", "versa", ("amortised",), 2019, ("gordon2019",)),
     LearnerRow("CNAPs", "cnaps", ("amortised",), 2019, ("requeima2019", "perez2018")),
