@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from regard.learners.egnn import EGNN
     from regard.learners.fast_weights import FastWeights
     from regard.learners.feat import FEAT
-    from regard.learners.fine_tuned import FineTuned
     from regard.learners.few_shot_gnn import FewShotGNN
+    from regard.learners.fine_tuned import FineTuned
     from regard.learners.inner.loop import GradientLearner
     from regard.learners.learned_optimizer import LearnedOptimizer
     from regard.learners.linear_probe import LinearProbe
@@ -73,8 +73,8 @@ __all__ = [
     "DeepKernel",
     "EncodingLearner",
     "FastWeights",
-    "FineTuned",
     "FewShotGNN",
+    "FineTuned",
     "GradientLearner",
     "LSTMMetaLearner",
     "LearnedOptimizer",
