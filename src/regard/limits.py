@@ -89,3 +89,11 @@ TEXT_BYTES = 2**26
 
 TEXT_FIELD = 2**22
 """Characters of one field of a CSV file; Python's own limit of 131,072 is shorter than long documents."""
+
+# ---- molecules of others --------------------------------------------------------------------------------------------
+
+MOLECULES = 2**20
+"""Molecules read at once: a million take 2 GiB and half an hour for their descriptors."""
+
+MOLECULE_ATOMS = 1000
+"""Heavy atoms of one molecule: descriptors of it take a second, and no assay of small molecules has larger ones."""

@@ -19,6 +19,7 @@ DOMAINS: dict[str, str] = {
     "texts": "regard.domains.texts.domain:TEXTS",
     "tables": "regard.domains.tables.domain:TABLES",
     "functions": "regard.domains.functions.domain:FUNCTIONS",
+    "molecules": "regard.domains.molecules.domain:MOLECULES",
     "arrays": "regard.domains.arrays.domain:ARRAYS",
 }
 
