@@ -245,11 +245,18 @@ def load_assays(
     for split, (molecules, tasks) in splits.items():
         labelled = molecules & (~np.isnan(pool.y[:, tasks])).any(1)
         tables[split] = table.select(labelled, tasks)
-    n_assays = len(splits["train"][1])
     if not kinds.pop():
         return AssayData(domain, "assays", tables, reader, True, shares, {})
-    tables["train"] = with_assay_labels(tables["train"])
-    return AssayData(domain, "assays", tables, reader, False, shares, {"n_assays": n_assays})
+    train = tables["train"] = with_assay_labels(tables["train"])
+    known = (~np.isnan(train.y)).sum(0)
+    # As many labels in all as molecules, each assay by the root of its number.
+    weights = 1 / np.sqrt(np.maximum(known, 1))
+    weights *= len(train) / max((weights * known).sum(), 1)
+    encoder = {
+        "groups": [train.groups.count(file) for file in dict.fromkeys(train.groups)],
+        "assay_weights": np.round(weights, 6).tolist(),
+    }
+    return AssayData(domain, "assays", tables, reader, False, shares, encoder)
 
 
 def with_assay_labels(table: TaskTable) -> TaskTable:

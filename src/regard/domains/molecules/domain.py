@@ -25,9 +25,10 @@ class Molecules(Domain):
 
     name: ClassVar[str] = "molecules"
     items: ClassVar[str] = "molecules"
-    encoders: ClassVar[tuple[str, ...]] = ("FingerprintNetwork", "GIN", "GraphAttention")
+    encoders: ClassVar[tuple[str, ...]] = ("FingerprintNetwork", "AssayNetwork")
     own_encoders: ClassVar[Mapping[str, str]] = {
         "FingerprintNetwork": "regard.domains.molecules.encoders:FingerprintNetwork",
+        "AssayNetwork": "regard.domains.molecules.encoders:AssayNetwork",
     }
     # Assays have two classes, of n_shot molecules each; targets are numbers where n_way is 0.
     evaluation_options: ClassVar[type[EpisodeOptions]] = EpisodeOptions

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,8 +11,11 @@ from torch.nn import functional as F
 
 from regard.domains.molecules.features import N_BITS, N_DESCRIPTORS
 from regard.episode import Items
-from regard.errors import EpisodeError
+from regard.errors import ConfigError, EpisodeError
 from regard.nn.encoder import Encoder
+
+_MOMENTUM = 0.02
+_KIND_WEIGHT = 0.1
 
 
 class FingerprintNetwork(Encoder):
@@ -64,3 +69,108 @@ class FingerprintNetwork(Encoder):
         hidden = self.counts(self.input_dropout(counts.log1p())) + self.descriptors(x["descriptors"])
         z = self.out(self.dropout(F.gelu(self.norm(hidden))))
         return torch.cat([counts, z], -1) if self.keep_counts else z
+
+
+class AssayNetwork(Encoder):
+    """A network that is trained to predict every training assay side by side; its answers are the vector.
+
+        z = FingerprintNetwork(x)       o = W gelu(z) + b, one number per training assay        m: the same, one per file
+        vector = counts, (o - mean) / deviation, m
+
+    The training labels stand in the items ("assays": +1, -1, 0 for not measured), and `label_loss` reads them there: the
+    masked binary cross-entropy, each assay weighted by n^(-1/2), so that one of 8,000 measurements does not drown one of
+    300. m says whether a molecule is of the kind that a file measures. Mean and deviation of o are running averages
+    over training, so that a strong assay does not drown weak ones in a distance.
+
+    Args:
+        groups: numbers of assays of each file, in the order of the labels.
+        n_features, hidden, dropout, input_dropout, n_counts, n_descriptors: as `FingerprintNetwork`.
+        assay_weights: of each assay's loss; ones by default.
+
+    Raises:
+        ConfigError: no group, or another number of weights.
+    """
+
+    parts = False
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self,
+        groups: Sequence[int],
+        n_features: int = 256,
+        hidden: int = 512,
+        *,
+        dropout: float = 0.5,
+        input_dropout: float = 0.1,
+        n_counts: int = N_BITS,
+        n_descriptors: int = N_DESCRIPTORS,
+        assay_weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.groups = tuple(int(n) for n in groups)
+        self.n_assays = sum(self.groups)
+        if not self.groups or min(self.groups) < 1:
+            raise ConfigError(f"groups is {self.groups}: expected the number of assays of each file, at least 1.")
+        self.network = FingerprintNetwork(
+            n_features,
+            hidden,
+            dropout=dropout,
+            input_dropout=input_dropout,
+            keep_counts=True,
+            n_counts=n_counts,
+            n_descriptors=n_descriptors,
+        )
+        self.head = nn.Linear(n_features, self.n_assays + len(self.groups))
+        self.n_fixed_features = n_counts
+        self.n_features = n_counts + self.n_assays + len(self.groups)
+        weights = torch.ones(self.n_assays) if assay_weights is None else torch.tensor([float(w) for w in assay_weights])
+        if len(weights) != self.n_assays:
+            raise ConfigError(f"{len(weights)} assay_weights for {self.n_assays} assays: expected one per assay.")
+        self.register_buffer("assay_weights", weights)
+        self.register_buffer("mean", torch.zeros(self.n_assays))
+        self.register_buffer("deviation", torch.ones(self.n_assays))
+
+    assay_weights: Tensor
+
+    @property
+    def blocks(self) -> dict[str, tuple[int, int]]:
+        """Where in a vector what stands: the counts, the assays of each file, and what kind of molecule it is."""
+        edges = [self.n_fixed_features]
+        for size in (*self.groups, len(self.groups)):
+            edges.append(edges[-1] + size)
+        names = [*(f"file {i}" for i in range(len(self.groups))), "kind"]
+        return {"counts": (0, edges[0])} | {n: (a, b) for n, a, b in zip(names, edges[:-1], edges[1:], strict=True)}
+
+    def forward(self, x: Items) -> Float[Tensor, "N D"]:
+        """(N, *item) molecules to (N, D)."""
+        counts, assays, kind = self._answers(x)
+        return torch.cat([counts, (assays - self.mean) / self.deviation, kind], -1)
+
+    def label_loss(self, x: Items) -> Float[Tensor, " N"]:
+        """(N,) of labelled training molecules; in training the running mean and deviation move along.
+
+        Raises:
+            EpisodeError: items without labels, or of other assays.
+        """
+        if not isinstance(x, dict) or "assays" not in x or x["assays"].shape[-1] != self.n_assays:
+            raise EpisodeError(
+                f"items hold no labels of {self.n_assays} assays: expected the training split of the data set assays, "
+                "with the files that this encoder was made for."
+            )
+        label = x["assays"].to(self.head.weight.dtype)
+        known = (label != 0).to(label.dtype)
+        _, assays, kind = self._answers(x)
+        if self.training:
+            with torch.no_grad():
+                self.mean.lerp_(assays.mean(0), _MOMENTUM)
+                self.deviation.lerp_(assays.std(0).clamp_min(1e-3), _MOMENTUM)
+        loss = F.softplus(-label * assays) * known * self.assay_weights
+        of_file = torch.stack([part.amax(-1) for part in known.split(self.groups, -1)], -1)
+        kinds = F.binary_cross_entropy_with_logits(kind, of_file, reduction="none")
+        return loss.sum(-1) + _KIND_WEIGHT * kinds.mean(-1)
+
+    def _answers(self, x: Items) -> tuple[Tensor, Tensor, Tensor]:
+        counts, z = self.network(x).split([self.n_fixed_features, self.network.n_features - self.n_fixed_features], -1)
+        assays, kind = self.head(F.gelu(z)).split([self.n_assays, len(self.groups)], -1)
+        return counts, assays, kind
