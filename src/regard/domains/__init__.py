@@ -5,7 +5,7 @@
     data        splits of labelled items, or generated tasks, as sources of episodes
     views       several ways to see one task, for test-time augmentation
     registry    one line per domain, imported when first used
-    images/ texts/ tables/ functions/ arrays/
+    images/ texts/ tables/ functions/ molecules/ arrays/
 
 Nothing outside this folder asks what kind a thing is. Other packages add a domain by the entry point `regard.domains`.
 """

@@ -20,15 +20,14 @@ prototypes; the experts.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from regard.episode import Episode, Items, Support, Value, flatten_tasks, unflatten_tasks
+from regard.episode import Episode, Support, Value, flatten_tasks, unflatten_tasks
 from regard.errors import ConfigError
 from regard.learners.base import EncodingLearner, hide_absent, query_loss, require_vectors, task_mean
 from regard.learners.columns import class_mass, columns, sign_logits

@@ -14,7 +14,7 @@ improve few-shot drug discovery", ICLR, arXiv:2305.09481.
 Differs from the paper: one query at a time reads the support, instead of standing in one set with it, so that it can be
 answered alone; each class is tried in turn as the positive one (sign +1, the others -1, averaged logits), so that any
 number of classes works and classes can be renamed; the similarity of the vectors before the layers is added, with a
-learned share; the context is drawn once, not anew in every step. Without a context the first line is h = z.
+learned share; the context is drawn once, not in every step. Without a context the first line is h = z.
 """
 
 from __future__ import annotations
@@ -108,11 +108,16 @@ class MHNfs(ContextLearner):
 
     def enrich(self, z: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
         """Vectors with what they recall of the context; as they are where there is none."""
-        if self.retrieve is None:
+        if self.retrieve is None or self.gate is None or self.log_sharpness is None:
             return z
         context, weight = self.context_vectors()
         recalled = attention(
-            self.retrieve(z), self.retrieve(context), context, weight, compare="cosine", temperature=(-self.log_sharpness).exp()
+            self.retrieve(z),
+            self.retrieve(context),
+            context,
+            weight,
+            compare="cosine",
+            temperature=(-self.log_sharpness).exp(),
         )[0]
         return z + self.gate * recalled
 

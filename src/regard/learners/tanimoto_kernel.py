@@ -43,6 +43,7 @@ _FAR = 2.0
 """Deviations of the training tasks beyond which values are taken to be of another unit."""
 _MIN_VARIANCE = 1e-12
 
+
 @dataclass(frozen=True)
 class Mixture(Value):
     """z: (B, S, D); alpha: (B, M, C, S); precision: (B, M, S, S), (I + W K / noise)^-1 W / noise; share: (B, M),
@@ -140,9 +141,7 @@ class TanimotoKernel(EncodingLearner):
             share = self.share(residual, alpha, system, rows.weight, class_mass(rows))
             return Mixture(z, alpha, precision, share, mean, deviation, class_mass(support))
 
-    def predict_encoded(
-        self, state: Mixture, query_z: Float[Tensor, "B Q D"]
-    ) -> Float[Tensor, "B Q C"] | Distribution:
+    def predict_encoded(self, state: Mixture, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"] | Distribution:
         with torch.autocast(query_z.device.type, enabled=False):
             k = self.covariance(query_z.to(state.z.dtype), state.z)
             mean = k @ state.alpha.mT  # (B, M, Q, C)

@@ -79,7 +79,7 @@ class TaskTable:
         return replace(
             self,
             x=self.x if items is None else self.rows(kept),
-            y=self.y[np.ix_(kept, chosen)],
+            y=self.y[kept][:, chosen],
             names=tuple(self.names[t] for t in chosen),
             ids=self.ids if items is None else tuple(self.ids[i] for i in kept),
             groups=tuple(self.groups[t] for t in chosen) if self.groups else (),
@@ -143,8 +143,6 @@ class TaskTableSampler(EpisodeSource):
         DataError: no task with so many rows, or a group that no task has.
     """
 
-    n_query: int
-
     def __init__(
         self,
         table: TaskTable,
@@ -157,9 +155,10 @@ class TaskTableSampler(EpisodeSource):
         shares: Mapping[str, float] | None = None,
     ) -> None:
         self.table, self.regression, self.seed, self.stream = table, regression, seed, stream
-        self.n_shot, self.n_query = count_range(n_shot, "n_shot"), count_range(n_query, "n_query")[1]
+        self.n_shot, n_query = count_range(n_shot, "n_shot"), count_range(n_query, "n_query")[1]
+        self.n_query = n_query
         self.n_way = (0, 0) if regression else (2, 2)
-        need = self.n_shot[1] + self.n_query
+        need = self._per_class = self.n_shot[1] + n_query
         columns = [table.y[:, task] for task in range(len(table.names))]
         kinds = [(~np.isnan(y),) if regression else (y == 0, y == 1) for y in columns]
         rows = [[np.flatnonzero(kind) for kind in task] for task in kinds]
@@ -191,16 +190,17 @@ class TaskTableSampler(EpisodeSource):
         number = np.asarray(episodes, dtype=np.int64)
         draw = uniform(self.seed, self.stream * _N_STREAMS + _TASK, number, 1)[:, 0]
         task = np.minimum(np.searchsorted(self._share, draw), len(self.tasks) - 1)
-        per_class = self.n_shot[1] + self.n_query
         picked = without_replacement(
             self.seed,
             self.stream * _N_STREAMS + _ROWS,
             number,
             self._sizes[task],
-            per_class,
+            self._per_class,
             int(self._sizes.max()),
         )
-        rows = np.stack([[self._rows[t][k][p] for k, p in enumerate(pick)] for t, pick in zip(task, picked, strict=True)])
+        rows = np.stack(
+            [[self._rows[t][k][p] for k, p in enumerate(pick)] for t, pick in zip(task, picked, strict=True)]
+        )
         n_shot = self.n_shot[1]
         support, query = (part.reshape(len(number), -1) for part in (rows[..., :n_shot], rows[..., n_shot:]))
         column = self.tasks[task]

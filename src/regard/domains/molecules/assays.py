@@ -80,7 +80,8 @@ def read_assays(
         skip_invalid: leave out rows that are no molecules, with the reason in `skipped`, instead of an error.
 
     Raises:
-        DataError: no such file, not CSV, no SMILES or no assays, or (without `skip_invalid`) rows that are no molecules.
+        DataError: no such file, not CSV, no SMILES or no assays, or, without `skip_invalid`, rows that are no
+            molecules.
     """
     head, rows = _read_csv(Path(path))
     place = _smiles_column(head, smiles, Path(path))
@@ -176,7 +177,9 @@ def _assay_columns(
         for name in wanted:
             if name not in head:
                 raise DataError(f"{path} has no column {name!r}: {did_you_mean(name, head)}")
-    candidates = [i for i in range(len(head)) if i != place] if wanted is None else [list(head).index(n) for n in wanted]
+    candidates = (
+        [i for i in range(len(head)) if i != place] if wanted is None else [list(head).index(n) for n in wanted]
+    )
     chosen = [i for i in candidates if all(_is_number(row[i]) for row in rows) and any(row[i].strip() for row in rows)]
     if wanted is not None and len(chosen) < len(candidates):
         wrong = next(head[i] for i in candidates if i not in chosen)
@@ -196,7 +199,7 @@ def _is_number(cell: str) -> bool:
 
 
 def in_test_scaffolds(molecules: Sequence[Molecule]) -> NDArray[np.bool_]:
-    """(N,) the disjoint protocol: 40% of all scaffolds, by a hash of the scaffold, so that every file is split alike."""
+    """(N,) the disjoint protocol: 40% of all scaffolds, by a hash of the scaffold, the same for all files."""
     return np.array([zlib.crc32(scaffold(m).encode()) % 1000 < _TEST_SHARE for m in molecules], dtype=bool)
 
 

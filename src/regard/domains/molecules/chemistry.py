@@ -50,10 +50,6 @@ def read_molecule(smiles: Any, mixtures: Mixtures = "error") -> Molecule:
 
     Raises:
         ValueError: why it is none, in a few words.
-
-    Examples:
-        >>> read_molecule("CC(=O)[O-].[Na+]").smiles
-        'CC(=O)[O-]'
     """
     Chem = chem()
     if isinstance(smiles, Molecule):
@@ -99,18 +95,13 @@ def read_molecules(things: Any, mixtures: Mixtures = "error") -> list[Molecule]:
         raise DataError(
             f"{len(wrong)} of {len(rows)} SMILES cannot be read: {shown}. Correct or drop these rows; "
             "regard.domains.molecules.chemistry.invalid_rows lists them all, and of mixtures, "
-            'largest_fragments(smiles) keeps the largest molecule.'
+            "largest_fragments(smiles) keeps the largest molecule."
         )
     return found
 
 
 def invalid_rows(things: Any, mixtures: Mixtures = "error") -> dict[int, str]:
-    """Row to reason, of all SMILES that cannot be read: to drop them knowingly.
-
-    Examples:
-        >>> invalid_rows(["CCO", "C1CC", "c1ccccc1"])
-        {1: 'not valid SMILES'}
-    """
+    """Row to reason, of all SMILES that cannot be read: to drop them knowingly."""
     reasons: dict[int, str] = {}
     for row, smiles in enumerate(as_column(things)):
         try:

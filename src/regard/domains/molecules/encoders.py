@@ -19,7 +19,7 @@ _KIND_WEIGHT = 0.1
 
 
 class FingerprintNetwork(Encoder):
-    """Counts of substructures and descriptors, each through a linear layer of its own, to one hidden layer and a vector.
+    """Counts of substructures and descriptors, each through a linear layer, to one hidden layer and a vector.
 
         z = W3 dropout( gelu( norm( W1 dropout(log(1 + counts)) + W2 descriptors ) ) )
 
@@ -74,13 +74,13 @@ class FingerprintNetwork(Encoder):
 class AssayNetwork(Encoder):
     """A network that is trained to predict every training assay side by side; its answers are the vector.
 
-        z = FingerprintNetwork(x)       o = W gelu(z) + b, one number per training assay        m: the same, one per file
+        z = FingerprintNetwork(x)     o = W gelu(z) + b, one number per training assay     m: the same, one per file
         vector = counts, (o - mean) / deviation, m
 
-    The training labels stand in the items ("assays": +1, -1, 0 for not measured), and `label_loss` reads them there: the
-    masked binary cross-entropy, each assay weighted by n^(-1/2), so that one of 8,000 measurements does not drown one of
-    300. m says whether a molecule is of the kind that a file measures. Mean and deviation of o are running averages
-    over training, so that a strong assay does not drown weak ones in a distance.
+    The training labels stand in the items ("assays": +1, -1, 0 for not measured), and `label_loss` reads them there:
+    the masked binary cross-entropy, each assay weighted by n^(-1/2), so that one of 8,000 measurements does not drown
+    one of 300. m says whether a molecule is of the kind that a file measures. Mean and deviation of o are running
+    averages over training, so that a strong assay does not drown weak ones in a distance.
 
     Args:
         groups: numbers of assays of each file, in the order of the labels.
@@ -124,7 +124,9 @@ class AssayNetwork(Encoder):
         self.head = nn.Linear(n_features, self.n_assays + len(self.groups))
         self.n_fixed_features = n_counts
         self.n_features = n_counts + self.n_assays + len(self.groups)
-        weights = torch.ones(self.n_assays) if assay_weights is None else torch.tensor([float(w) for w in assay_weights])
+        weights = (
+            torch.ones(self.n_assays) if assay_weights is None else torch.tensor([float(w) for w in assay_weights])
+        )
         if len(weights) != self.n_assays:
             raise ConfigError(f"{len(weights)} assay_weights for {self.n_assays} assays: expected one per assay.")
         self.register_buffer("assay_weights", weights)

@@ -80,17 +80,17 @@ def graphs(
         n_atoms: P; the size of the largest by default, and at most MAX_ATOMS.
     """
     sizes = [molecule.mol.GetNumAtoms() for molecule in molecules]
-    n_rows, n_atoms = len(molecules), n_atoms or min(max(sizes, default=1), MAX_ATOMS)
-    atoms = np.zeros((n_rows, n_atoms, N_ATOM_FEATURES), dtype=np.uint8)
-    bonds = np.zeros((n_rows, n_atoms, n_atoms), dtype=np.uint8)
-    mask = np.zeros((n_rows, n_atoms), dtype=np.uint8)
+    n_rows, width = len(molecules), n_atoms or min(max(sizes, default=1), MAX_ATOMS)
+    atoms = np.zeros((n_rows, width, N_ATOM_FEATURES), dtype=np.uint8)
+    bonds = np.zeros((n_rows, width, width), dtype=np.uint8)
+    mask = np.zeros((n_rows, width), dtype=np.uint8)
     for row, molecule in enumerate(molecules):
-        for i, atom in enumerate(list(molecule.mol.GetAtoms())[:n_atoms]):
+        for i, atom in enumerate(list(molecule.mol.GetAtoms())[:width]):
             atoms[row, i] = _atom(atom)
             mask[row, i] = 1
         for bond in molecule.mol.GetBonds():
             i, j = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
-            if max(i, j) < n_atoms:
+            if max(i, j) < width:
                 bonds[row, i, j] = bonds[row, j, i] = _bond(bond)
     return atoms, bonds, mask
 
@@ -108,8 +108,12 @@ def _atom(atom: Any) -> NDArray[np.uint8]:
     kinds = ("SP", "SP2", "SP3")
     kind = str(atom.GetHybridization())
     found[30 + (kinds.index(kind) if kind in kinds else 3)] = 1
-    found[34 : 34 + 4] = [atom.IsInRingSize(3) or atom.IsInRingSize(4), atom.IsInRingSize(5), atom.IsInRingSize(6),
-                          atom.IsInRing()]
+    found[34 : 34 + 4] = [
+        atom.IsInRingSize(3) or atom.IsInRingSize(4),
+        atom.IsInRingSize(5),
+        atom.IsInRingSize(6),
+        atom.IsInRing(),
+    ]
     found[38] = atom.GetIsAromatic()
     found[39] = str(atom.GetChiralTag()) != "CHI_UNSPECIFIED"
     return found

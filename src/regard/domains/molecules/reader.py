@@ -38,7 +38,7 @@ class DescriptorScale:
         count = np.maximum(known.sum(0), 1)
         mean = np.where(known, values, 0).sum(0, dtype=np.float64) / count
         deviation = np.sqrt(np.where(known, np.square(values - mean), 0).sum(0) / count)
-        deviation[deviation < 1e-6] = 1.0
+        deviation[deviation < 1e-3] = 1.0  # all but constant
         return cls(tuple(np.round(mean, 6).tolist()), tuple(np.round(deviation, 6).tolist()))
 
     def __call__(self, values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

@@ -41,10 +41,17 @@ def render_molecule(
         strength[: len(given)] = np.nan_to_num(given)
     shaded = [int(i) for i in np.flatnonzero(strength > 0.05)]
     colours = {i: tuple(1 - strength[i] * (1 - c) for c in _COLOUR) for i in shaded}
-    draw.PrepareAndDrawMolecule(drawer, molecule.mol, highlightAtoms=shaded, highlightAtomColors=colours, highlightBonds=[])
+    draw.PrepareAndDrawMolecule(
+        drawer, molecule.mol, highlightAtoms=shaded, highlightAtomColors=colours, highlightBonds=[]
+    )
     drawer.FinishDrawing()
     svg = drawer.GetDrawingText()
-    svg = re.sub(r"<\?xml.*?\?>\s*|<!--.*?-->\s*|\s(?:xmlns:(?:rdkit|xlink)|xml:space|baseProfile)='[^']*'", "", svg, flags=re.DOTALL)
+    svg = re.sub(
+        r"<\?xml.*?\?>\s*|<!--.*?-->\s*|\s(?:xmlns:(?:rdkit|xlink)|xml:space|baseProfile)='[^']*'",
+        "",
+        svg,
+        flags=re.DOTALL,
+    )
     name = html.escape(molecule.smiles)
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{name}"', 1).strip()
     return Rendering(f'<span class="molecule">{svg}</span>', molecule.smiles)
