@@ -120,7 +120,7 @@ def a_state_is_its_own(case: Case) -> Iterator[str]:
 
 def threads_agree(case: Case) -> Iterator[str]:
     """Eight threads on one learner get what one after the other gets."""
-    episodes = [case.new_episode(seed) for seed in range(4)] * 4
+    episodes = [case.new_episode(seed) for seed in range(4)]
 
     def predict(episode: Episode) -> Tensor:
         with torch.no_grad():
@@ -128,8 +128,8 @@ def threads_agree(case: Case) -> Iterator[str]:
 
     expected = [predict(episode) for episode in episodes]
     with ThreadPoolExecutor(8) as pool:
-        got = list(pool.map(predict, episodes))
-    for a, b in zip(got, expected, strict=True):
+        got = list(pool.map(predict, episodes * 4))
+    for a, b in zip(got, expected * 4, strict=True):
         yield from far(a, b, case.tolerance, "in eight threads and one after the other")
 
 
@@ -138,16 +138,16 @@ def absent_queries_are_not_scored(case: Case) -> Iterator[str]:
     episode, n_query = case.episode, case.episode.query_y.shape[1]
     if case.learner.transductive:
         return
-    for q in range(n_query):
-        weight = torch.zeros_like(episode.query_weight)
-        weight[:, q] = episode.query_weight[:, q]
-        labels = episode.query_y.roll(1, 0) if episode.support.is_regression else torch.zeros_like(episode.query_y)
-        labels[:, q] = episode.query_y[:, q]
-        others = replace(episode, query_weight=weight, query_y=labels)
-        expected = case.learner.loss(replace(episode, query_weight=weight))
-        yield from far(
-            case.learner.loss(others), expected, case.tolerance, f"the loss, labels beside query {q} changed"
-        )
+    # Each query by itself is one task of a batch: n_query copies of every task, of which each scores another query.
+    copies = episode.tasks(torch.arange(episode.n_tasks).repeat_interleave(n_query))
+    scored = torch.eye(n_query, dtype=torch.bool).repeat(episode.n_tasks, 1)
+    single = replace(copies, query_weight=torch.where(scored, copies.query_weight, 0.0))
+    if episode.support.is_regression:
+        labels = torch.where(scored[..., None], copies.query_y, copies.query_y.roll(1, 1))
+    else:
+        labels = torch.where(scored, copies.query_y, 0)
+    got, expected = case.learner.loss(replace(single, query_y=labels)), case.learner.loss(single)
+    yield from far(got, expected, case.tolerance, "the loss of one query, the labels beside it changed")
     if case.learner.counts_weight:
         fraction = torch.linspace(0.3, 0.7, n_query) * episode.query_weight
         index = torch.tensor([*range(n_query), 0])
