@@ -43,6 +43,7 @@ from regard.learners.prototypical import Prototypes, Prototypical, class_means
 from regard.learners.r2d2 import R2D2
 from regard.learners.relation import Relation
 from regard.learners.reptile import Reptile
+from regard.learners.ridge_prototypes import RidgePrototypes
 from regard.learners.row_attention import RowAttentionLearner
 from regard.learners.siamese import Siamese
 from regard.learners.simple_shot import SimpleShot
@@ -128,6 +129,8 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("LinearProbe-bare", lambda: LinearProbe(n_steps=5, n_solve=20), VECTORS, 1e-10),
     ("TableTransformer", table_transformer, VECTORS, 1e-10),
     ("R2D2", lambda: R2D2(Vectors()), VECTORS, 1e-10),
+    ("RidgePrototypes", lambda: RidgePrototypes(Vectors()), VECTORS, 1e-10),
+    ("RidgePrototypes-wide", lambda: RidgePrototypes(Vectors(n_features=30), penalty=0.1), VECTORS, 1e-10),
     ("R2D2-wide", lambda: R2D2(Vectors(n_features=30), penalty=0.1), VECTORS, 1e-10),
     ("MetaOptNet", lambda: MetaOptNet(Vectors()), VECTORS, 1e-8),
     ("MetaOptNet-wide", lambda: MetaOptNet(Vectors(n_features=30), cost=3.0), VECTORS, 1e-5),

@@ -66,11 +66,12 @@ class Pass:
 class FewShotEstimator(BaseEstimator):
     """Abstract: `fit` adapts a trained learner, `_predict_items` is one pass over the queries.
 
-    Subclasses hold `learner`, `prepare`, `n_estimators` and `chunk_size`, and say whether they regress.
+    Subclasses hold `learner`, `prepare`, `encoder`, `n_estimators` and `chunk_size`, and say whether they regress.
     """
 
     learner: Learner | str | Path
     prepare: Prepare | None
+    encoder: str | None
     n_estimators: int | None
     chunk_size: int
     _regression: bool
@@ -108,7 +109,8 @@ class FewShotEstimator(BaseEstimator):
     def _begin(self, X: Any) -> Items:
         """Find the learner, learn to read such rows, and read them."""
         self._require_settings()
-        trained = TrainedLearner.shared(self.learner, regression=self._regression)
+        body = None if self.encoder is None else str(self.encoder)
+        trained = TrainedLearner.shared(self.learner, regression=self._regression, body=body)
         reader = trained.reader() if self.prepare is None else Prepared(self.prepare)
         self._use(trained, reader.fit(X))
         items = self.reader_(X)

@@ -47,6 +47,8 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
             Without it, X is what the learner was trained on: a table (array, data frame, rows of words and numbers,
             with missing cells), images, texts; or, where a learner is in hand, an array, a tensor or a dict of tensors
             whose rows are items.
+        encoder: another pretrained body in place of that of a model such as "sentences": a short name, the path of a
+            folder, or a name on the hub. The head is then the one that needs no training.
         n_estimators: views of the task whose probabilities are averaged: of tables, columns in another order, classes
             under other indices, ranks instead of numbers; of grey drawings, each a little distorted. Each costs as
             much as the first. None takes as many as the model says: "characters" 8, all others 1.
@@ -77,11 +79,13 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         learner: Learner | str | Path = "tables",
         prepare: Prepare | None = None,
         *,
+        encoder: str | None = None,
         n_estimators: int | None = None,
         chunk_size: int = 256,
     ) -> None:
         self.learner = learner
         self.prepare = prepare
+        self.encoder = encoder
         self.n_estimators = n_estimators
         self.chunk_size = chunk_size
 

@@ -23,7 +23,7 @@ class FewShotRegressor(RegressorMixin, FewShotEstimator):
     """Regression from a few examples with a trained learner.
 
     Args:
-        learner, prepare, n_estimators, chunk_size: as for `FewShotClassifier`, with a learner for regression.
+        learner, prepare, encoder, n_estimators, chunk_size: as for `FewShotClassifier`, with a learner for regression.
 
     Attributes:
         state_: what the learner knows after adapting.
@@ -47,11 +47,13 @@ class FewShotRegressor(RegressorMixin, FewShotEstimator):
         learner: Learner | str | Path = "tables",
         prepare: Prepare | None = None,
         *,
+        encoder: str | None = None,
         n_estimators: int | None = None,
         chunk_size: int = 256,
     ) -> None:
         self.learner = learner
         self.prepare = prepare
+        self.encoder = encoder
         self.n_estimators = n_estimators
         self.chunk_size = chunk_size
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from regard.learners.r2d2 import R2D2
     from regard.learners.relation import Relation
     from regard.learners.reptile import Reptile
+    from regard.learners.ridge_prototypes import RidgePrototypes
     from regard.learners.siamese import Siamese
     from regard.learners.simple_shot import SimpleShot
     from regard.learners.snail import SNAIL
@@ -90,6 +91,7 @@ __all__ = [
     "Reference",
     "Relation",
     "Reptile",
+    "RidgePrototypes",
     "Siamese",
     "SimpleShot",
     "TableTransformer",
@@ -158,6 +160,14 @@ LEARNERS: tuple[LearnerRow, ...] = (
         attends=True,
     ),
     LearnerRow("R2D2", "r2d2", ("closed-form",), 2019, ("bertinetto2019",), regresses=True),
+    LearnerRow(
+        "RidgePrototypes",
+        "ridge_prototypes",
+        ("closed-form", "metric"),
+        2019,
+        ("bertinetto2019", "snell2017"),
+        regresses=True,
+    ),
     LearnerRow("MetaOptNet", "metaoptnet", ("closed-form",), 2019, ("lee2019", "crammer2001")),
     LearnerRow("SNAIL", "snail", ("attention", "memory"), 2018, ("mishra2018",), regresses=True),
     LearnerRow("MANN", "mann", ("memory",), 2016, ("santoro2016",), regresses=True),

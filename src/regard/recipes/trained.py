@@ -78,12 +78,13 @@ class TrainedLearner:
         return cls._from_file(checkpoint_file(source), tuple(settings))
 
     @classmethod
-    def shared(cls, source: Learner | str | Path, *, regression: bool) -> Self:
+    def shared(cls, source: Learner | str | Path, *, regression: bool, body: str | None = None) -> Self:
         """As `load`, read only once as long as the file stays the same: for those who never change it.
 
         Args:
             source: as in `load`.
             regression: what it is for; a name may stand for a pair of models, one of them for regression.
+            body: another pretrained body in place of the learner's own, see `on_body`.
 
         Raises:
             ConfigError: as `load`, and a learner for other targets.
@@ -91,9 +92,9 @@ class TrainedLearner:
         if isinstance(source, str | Path):
             pair = f"{source}-regression"
             file = checkpoint_file(pair if regression and pair in shipped_models() else source)
-            trained = cls._shared_file(file, file.stat().st_mtime_ns if file.exists() else 0)
+            trained = cls._shared_file(file, file.stat().st_mtime_ns if file.exists() else 0, body)
         else:
-            trained = cls.load(source)
+            trained = cls.load(source) if body is None else cls.load(source).on_body(body)
         name = type(trained.learner).__name__
         if regression and not trained.learner.regresses:
             raise ConfigError(f"{name} classifies: expected a learner for regression.")
@@ -129,8 +130,31 @@ class TrainedLearner:
 
     @classmethod
     @lru_cache(maxsize=8)
-    def _shared_file(cls, file: Path, changed: int) -> Self:
-        return cls._from_file(file)
+    def _shared_file(cls, file: Path, changed: int, body: str | None) -> Self:
+        return cls._from_file(file) if body is None else cls._from_file(file).on_body(body)
+
+    def on_body(self, body: str) -> Self:
+        """The same kind of learner on another pretrained body, none of whose layers are trained.
+
+        Args:
+            body: short name, path, or name on the hub; see `regard.nn.pretrained.bodies`.
+
+        Raises:
+            ConfigError: a learner without a pretrained body, or BodyError: a body that is not there or not of its kind.
+        """
+        encoder = self.spec.get("encoder")
+        if not isinstance(encoder, dict) or "body" not in encoder:
+            raise ConfigError(
+                f"encoder is {body!r}, and {self.name} of {self.domain.items} has no pretrained body to replace: leave "
+                "encoder out, or choose a model that has one, such as 'sentences'."
+            )
+        kept = {k: v for k, v in encoder.items() if k not in ("body", "digest", "n_trained_layers", "lora_rank")}
+        spec = {**self.spec, "encoder": {**kept, "body": body}}
+        reader = {**self.items.get("reader", {}), "body": body, "digest": None}
+        learner = build_learner(spec).eval()
+        return replace(
+            self, learner=learner, spec=spec, items={**self.items, "reader": reader}, confidence=Confidence(), path=None
+        )
 
     def require_recipe(self) -> Recipe:
         """The recipe that trained it.

@@ -23,13 +23,18 @@ class Texts(Domain):
 
     name: ClassVar[str] = "texts"
     items: ClassVar[str] = "texts"
-    encoders: ClassVar[tuple[str, ...]] = ("TokenLSTM", "TokenTransformer")
+    encoders: ClassVar[tuple[str, ...]] = ("TokenLSTM", "TokenTransformer", "PretrainedText")
+    own_encoders: ClassVar[Mapping[str, str]] = {"PretrainedText": "regard.nn.pretrained.text:PretrainedText"}
     file_hint: ClassVar[tuple[str, str] | None] = ("EXAMPLES.csv", "QUERIES.txt")
 
     def data_sets(self) -> Mapping[str, Callable[..., LabelledData]]:
-        return {"clinc150": _clinc150, "texts": _texts}
+        return {"clinc150": _clinc150, "texts": _texts, "sentences": _sentences}
 
     def reader(self, content: Mapping[str, Any]) -> Reader:
+        if "body" in content:
+            from regard.domains.texts.body import BodyReader
+
+            return BodyReader.from_dict(content)
         from regard.domains.texts.tokenizer import Tokenizer
 
         return Tokenizer.from_dict(content)
@@ -81,8 +86,12 @@ def _texts(
     train: float = 0.6,
     validation: float = 0.2,
     seed: int = 0,
+    body: str | None = None,
+    n_trained_layers: int = 0,
 ) -> LabelledData:
-    """A user's own file; classes are split at random, and the vocabulary is of the training classes."""
+    """A user's own file; classes are split at random, and the vocabulary is that of the training classes, or of a
+    pretrained body where one is named. `n_trained_layers` is that of the encoder: the states of the others are kept.
+    """
     import torch
 
     from regard.domains.data import LabelledData
@@ -96,9 +105,43 @@ def _texts(
     fractions = {"train": train, "validation": validation, "test": 1 - train - validation}
     rows = split_classes(Dataset.of(torch.arange(len(texts)), labels), fractions, seed)
     things = {split: [texts[row] for row in first_tensor(dataset.x).tolist()] for split, dataset in rows.items()}
+    if body is not None:
+        from regard.domains.texts.body import StateReader
+
+        states = StateReader(body, n_trained_layers, max(length, 64))
+        splits = {split: replace(dataset, x=states(things[split])) for split, dataset in rows.items()}
+        return LabelledData(TEXTS, Path(file).stem, splits, states.reader, states.settings, things=things)
     tokenizer = Tokenizer.learn(things["train"], length=length)
     splits = {split: replace(dataset, x=tokenizer(things[split])) for split, dataset in rows.items()}
     return LabelledData(TEXTS, Path(file).stem, splits, tokenizer, _encoder(tokenizer), things=things)
+
+
+def _sentences(
+    folder: str,
+    sources: tuple[str, ...] = ("clinc150", "banking77", "huffpost", "fewrel"),
+    body: str = "minilm",
+    n_trained_layers: int = 2,
+    join_validation: bool = False,
+) -> LabelledData:
+    """Published corpora on a pretrained body, each a group of classes; see `regard.domains.texts.sentences`.
+
+    `n_trained_layers` is that of the encoder: the states of the other layers are kept, in memory and on disk.
+    """
+    from regard.domains.data import LabelledData
+    from regard.domains.texts.body import StateReader
+    from regard.domains.texts.sentences import read_sources
+    from regard.sampling.dataset import Dataset
+
+    corpora = read_sources(Path(folder).expanduser(), sources, join_validation)
+    states = StateReader(body, n_trained_layers)
+    splits, things = {}, {}
+    for split in ("train", "validation", "test"):
+        parts = [(name, parts[split]) for name, parts in corpora.items()]
+        things[split] = [text for _, part in parts for text in part.texts]
+        labels = [f"{name}/{label}" for name, part in parts for label in part.labels]
+        items = states(*(part.texts for _, part in parts))
+        splits[split] = Dataset.of(items, labels, {label: label.partition("/")[0] for label in labels})
+    return LabelledData(TEXTS, "sentences", splits, states.reader, states.settings, things=things)
 
 
 def _encoder(tokenizer: Tokenizer) -> dict[str, int]:

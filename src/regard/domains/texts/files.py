@@ -1,12 +1,13 @@
 """A user's own texts: CSV, TSV, JSON or JSON lines of text and label, and files with one text per line.
 
-Files are UTF-8, UTF-16 with a byte order mark, or else Windows-1252, of which a warning says so. Cells are separated by
-commas, semicolons, tabs or bars, whichever the first line has.
+Files may be packed by gzip (rows.jsonl.gz). They are UTF-8, UTF-16 with a byte order mark, or else Windows-1252, of
+which a warning says so. Cells are separated by commas, semicolons, tabs or bars, whichever the first line has.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import warnings
@@ -38,8 +39,7 @@ def read_labelled(
     Raises:
         DataError: no such file, other columns, or rows without text or label: each with its line.
     """
-    content = _read(path, encoding)
-    rows = _json_rows(path, content) if path.suffix.lower() in _JSON else _table_rows(path, content, (text, label))
+    rows = read_rows(path, (text, label), encoding)
     names = {column for _, cells in rows for column in cells if column is not None}
     columns = []
     for option, wanted in (("text", text), ("label", label)):
@@ -69,13 +69,28 @@ def read_labelled(
     return texts, labels
 
 
+def read_rows(path: Path, wanted: Sequence[str], encoding: str | None = None) -> list[Row]:
+    """The rows of a table or of JSON objects, each with where it stands.
+
+    Args:
+        path: a CSV file whose first line names the columns, or JSON: a list of objects, or one object per line.
+        wanted: names of columns by which the separator of cells is recognised.
+        encoding: of the file; found out by default.
+
+    Raises:
+        DataError: no such file, or neither a table nor JSON.
+    """
+    content = _read(path, encoding)
+    return _json_rows(path, content) if _suffix(path) in _JSON else _table_rows(path, content, wanted)
+
+
 def read_lines(path: Path) -> list[str]:
     """The lines of a file that are not blank; of a table or of JSON that has a column "text", its cells.
 
     Raises:
         DataError: no such file, or none with a text.
     """
-    content, suffix = _read(path), path.suffix.lower()
+    content, suffix = _read(path), _suffix(path)
     lines = [line for line in content.split("\n") if line.strip()]
     rows: Sequence[Row] = ()
     if suffix in _JSON:
@@ -97,13 +112,20 @@ def _complain(path: Path, mistakes: Sequence[str]) -> None:
         raise DataError(f"{path}: {'; '.join(mistakes[:_LISTED])}{more}. Fill or remove these rows.")
 
 
+def _suffix(path: Path) -> str:
+    """Of the file, or of what is packed in it."""
+    return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
+
+
 def _read(path: Path, encoding: str | None = None) -> str:
     """The text of a file, lines ended by newlines."""
     if not path.is_file():
         raise DataError(f"{path} is not a file: this learner reads texts; expected a CSV file and a text file.")
     try:
-        with path.open("rb") as file:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             content = file.read(TEXT_BYTES + 1)
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise DataError(f"{path} is no gzip file that can be unpacked ({error}): take another copy.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): change its permissions.") from error
     if len(content) > TEXT_BYTES:

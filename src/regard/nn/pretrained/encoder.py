@@ -67,6 +67,7 @@ class PretrainedEncoder(Encoder):
         self.body = find_body(body)
         self.body.require(digest)
         self.precision: BodyPrecision = precision
+        self.n_trained_layers = n_trained_layers
         self.model = self._load()
         if layer is not None:
             _drop_layers_above(self.model, layer)

@@ -78,10 +78,16 @@ class PretrainedText(PretrainedEncoder):
         self.length = BodyTokenizer(self.body).length
 
     def forward(self, x: Items) -> Float[Tensor, "N *L D"]:
-        """Token items to (N, D), (N, 3 D) or (N, L, D)."""
-        if not isinstance(x, dict):
-            tokens(x)  # which says what was expected
-            raise AssertionError
+        """Token items to (N, D), (N, 3 D) or (N, L, D); equal items, such as padding, are run once."""
+        tokens(x)  # which says what was expected
+        assert isinstance(x, dict)
+        key = torch.cat([x[name] for name in ("ids", "mask", "head", "tail") if name in x], 1)
+        _, position = torch.unique(key, dim=0, return_inverse=True)
+        first = torch.full((int(position.max()) + 1 if len(position) else 0,), len(position), device=position.device)
+        first = first.scatter_reduce(0, position, torch.arange(len(position), device=position.device), "amin")
+        return self._encode({name: t[first] for name, t in x.items()})[position]
+
+    def _encode(self, x: dict[str, Tensor]) -> Tensor:
         dtype, device = self.dtype_and_device()
         if self.parts:
             z = torch.zeros(*x["ids"].shape, self.n_features, dtype=dtype, device=device)
