@@ -85,6 +85,9 @@ def read_corpus(path: Path) -> LabelledTexts:
     Raises:
         DataError: nothing there, other columns, or rows without text or label.
     """
+    if path.suffix.lower() == ".txt" and path.is_file():  # one text per line, and the file is called like their label
+        lines = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        return LabelledTexts(lines, (path.stem,) * len(lines), {}, ("",) * len(lines))
     if not path.is_dir():
         return _of_rows(path, read_rows(path, (*TEXT_COLUMNS, *LABEL_COLUMNS)))
     files = sorted(
@@ -94,7 +97,7 @@ def read_corpus(path: Path) -> LabelledTexts:
     )
     if not files:
         raise DataError(f"{path} has no file of texts: expected tables or JSON lines with {TEXT_COLUMNS[0]} and label.")
-    corpora = [_lines(file) if file.suffix.lower() == ".txt" else read_corpus(file) for file in files]
+    corpora = [read_corpus(file) for file in files]
     return LabelledTexts(
         tuple(text for corpus in corpora for text in corpus.texts),
         tuple(label for corpus in corpora for label in corpus.labels),
@@ -153,8 +156,10 @@ def _text(path: Path, where: str, cells: Mapping[str, Any]) -> str:
     tokens, head, tail = cells.get("tokens"), cells.get("h"), cells.get("t")
     if isinstance(tokens, list) and isinstance(head, dict) and isinstance(tail, dict):
         try:
-            return marked([str(token) for token in tokens], *(_places(entity["pos"]) for entity in (head, tail)))
-        except (KeyError, TypeError, ValueError) as error:
+            # FewRel's own files have one list of token numbers for each mention of an entity.
+            places = [[int(v) for v in (p[0] if isinstance(p[0], list) else p)] for p in (head["pos"], tail["pos"])]
+            return marked([str(token) for token in tokens], *places)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
             raise DataError(f"{path}, {where} is no sentence with two entities ({error}).") from error
     text = _first(cells, TEXT_COLUMNS)
     if not isinstance(text, str) or not text.strip():
@@ -162,19 +167,8 @@ def _text(path: Path, where: str, cells: Mapping[str, Any]) -> str:
     return text
 
 
-def _places(value: Any) -> list[int]:
-    """Token numbers; FewRel's own files have one list of them for each mention."""
-    return [int(v) for v in (value[0] if isinstance(value[0], list) else value)]
-
-
 def _first(cells: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((cells[name] for name in names if cells.get(name) not in (None, "")), None)
-
-
-def _lines(file: Path) -> LabelledTexts:
-    """A file of one text per line, called like its label."""
-    lines = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
-    return LabelledTexts(lines, (file.stem,) * len(lines), {}, ("",) * len(lines))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ Parts = dict[str, LabelledTexts]
 """The texts of each split."""
 
 
-def _clinc(folder: Path) -> Parts:
+def clinc_splits(folder: Path) -> Parts:
+    """Whole domains held out."""
     texts = read_corpus(folder / "clinc_7domains.jsonl.gz").at_most(100)
     domains = {"train": set(TRAIN), "validation": set(VALIDATION)}
     domains["test"] = set(texts.groups.values()) - domains["train"] - domains["validation"]
@@ -32,9 +33,9 @@ def _clinc(folder: Path) -> Parts:
     }
 
 
-def _banking(folder: Path) -> Parts:
+def banking_splits(folder: Path) -> Parts:
+    """Split 01 of ProtAugment, sixty rows of each official split of each intent."""
     texts = read_corpus(folder / "banking77.jsonl.gz")
-    # Sixty rows of each official split of each intent.
     count: dict[tuple[str, str], int] = {}
     kept = []
     for row, key in enumerate(zip(texts.labels, texts.splits, strict=True)):
@@ -48,7 +49,8 @@ def _banking(folder: Path) -> Parts:
     }
 
 
-def _huffpost(folder: Path) -> Parts:
+def huffpost_splits(folder: Path) -> Parts:
+    """The split of Bao et al."""
     texts, names = read_corpus(folder / "huffpost41.jsonl.gz").at_most(300), read_json(folder / "bao_split.json")
     return {
         split: texts.of_labels([str(label) for label in names[key]])
@@ -56,17 +58,18 @@ def _huffpost(folder: Path) -> Parts:
     }
 
 
-def _fewrel(folder: Path) -> Parts:
+def fewrel_splits(folder: Path) -> Parts:
+    """Relations of Wikipedia to train on, biomedical ones for test."""
     texts, names = read_corpus(folder / "train64_sub.jsonl.gz").at_most(130), read_json(folder / "dev_split.json")
     parts = {split: texts.of_labels(names[key]) for split, key in (("train", "train"), ("validation", "dev"))}
     return {**parts, "test": read_corpus(folder / "val_pubmed.jsonl.gz")}
 
 
 SOURCES: dict[str, Callable[[Path], Parts]] = {
-    "clinc150": _clinc,
-    "banking77": _banking,
-    "huffpost": _huffpost,
-    "fewrel": _fewrel,
+    "clinc150": clinc_splits,
+    "banking77": banking_splits,
+    "huffpost": huffpost_splits,
+    "fewrel": fewrel_splits,
 }
 """Corpora by the name of their folder."""
 

@@ -70,7 +70,11 @@ class PretrainedEncoder(Encoder):
         self.n_trained_layers = n_trained_layers
         self.model = self._load()
         if layer is not None:
-            _drop_layers_above(self.model, layer)
+            _, layers = find_layers(self.model)
+            if not 1 <= layer <= len(layers):
+                raise BodyError(f"layer is {layer}: expected 1 to {len(layers)}, the layers of this body.")
+            del layers[layer:]
+            self.model.config.num_hidden_layers = layer
         self.model.requires_grad_(False)
         self._cut = CutModel(self.model, n_trained_layers, self._example())
         if n_trained_layers:
@@ -179,15 +183,6 @@ def require_option(value: str, options: tuple[str, ...], name: str) -> None:
     """
     if value not in options:
         raise BodyError(f"{name} is {value!r}: {did_you_mean(value, options)}")
-
-
-def _drop_layers_above(model: nn.Module, layer: int) -> None:
-    _, layers = find_layers(model)
-    if not 1 <= layer <= len(layers):
-        raise BodyError(f"layer is {layer}: expected 1 to {len(layers)}, the layers of this body.")
-    del layers[layer:]
-    config: Any = model.config
-    config.num_hidden_layers = layer
 
 
 def _keep_trained(module: nn.Module, state: dict[str, Any], prefix: str, local: Any) -> None:

@@ -66,8 +66,10 @@ class PretrainedImages(PretrainedEncoder):
         require_option(pooling, _POOLINGS, "pooling")
         self.parts, self.pooling, self.normalise = parts, pooling, normalise
         with torch.no_grad():
-            example = self._cut.lower(**self._example()) if not n_trained_layers else self._whole(self._example())
-        self.n_features = int(_sequence(example.last_hidden_state).shape[-1])
+            example = self._example()
+            states = self._cut.run_lower(example)
+            states = self._cut.run_upper(states, example).last_hidden_state if n_trained_layers else states
+        self.n_features = int(_sequence(states).shape[-1])
 
     def forward(self, x: Items) -> Float[Tensor, "N *P D"]:
         """Images, or what `prepare` made of them, to (N, D) or (N, P, D)."""
@@ -128,9 +130,6 @@ class PretrainedImages(PretrainedEncoder):
         pixels = self.pixels(x)
         states = [self.run_frozen({"pixel_values": some}).half() for some in pixels.split(_IMAGES_AT_ONCE)]
         return {"pixels": pixels, "states": torch.cat(states)}
-
-    def _whole(self, inputs: dict[str, Tensor]) -> Any:
-        return self._cut.run_upper(self._cut.run_lower(inputs), inputs)
 
     def _example(self) -> dict[str, Tensor]:
         return {"pixel_values": self.pixels(torch.zeros(2, 8, 8, 3, dtype=torch.uint8))}

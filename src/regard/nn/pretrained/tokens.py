@@ -79,7 +79,10 @@ class BodyTokenizer:
         windows: list[list[int]] = [[] for _ in texts]
         for window, row in enumerate(encoded["overflow_to_sample_mapping"]):
             windows[row].append(window)
-        windows = [_spread(each) for each in windows]
+        for row, each in enumerate(windows):
+            if len(each) > _MOST_WINDOWS:
+                step = (len(each) - 1) / (_MOST_WINDOWS - 1)
+                windows[row] = [each[round(i * step)] for i in range(_MOST_WINDOWS)]
         n_windows = max(len(each) for each in windows) if windows else 1
         width = max((len(encoded["input_ids"][w]) for each in windows for w in each), default=1)
         width = self.length if n_windows > 1 else width
@@ -181,11 +184,3 @@ def _take_marks(text: str, row: int) -> tuple[str, tuple[tuple[int, int], tuple[
         f"text {row} has marks of entities that are not one pair each: expected [E1] ... [/E1] and [E2] ... [/E2] "
         f"once; found {text!r:.80}"
     )
-
-
-def _spread(windows: list[int]) -> list[int]:
-    """At most so many of the windows, evenly from the first to the last."""
-    if len(windows) <= _MOST_WINDOWS:
-        return windows
-    step = (len(windows) - 1) / (_MOST_WINDOWS - 1)
-    return [windows[round(i * step)] for i in range(_MOST_WINDOWS)]
