@@ -28,7 +28,11 @@ def test_every_shipped_recipe_is_whole_and_its_learner_can_be_built(name: str) -
         network["n_tokens"] = 10
     if network["name"] == "MLP":
         network["n_inputs"] = 1
-    assert sum(p.numel() for p in build_learner(spec).parameters()) > 0
+    try:
+        learner = build_learner(spec)
+    except MissingExtraError as error:
+        pytest.skip(f"its encoder needs an extra: {error}")
+    assert sum(p.numel() for p in learner.parameters()) > 0
 
 
 @pytest.mark.parametrize(
