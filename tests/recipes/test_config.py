@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from regard.domains.registry import find_domain
-from regard.errors import CheckpointError, ConfigError
+from regard.errors import CheckpointError, ConfigError, MissingExtraError
 from regard.recipes.components import build_encoder, build_learner
 from regard.recipes.config import Recipe, recipe_names
 from regard.recipes.data import load_data
