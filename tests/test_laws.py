@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -17,6 +17,7 @@ from regard.errors import LawError
 from regard.learners import LEARNERS
 from regard.learners.anil import ANIL
 from regard.learners.anp import AttentiveNeuralProcess
+from regard.learners.assay_prototypes import AssayPrototypes
 from regard.learners.base import EncodingLearner, Learner, hide_absent
 from regard.learners.cnaps import CNAPs
 from regard.learners.cnp import CNP
@@ -29,6 +30,7 @@ from regard.learners.few_shot_gnn import FewShotGNN
 from regard.learners.inner.loop import GradientLearner
 from regard.learners.inner.rule import GradientDescent
 from regard.learners.inner.tasks import Tensors
+from regard.learners.iter_ref_lstm import IterRefLSTM
 from regard.learners.learned_optimizer import LearnedOptimizer
 from regard.learners.linear_probe import LinearProbe
 from regard.learners.lstm_meta_learner import LSTMMetaLearner
@@ -37,7 +39,9 @@ from regard.learners.mann import MANN
 from regard.learners.matching import Matching
 from regard.learners.meta_sgd import MetaSGD
 from regard.learners.metaoptnet import MetaOptNet
+from regard.learners.mhnfs import MHNfs
 from regard.learners.nearest_neighbour import NearestNeighbour
+from regard.learners.par import PAR
 from regard.learners.proto_maml import ProtoMAML
 from regard.learners.prototypical import Prototypes, Prototypical, class_means
 from regard.learners.r2d2 import R2D2
@@ -49,6 +53,7 @@ from regard.learners.siamese import Siamese
 from regard.learners.simple_shot import SimpleShot
 from regard.learners.snail import SNAIL
 from regard.learners.table_transformer import TableTransformer, Targets
+from regard.learners.tanimoto_kernel import TanimotoKernel
 from regard.learners.tnp import TNPD
 from regard.learners.tpn import TPN
 from regard.learners.triplet import Triplet
@@ -91,6 +96,28 @@ def outputs(n_outputs: int = 3) -> nn.Module:
 
 def table_transformer(targets: Targets = "classes") -> Learner:
     return TableTransformer(targets=targets, d_cell=8, n_table_layers=2, d_row=12, n_row_layers=1, n_row_heads=2)
+
+
+class Counted(Vectors):
+    """Vectors as of molecules: counts first, then answers of two files, then of what kind the item is."""
+
+    n_fixed_features = 2
+    blocks: ClassVar = {"counts": (0, 2), "file 0": (2, 4), "file 1": (4, 7), "kind": (7, 9)}
+
+    def __init__(self) -> None:
+        super().__init__(n_features=7)
+        self.n_features = 9
+
+    def forward(self, x: Items) -> Tensor:
+        assert isinstance(x, Tensor)
+        return torch.cat([(3 * x[..., :2].detach()).clamp_min(0).round(), super().forward(x)], -1)
+
+
+def mhnfs(n_context: int = 6) -> Learner:
+    learner = MHNfs(Vectors(), d_model=8, n_heads=2, n_context=n_context)
+    if n_context:
+        learner.remember(torch.linspace(-1, 1, 6 * n_context).view(n_context, 6))
+    return learner
 
 
 VECTORS, PARTS = (6,), (4, 6)
@@ -177,6 +204,13 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("TNPD-hard", lambda: TNPD(Vectors(), d_model=8, n_layers=2, n_heads=2, d_feed=8, how="hard"), VECTORS, 1e-10),
     ("DeepKernel", lambda: DeepKernel(Vectors()), VECTORS, 1e-10),
     ("DeepKernel-matern", lambda: DeepKernel(Vectors(), kernel="matern"), VECTORS, 1e-10),
+    ("IterRefLSTM", lambda: IterRefLSTM(Vectors()), VECTORS, 1e-10),
+    ("PAR", lambda: PAR(Vectors(), d_model=6), VECTORS, 1e-10),
+    ("MHNfs", mhnfs, VECTORS, 1e-10),
+    ("MHNfs-bare", lambda: mhnfs(0), VECTORS, 1e-10),
+    ("TanimotoKernel", lambda: TanimotoKernel(Counted()), VECTORS, 1e-10),
+    ("AssayPrototypes", lambda: AssayPrototypes(Counted()), VECTORS, 1e-10),
+    ("AssayPrototypes-plain", lambda: AssayPrototypes(Vectors()), VECTORS, 1e-10),
     ("FewShotGNN", lambda: FewShotGNN(Vectors(), n_layers=1, n_new=4, width=6), VECTORS, 1e-10),
     ("EGNN", lambda: EGNN(Vectors(), n_layers=2, width=6), VECTORS, 1e-10),
     ("TPN", lambda: TPN(Vectors(), width=6), VECTORS, 1e-10),

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from regard.domains.base import Domain, Reader
 from regard.domains.options import EpisodeOptions
-from regard.episode import first_tensor
+from regard.episode import Items, first_tensor
 from regard.errors import ConfigError, DataError, did_you_mean
 from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeSampler, Transform
@@ -58,6 +58,10 @@ class Data(ABC):
     @abstractmethod
     def training(self, episodes: EpisodeOptions, seed: int) -> EpisodeSource:
         """The episodes to train on. Raises as `source`."""
+
+    def context(self, n_items: int, seed: int) -> Items | None:
+        """So many items of the training split, unlabelled, for a learner that keeps some; None where there are none."""
+        return None
 
     def split_title(self, split: str, episodes: EpisodeOptions) -> str:
         """What results are of, such as "glyphs/test"."""

@@ -15,6 +15,7 @@ from regard.learners.references import REFERENCES, Reference, find_reference
 if TYPE_CHECKING:
     from regard.learners.anil import ANIL
     from regard.learners.anp import AttentiveNeuralProcess
+    from regard.learners.assay_prototypes import AssayPrototypes
     from regard.learners.attention_meta import AttentionMetaLearner
     from regard.learners.base import AttendingLearner, EncodingLearner, Learner, TokenAttendingLearner
     from regard.learners.cnaps import CNAPs
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from regard.learners.few_shot_gnn import FewShotGNN
     from regard.learners.fine_tuned import FineTuned
     from regard.learners.inner.loop import GradientLearner
+    from regard.learners.iter_ref_lstm import IterRefLSTM
     from regard.learners.learned_optimizer import LearnedOptimizer
     from regard.learners.linear_probe import LinearProbe
     from regard.learners.lstm_meta_learner import LSTMMetaLearner
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
     from regard.learners.matching import Matching
     from regard.learners.meta_sgd import MetaSGD
     from regard.learners.metaoptnet import MetaOptNet
+    from regard.learners.mhnfs import MHNfs
     from regard.learners.nearest_neighbour import NearestNeighbour
+    from regard.learners.par import PAR
     from regard.learners.proto_maml import ProtoMAML
     from regard.learners.prototypical import Prototypical
     from regard.learners.r2d2 import R2D2
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
     from regard.learners.simple_shot import SimpleShot
     from regard.learners.snail import SNAIL
     from regard.learners.table_transformer import TableTransformer
+    from regard.learners.tanimoto_kernel import TanimotoKernel
     from regard.learners.tnp import TNPD
     from regard.learners.tpn import TPN
     from regard.learners.triplet import Triplet
@@ -60,12 +65,14 @@ __all__ = [
     "LEARNERS",
     "MAML",
     "MANN",
+    "PAR",
     "R2D2",
     "REFERENCES",
     "SNAIL",
     "TNPD",
     "TPN",
     "VERSA",
+    "AssayPrototypes",
     "AttendingLearner",
     "AttentionMetaLearner",
     "AttentiveNeuralProcess",
@@ -77,11 +84,13 @@ __all__ = [
     "FewShotGNN",
     "FineTuned",
     "GradientLearner",
+    "IterRefLSTM",
     "LSTMMetaLearner",
     "LearnedOptimizer",
     "Learner",
     "LearnerRow",
     "LinearProbe",
+    "MHNfs",
     "Matching",
     "MetaOptNet",
     "MetaSGD",
@@ -95,6 +104,7 @@ __all__ = [
     "Siamese",
     "SimpleShot",
     "TableTransformer",
+    "TanimotoKernel",
     "TokenAttendingLearner",
     "Triplet",
     "WeightGenerator",
@@ -176,6 +186,15 @@ LEARNERS: tuple[LearnerRow, ...] = (
     LearnerRow("AttentiveNeuralProcess", "anp", ("in-context", "attention"), 2019, ("kim2019",), regresses=True),
     LearnerRow("TNPD", "tnp", ("in-context", "attention"), 2022, ("nguyen2022",), regresses=True, attends=True),
     LearnerRow("DeepKernel", "deep_kernel", ("closed-form",), 2020, ("patacchiola2020",), regresses=True),
+    LearnerRow(
+        "IterRefLSTM", "iter_ref_lstm", ("metric", "attention"), 2017, ("altae2017",), regresses=True, attends=True
+    ),
+    LearnerRow("PAR", "par", ("graph", "attention"), 2021, ("wang2021par",)),
+    LearnerRow("MHNfs", "mhnfs", ("attention", "metric"), 2023, ("schimunek2023", "ramsauer2021")),
+    LearnerRow(
+        "TanimotoKernel", "tanimoto_kernel", ("closed-form",), 2023, ("chen2023", "ralaivola2005"), regresses=True
+    ),
+    LearnerRow("AssayPrototypes", "assay_prototypes", ("baseline", "closed-form"), 2021, ("stanley2021", "tian2020")),
     LearnerRow("FewShotGNN", "few_shot_gnn", ("graph",), 2018, ("garcia2018",)),
     LearnerRow("TPN", "tpn", ("graph", "closed-form"), 2019, ("liu2019",)),
     LearnerRow("EGNN", "egnn", ("graph",), 2019, ("kim2019edge",), attends=True),

@@ -16,6 +16,7 @@ from regard.errors import ConfigError
 from regard.evaluation import Comparison, Result, adaptation_seconds, compare, evaluate
 from regard.files import make_folder
 from regard.learners.base import Learner
+from regard.learners.context_memory import ContextLearner
 from regard.recipes.checkpoints import load_matching_weights
 from regard.recipes.components import NETWORKS, build_learner, encoder_class
 from regard.recipes.config import Recipe, changed
@@ -106,6 +107,10 @@ def train_recipe(
     learner = build_learner(spec) if resume and (folder / LAST).exists() else untrained(recipe, spec)
     # Another seed than training's, so that no validation episode repeats a training one where splits are shared.
     validation = data.source("validation", recipe.validation, recipe.train.seed + 1)
+    if isinstance(learner, ContextLearner) and learner.n_context:
+        context = data.context(learner.n_context, recipe.train.seed)
+        if context is not None:
+            learner.remember(context)
     result = train(
         learner,
         data.training(recipe.episodes, recipe.train.seed),

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from regard.domains.base import Domain
 from regard.domains.data import Data, describe_items
@@ -47,7 +48,7 @@ class AssayData(Data):
         reader: of further molecules.
         regression: labels are numbers.
         shares: how often each file's assays are drawn in training; by their number by default.
-        context: molecules of training that a learner may keep.
+        all_items: every molecule of the pool, in its order, for those who draw episodes of their own.
     """
 
     domain: Domain
@@ -57,6 +58,7 @@ class AssayData(Data):
     regression: bool = False
     shares: Mapping[str, float] | None = None
     encoder: dict[str, Any] = field(default_factory=dict)
+    all_items: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def items(self) -> dict[str, Any]:
@@ -67,11 +69,13 @@ class AssayData(Data):
         return next(split for split in ("test", "validation", "train") if split in self.splits)
 
     def table(self, split: str) -> TaskTable:
-        """The table of a split.
+        """The table of a split; of validation that of training, where nothing was held out.
 
         Raises:
             DataError: there is none.
         """
+        if split == "validation" and split not in self.splits:
+            return self.splits["train"]
         if split not in self.splits:
             raise DataError(f"{self.title} has no split {split!r}: {did_you_mean(split, self.splits)}")
         return self.splits[split]
@@ -93,11 +97,11 @@ class AssayData(Data):
     def training(self, episodes: EpisodeOptions, seed: int) -> TaskTableSampler:
         return self.source("train", episodes, seed)
 
-    def context(self, n_items: int, seed: int) -> Any:
+    def context(self, n_items: int, seed: int) -> dict[str, Tensor]:
         """So many training molecules, unlabelled, the same for the same seed."""
         table = self.table("train")
         order = np.random.default_rng(seed).permutation(len(table))
-        return table.rows(np.sort(np.resize(order, n_items)))
+        return {key: t for key, t in table.rows(np.sort(np.resize(order, n_items))).items() if key != "assays"}
 
 
 def features(molecules: Sequence[Molecule], cache: Path | None) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -151,6 +155,12 @@ class Pool:
         names = tuple(name for part in assays.values() for name in part.names)
         files = tuple(file for file, part in assays.items() for _ in part.names)
         return cls(found, np.concatenate(columns, 1), names, files, in_test_scaffolds(found))
+
+    def without(self, assays: Sequence[int]) -> Pool:
+        """The same molecules without some of the assays."""
+        kept = [t for t in range(len(self.names)) if t not in set(assays)]
+        names, files = (tuple(values[t] for t in kept) for values in (self.names, self.files))
+        return Pool(self.molecules, self.y[:, kept], names, files, self.is_test_scaffold)
 
     def leaking(self, test: Sequence[int]) -> NDArray[np.bool_]:
         """(T,) assays that give away the labels of test assays: these themselves are among them."""
@@ -234,8 +244,36 @@ def load_assays(
         if not found:
             raise DataError(f"no assay or file is called {name!r}: {did_you_mean(name, (*pool.names, *assays))}")
         numbers += found
-    splits = assay_splits(pool, numbers, protocol, validation_share)
-    counts, raw = features(pool.molecules, None if cache is None else Path(cache).expanduser())
+    folder_of_features = None if cache is None else Path(cache).expanduser()
+    return pool_data(
+        domain,
+        pool,
+        numbers,
+        protocol,
+        validation_share=validation_share,
+        shares=shares,
+        cache=folder_of_features,
+        files=tuple(files),
+        with_graphs=with_graphs,
+    )
+
+
+def pool_data(
+    domain: Domain,
+    pool: Pool,
+    test: Sequence[int],
+    protocol: Protocol,
+    *,
+    files: Sequence[str],
+    validation_share: float = 0.0,
+    shares: Mapping[str, float] | None = None,
+    cache: Path | None = None,
+    with_graphs: bool = False,
+) -> AssayData:
+    """A pool as data: `test` are the numbers of test assays, `files` those trained on; see `load_assays`."""
+    splits = assay_splits(pool, test, protocol, validation_share)
+    splits["train"] = (splits["train"][0], [t for t in splits["train"][1] if pool.files[t] in files])
+    counts, raw = features(pool.molecules, cache)
     reader = MoleculeReader(DescriptorScale.fit(raw[splits["train"][0]]), with_graphs)
     items = reader.items(counts, raw)
     if with_graphs:
@@ -245,8 +283,9 @@ def load_assays(
     for split, (molecules, tasks) in splits.items():
         labelled = molecules & (~np.isnan(pool.y[:, tasks])).any(1)
         tables[split] = table.select(labelled, tasks)
-    if not kinds.pop():
-        return AssayData(domain, "assays", tables, reader, True, shares, {})
+    known_labels = pool.y[~np.isnan(pool.y)]
+    if not np.isin(known_labels, (0, 1)).all():
+        return AssayData(domain, "assays", tables, reader, True, shares, {}, items)
     train = tables["train"] = with_assay_labels(tables["train"])
     known = (~np.isnan(train.y)).sum(0)
     # As many labels in all as molecules, each assay by the root of its number.
@@ -256,7 +295,7 @@ def load_assays(
         "groups": [train.groups.count(file) for file in dict.fromkeys(train.groups)],
         "assay_weights": np.round(weights, 6).tolist(),
     }
-    return AssayData(domain, "assays", tables, reader, False, shares, encoder)
+    return AssayData(domain, "assays", tables, reader, False, shares, encoder, items)
 
 
 def with_assay_labels(table: TaskTable) -> TaskTable:

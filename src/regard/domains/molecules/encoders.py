@@ -75,11 +75,11 @@ class AssayNetwork(Encoder):
     """A network that is trained to predict every training assay side by side; its answers are the vector.
 
         z = FingerprintNetwork(x)     o = W gelu(z) + b, one number per training assay     m: the same, one per file
-        vector = counts, (o - mean) / deviation, m
+        vector = counts, (o - mean) / deviation, m - mean
 
     The training labels stand in the items ("assays": +1, -1, 0 for not measured), and `label_loss` reads them there:
     the masked binary cross-entropy, each assay weighted by n^(-1/2), so that one of 8,000 measurements does not drown
-    one of 300. m says whether a molecule is of the kind that a file measures. Mean and deviation of o are running
+    one of 300. m says whether a molecule is of the kind that a file measures. Means and deviations are running
     averages over training, so that a strong assay does not drown weak ones in a distance.
 
     Args:
@@ -94,6 +94,7 @@ class AssayNetwork(Encoder):
     parts = False
     mean: Tensor
     deviation: Tensor
+    kind_mean: Tensor
 
     def __init__(
         self,
@@ -132,6 +133,7 @@ class AssayNetwork(Encoder):
         self.register_buffer("assay_weights", weights)
         self.register_buffer("mean", torch.zeros(self.n_assays))
         self.register_buffer("deviation", torch.ones(self.n_assays))
+        self.register_buffer("kind_mean", torch.zeros(len(self.groups)))
 
     assay_weights: Tensor
 
@@ -147,7 +149,7 @@ class AssayNetwork(Encoder):
     def forward(self, x: Items) -> Float[Tensor, "N D"]:
         """(N, *item) molecules to (N, D)."""
         counts, assays, kind = self._answers(x)
-        return torch.cat([counts, (assays - self.mean) / self.deviation, kind], -1)
+        return torch.cat([counts, (assays - self.mean) / self.deviation, kind - self.kind_mean], -1)
 
     def label_loss(self, x: Items) -> Float[Tensor, " N"]:
         """(N,) of labelled training molecules; in training the running mean and deviation move along.
@@ -166,6 +168,7 @@ class AssayNetwork(Encoder):
         if self.training:
             with torch.no_grad():
                 self.mean.lerp_(assays.mean(0), _MOMENTUM)
+                self.kind_mean.lerp_(kind.mean(0), _MOMENTUM)
                 self.deviation.lerp_(assays.std(0).clamp_min(1e-3), _MOMENTUM)
         loss = F.softplus(-label * assays) * known * self.assay_weights
         of_file = torch.stack([part.amax(-1) for part in known.split(self.groups, -1)], -1)

@@ -1,0 +1,537 @@
+"""Few-shot assays of molecules: AUC of new assays, on known molecules and on new ones, and pIC50 of new targets.
+
+    python benchmarks/molecules.py --data FOLDER [--only disjoint usual regression] [--cache FOLDER]
+    python benchmarks/molecules.py --data FOLDER --test FILE.csv.gz
+
+Protocols, for classes: 10 active and 10 inactive examples, queries are all other labelled molecules, ROC-AUC per assay,
+mean over seeds; intervals are bootstraps over assays, and differences are paired on the same episodes.
+
+    disjoint    new assays and new molecules (40% of all scaffolds): the judge
+    usual       new assays, known molecules, as in the literature. "label profile" sums the labels that a molecule carries
+                in the training assays, without structure and without an example: what memory alone reaches
+
+Training assays that give a test assay away leave the pool (readings of one experiment, Tox21's own in ToxCast, |phi| >
+0.6). Rows of ToxCast that are not TOX21_* are shown apart: the pool keeps Tox21's own assays, which are relatives.
+
+--test takes a CSV file with SMILES and assays (0, 1) or values: one pooled model is trained on the files of --data without
+whatever gives its assays away, and evaluated by both protocols; where most molecules are new to the pool, all of them are
+test molecules (with at most --decoys inactive ones per assay).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before PyTorch is loaded
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common import (
+    Document,
+    Section,
+    argument_parser,
+    out_with_test,
+    provenance,
+    read_document,
+    render_after,
+    table,
+    write_document,
+)
+from regard.episode import Support
+from regard.learners.base import EncodingLearner
+from regard.recipes.config import Recipe
+from regard.recipes.run import train_recipe
+from regard.recipes.trained import load
+
+OUT = "molecules.json"
+POOL = ("tox21", "sider_train21", "toxcast450")
+SHARES = {"tox21": 0.25, "sider_train21": 0.25, "toxcast450": 0.5}
+TOX21_TEST = ("SR-HSE", "SR-MMP", "SR-p53")
+N_DEV = 40
+N_SHOT = 10
+Score = Callable[[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]], NDArray[np.floating[Any]]]
+"""Rows and labels of the support and rows of the queries, to scores or values of the queries."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments."""
+    made = argument_parser(
+        __doc__,
+        SECTIONS,
+        OUT,
+        data="the folder of tox21, sider_train21, toxcast450 and chembl5_targets_shared, each .csv.gz",
+        test="a CSV file of SMILES and assays or values",
+        seed=0,
+        only=("disjoint", "usual", "regression"),
+    )
+    made.add_argument(
+        "--cache", type=Path, default=Path("runs/molecules-cache"), help="features of molecules are kept here"
+    )
+    made.add_argument("--run", type=Path, default=Path("runs/molecules"), help="folder of the trainings")
+    made.add_argument("--decoys", type=int, default=800, help="inactive molecules per assay of a large test file")
+    made.add_argument("--seeds", type=int, default=10, help="episodes per assay; forests take at most 3")
+    return made
+
+
+def main() -> None:
+    """Train, evaluate, write."""
+    arguments = parser().parse_args()
+    torch.set_num_threads(1)
+    out = out_with_test(arguments, OUT)
+    document = read_document(out)
+    tables: dict[str, Any] = dict(document.get("tables", {}))
+    if arguments.test:
+        tables = test_tables(arguments)
+    else:
+        for name in arguments.only or ("disjoint", "usual", "regression"):
+            tables |= {"disjoint": disjoint, "usual": usual, "regression": regression}[name](arguments)
+    made = provenance(seed=arguments.seed, interval="bootstrap over assays, 10,000 draws; differences are paired")
+    write_document(out, {**made, "tables": tables})
+    for name, content in tables.items():
+        print(f"\n{name}\n{table_of(content)}")
+    arguments.out = out
+    render_after(arguments, SECTIONS)
+
+
+# ---- data and training -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Task:
+    """One assay's molecules to draw from, by row of the pool, with their labels or values."""
+
+    name: str
+    group: str
+    rows: NDArray[np.int64]
+    y: NDArray[np.float32]
+
+
+def pooled(arguments: argparse.Namespace, files: Sequence[str], test: Path | None = None) -> Any:
+    """All molecules and assays; those of --test as the file "test"."""
+    from regard.domains.molecules.assays import read_assays
+    from regard.domains.molecules.data import Pool
+
+    assays = {name: read_assays(arguments.data / f"{name}.csv.gz") for name in files}
+    if test is not None:
+        assays["test"] = read_assays(test)
+    return Pool.of(assays)
+
+
+def data_of(arguments: argparse.Namespace, pool: Any, test: Sequence[int], protocol: str, files: Sequence[str]) -> Any:
+    """The pool as data of a recipe, trained on `files` without what gives the test assays away."""
+    from regard.domains.molecules.data import pool_data
+    from regard.domains.molecules.domain import MOLECULES
+
+    shares = {name: SHARES[name] for name in files if name in SHARES} or None
+    return pool_data(
+        MOLECULES, pool, test, protocol, validation_share=0.0, shares=shares, cache=arguments.cache, files=files
+    )
+
+
+def trained(
+    arguments: argparse.Namespace, data: Any, recipe_name: str, folder: str, **settings: Any
+) -> tuple[Any, float]:
+    """A learner trained by a recipe that ships, and the CPU seconds it took."""
+    recipe = Recipe.read(recipe_name, [f"data.folder={arguments.data}", *(f"{k}={v}" for k, v in settings.items())])
+    began = time.process_time()
+    checkpoint = train_recipe(recipe, arguments.run / folder, data=data, resume=False)
+    return load(checkpoint).learner, time.process_time() - began
+
+
+def encoded(learner: EncodingLearner, items: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """All items of the pool as vectors."""
+    n = len(items["counts"])
+    with torch.inference_mode():
+        parts = [
+            learner.encode({k: v[i : i + 1024] for k, v in items.items() if k != "assays"}) for i in range(0, n, 1024)
+        ]
+    return torch.cat(parts)
+
+
+def by_learner(learner: EncodingLearner, items: Mapping[str, torch.Tensor]) -> Score:
+    """A learner's score: of classes the log-odds of active, of values the mean."""
+    z = encoded(learner, items)
+
+    def score(
+        support: NDArray[np.int64], y: NDArray[np.float32], query: NDArray[np.int64]
+    ) -> NDArray[np.floating[Any]]:
+        values = torch.from_numpy(y)
+        target = (
+            values[None, :, None]
+            if (learner.regresses and not learner.classifies) or regressing(y)
+            else values.long()[None]
+        )
+        with torch.inference_mode():
+            state = learner.adapt_encoded(
+                Support(z[support][None], target, torch.ones(1, len(y)), 0 if target.ndim == 3 else 2)
+            )
+            output = learner.predict_encoded(state, z[query][None])
+        return (
+            output.mean[0, :, 0].numpy()
+            if not isinstance(output, torch.Tensor)
+            else (output[0, :, 1] - output[0, :, 0]).numpy()
+        )
+
+    return score
+
+
+def regressing(y: NDArray[np.float32]) -> bool:
+    """Whether labels are values."""
+    return not bool(np.isin(y, (0, 1)).all())
+
+
+# ---- baselines -------------------------------------------------------------------------------------------------------
+
+
+def baselines(counts: NDArray[np.uint8], descriptors: NDArray[np.float32]) -> dict[str, Score]:
+    """Forests and logistic regressions on both kinds of features, Tanimoto neighbours and process."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+
+    from regard.learners.tanimoto_kernel import tanimoto
+
+    def fitted(make: Callable[[], Any], x: NDArray[Any]) -> Score:
+        return lambda s, y, q: make().fit(x[s], y).predict_proba(x[q])[:, 1]
+
+    def likeness(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
+        return tanimoto(torch.from_numpy(counts[a]).float(), torch.from_numpy(counts[b]).float()).double().numpy()
+
+    def neighbours(s: NDArray[np.int64], y: NDArray[np.float32], q: NDArray[np.int64]) -> NDArray[np.float64]:
+        k = likeness(q, s)
+        return k[:, y == 1].max(1) - k[:, y == 0].max(1)
+
+    def process(s: NDArray[np.int64], y: NDArray[np.float32], q: NDArray[np.int64]) -> NDArray[np.float64]:
+        return likeness(q, s) @ np.linalg.solve(likeness(s, s) + 0.3 * np.eye(len(s)), 2.0 * y - 1)
+
+    logged = np.log1p(counts.astype(np.float32))
+    return {
+        "random forest, ECFP4": fitted(lambda: RandomForestClassifier(100, random_state=0), counts),
+        "random forest, descriptors": fitted(lambda: RandomForestClassifier(100, random_state=0), descriptors),
+        "logistic, ECFP4": fitted(lambda: LogisticRegression(C=1.0, max_iter=300), logged),
+        "logistic, descriptors": fitted(lambda: LogisticRegression(C=0.05, max_iter=300), descriptors),
+        "Tanimoto, nearest": neighbours,
+        "Tanimoto process": process,
+    }
+
+
+def label_profile(pool: Any, train: Sequence[int]) -> Score:
+    """Labels that a molecule carries in the training assays, summed; unknown ones count as the assay's mean."""
+    y = pool.y[:, list(train)].astype(np.float64)
+    mean = np.nanmean(y, 0)
+    total = np.where(np.isnan(y), mean, y).sum(1)
+    return lambda s, labels, q: total[q]
+
+
+def evaluated(
+    tasks: Sequence[Task], scores: Mapping[str, Score], n_seeds: int, seed: int, few: Sequence[str] = ()
+) -> Document:
+    """AUC of each assay by method: mean over seeds, and over the first 3 for all methods, where some had no more."""
+    from sklearn.metrics import roc_auc_score
+
+    results: dict[str, dict[str, list[float]]] = {name: {} for name in scores}
+    for task in tasks:
+        for draw in range(n_seeds):
+            rng = np.random.default_rng([seed, draw, zlib.crc32(task.name.encode())])
+            order = rng.permutation(len(task.rows))
+            active, inactive = (order[task.y[order] == label] for label in (1, 0))
+            support = np.concatenate([active[:N_SHOT], inactive[:N_SHOT]])
+            query = np.concatenate([active[N_SHOT:], inactive[N_SHOT:]])
+            for name, score in scores.items():
+                if name in few and draw >= 3:
+                    continue
+                found = score(task.rows[support], task.y[support], task.rows[query])
+                results[name].setdefault(task.name, []).append(float(roc_auc_score(task.y[query], found)))
+    return {"groups": {t.name: t.group for t in tasks}, "auc": results, "n_assays": len(tasks)}
+
+
+def assay_tasks(
+    pool: Any, assays: Sequence[int], is_test: NDArray[np.bool_], group: Callable[[int], str]
+) -> list[Task]:
+    """Those with at least 20 of each class among the test molecules."""
+    found = []
+    for t in assays:
+        rows = np.flatnonzero(is_test & ~np.isnan(pool.y[:, t]))
+        y = pool.y[rows, t]
+        if min((y == 1).sum(), (y == 0).sum()) >= 2 * N_SHOT:
+            found.append(Task(pool.names[t], group(t), rows, y))
+    return found
+
+
+FORESTS = ("random forest, ECFP4", "random forest, descriptors")
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+
+
+def development(pool: Any) -> list[int]:
+    """Test assays of the development tables: Tox21's three, SIDER's last six, 28% of ToxCast's families."""
+    from regard.domains.molecules.assays import family
+
+    sider = [t for t, file in enumerate(pool.files) if file == "sider_train21"][15:]
+    toxcast = [t for t, file in enumerate(pool.files) if file == "toxcast450"]
+    tox21 = [t for t, name in enumerate(pool.names) if name in TOX21_TEST]
+    given_away = pool.leaking(tox21)
+    held = [t for t in toxcast if zlib.crc32(family(pool.names[t]).encode()) % 1000 < 280 and not given_away[t]]
+    return [*tox21, *sider, *held]
+
+
+def group_of(pool: Any) -> Callable[[int], str]:
+    """The table's row group of an assay."""
+
+    def group(t: int) -> str:
+        file = {"tox21": "Tox21", "sider_train21": "SIDER", "toxcast450": "ToxCast"}.get(pool.files[t], "test")
+        return f"{file}, TOX21_*" if pool.names[t].startswith("TOX21_") else file
+
+    return group
+
+
+def disjoint(arguments: argparse.Namespace) -> Document:
+    """One pooled model, new molecules."""
+    pool = pooled(arguments, POOL)
+    test = development(pool)
+    data = data_of(arguments, pool, test, "disjoint", POOL)
+    tasks = assay_tasks(pool, test, pool.is_test_scaffold, group_of(pool))
+    toxcast = [t for t in tasks if t.group.startswith("ToxCast")]
+    kept = np.random.default_rng(0).permutation(len(toxcast))[:N_DEV]
+    others = [t for t in tasks if not t.group.startswith("ToxCast")]
+    tasks = [*others, *(toxcast[i] for i in sorted(kept))]
+    return {"disjoint": compared(arguments, data, tasks, "disjoint")}
+
+
+def compared(arguments: argparse.Namespace, data: Any, tasks: Sequence[Task], folder: str) -> Document:
+    """The recipes and the baselines on the same episodes."""
+    items = data.all_items
+    scores: dict[str, Score] = {}
+    seconds: dict[str, float] = {}
+    for name, recipe in (("AssayPrototypes", "molecules"), ("MHNfs", "molecules_mhnfs")):
+        learner, seconds[name] = trained(arguments, data, recipe, f"{folder}-{name}")
+        scores[name] = by_learner(learner, items)
+    scores |= baselines(items["counts"].numpy(), items["descriptors"].numpy())
+    return {**evaluated(tasks, scores, arguments.seeds, arguments.seed, FORESTS), "training_cpu_seconds": seconds}
+
+
+def usual(arguments: argparse.Namespace) -> Document:
+    """Known molecules: Tox21's test assays, trained on its own nine and on the pool."""
+    found: Document = {}
+    for name, files in (("usual, own", ("tox21",)), ("usual, pooled", ("tox21", "toxcast450"))):
+        pool = pooled(arguments, files)
+        test = [t for t, assay in enumerate(pool.names) if assay in TOX21_TEST]
+        data = data_of(arguments, pool, test, "usual", files)
+        everything = np.ones(len(pool.molecules), dtype=bool)
+        tasks = assay_tasks(pool, test, everything, group_of(pool))
+        learner, seconds = trained(arguments, data, "molecules", name.replace(", ", "-"))
+        own = [t for t in np.flatnonzero(~pool.leaking(test)) if pool.files[t] == "tox21"]
+        scores = {
+            "AssayPrototypes": by_learner(learner, data.all_items),
+            "label profile, no example": label_profile(pool, own),
+        }
+        found[name] = {
+            **evaluated(tasks, scores, arguments.seeds, arguments.seed),
+            "training_cpu_seconds": {"AssayPrototypes": seconds},
+        }
+    return found
+
+
+def test_tables(arguments: argparse.Namespace) -> Document:
+    """The assays of --test, by a pooled model that was trained without whatever gives them away."""
+    from regard.domains.molecules.assays import read_assays
+
+    test_assays = read_assays(arguments.test)
+    if not test_assays.has_classes:
+        return regression(arguments, test_assays)
+    pool = pooled(arguments, POOL, arguments.test)
+    test = [t for t, file in enumerate(pool.files) if file == "test"]
+    labelled = (~np.isnan(pool.y[:, test])).any(1)
+    known = (~np.isnan(pool.y[:, [t for t in range(len(pool.names)) if t not in set(test)]])).any(1)
+    found: Document = {}
+    if (labelled & known).sum() < 0.5 * labelled.sum():
+        data = data_of(arguments, pool, test, "usual", POOL)
+        tasks = [thinned(t, arguments.decoys) for t in assay_tasks(pool, test, labelled, group_of(pool))]
+        return {"new molecules": compared(arguments, data, tasks, "test-new")}
+    data = data_of(arguments, pool, test, "disjoint", POOL)
+    tasks = assay_tasks(pool, test, pool.is_test_scaffold, group_of(pool))
+    found["disjoint"] = compared(arguments, data, tasks, "test-disjoint")
+    data = data_of(arguments, pool, test, "usual", POOL)
+    tasks = assay_tasks(pool, test, labelled, group_of(pool))
+    learner, seconds = trained(arguments, data, "molecules", "test-usual")
+    train = [t for t in np.flatnonzero(~pool.leaking(test)) if pool.files[t] != "test"]
+    scores = {
+        "AssayPrototypes": by_learner(learner, data.all_items),
+        "label profile, no example": label_profile(pool, train),
+    }
+    found["usual"] = {
+        **evaluated(tasks, scores, min(arguments.seeds, 3), arguments.seed),
+        "training_cpu_seconds": {"AssayPrototypes": seconds},
+    }
+    return found
+
+
+def thinned(task: Task, n_inactive: int) -> Task:
+    """All actives, and so many inactive molecules."""
+    rng = np.random.default_rng(zlib.crc32(task.name.encode()))
+    kept = np.sort(
+        np.concatenate([np.flatnonzero(task.y == 1), rng.permutation(np.flatnonzero(task.y == 0))[:n_inactive]])
+    )
+    return Task(task.name, task.group, task.rows[kept], task.y[kept])
+
+
+# ---- regression ------------------------------------------------------------------------------------------------------
+
+
+def regression(arguments: argparse.Namespace, test_assays: Any = None) -> Document:
+    """R2 of pIC50 on new targets and new molecules, beside a Tanimoto process fitted per task."""
+    files = ("chembl5_targets_shared",)
+    pool = pooled(arguments, files, arguments.test if test_assays is not None else None)
+    counted = (~np.isnan(pool.y) & pool.is_test_scaffold[:, None]).sum(0)
+    if test_assays is None:
+        large = sorted(np.flatnonzero(counted >= 110), key=lambda t: zlib.crc32(pool.names[t].encode()))
+        test = [int(t) for t in large[:22]]
+    else:
+        test = [t for t, file in enumerate(pool.files) if file == "test" and counted[t] >= 110]
+        leaving = [t for t, file in enumerate(pool.files) if file == "test" and t not in set(test)]
+        pool = pool.without(leaving)
+        test = [t for t, file in enumerate(pool.files) if file == "test"]
+    data = data_of(arguments, pool, test, "disjoint", files)
+    learner, seconds = trained(arguments, data, "molecules_regression", "regression")
+    scores: dict[str, Score] = {
+        "TanimotoKernel": by_learner(learner, data.all_items),
+        "Tanimoto process, fitted per task": fitted_process(data.all_items["counts"].numpy()),
+    }
+    found: Document = {"training_cpu_seconds": {"TanimotoKernel": seconds}, "n_assays": len(test), "r2": {}}
+    for n_shot in (16, 32, 64):
+        results: dict[str, dict[str, list[float]]] = {name: {} for name in scores}
+        for t in test:
+            rows = np.flatnonzero(pool.is_test_scaffold & ~np.isnan(pool.y[:, t]))
+            for draw in range(5):
+                order = np.random.default_rng([arguments.seed, draw, zlib.crc32(pool.names[t].encode())]).permutation(
+                    rows
+                )
+                support, query = order[:n_shot], order[n_shot:]
+                y = pool.y[query, t].astype(np.float64)
+                for name, score in scores.items():
+                    mean = score(support, pool.y[support, t], query)
+                    r2 = 1 - float(np.square(mean - y).sum() / np.square(y - y.mean()).sum())
+                    results[name].setdefault(pool.names[t], []).append(r2)
+        found["r2"][str(n_shot)] = results
+    return {"regression": found}
+
+
+def fitted_process(counts: NDArray[np.uint8]) -> Score:
+    """A Tanimoto process whose noise and amplitude are those of the largest marginal likelihood of the task."""
+    from regard.learners.tanimoto_kernel import tanimoto
+
+    def likeness(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
+        return tanimoto(torch.from_numpy(counts[a]).float(), torch.from_numpy(counts[b]).float()).double().numpy()
+
+    def score(s: NDArray[np.int64], y: NDArray[np.float32], q: NDArray[np.int64]) -> NDArray[np.float64]:
+        kernel, mean = likeness(s, s), float(y.mean())
+        residual = y.astype(np.float64) - mean
+        variance = residual.var() + 1e-3
+        best, answer = -np.inf, np.zeros(len(q))
+        for noise in (0.03, 0.1, 0.2, 0.4, 0.7, 1.0, 2.0):
+            for amplitude in (0.25, 0.5, 1.0, 2.0, 4.0):
+                covariance = variance * (amplitude * kernel + noise * np.eye(len(s)))
+                factor = np.linalg.cholesky(covariance)
+                alpha = np.linalg.solve(covariance, residual)
+                log_p = -residual @ alpha / 2 - np.log(np.diag(factor)).sum()
+                if log_p > best:
+                    best, answer = log_p, mean + variance * amplitude * (likeness(q, s) @ alpha)
+        return answer
+
+    return score
+
+
+# ---- pages -----------------------------------------------------------------------------------------------------------
+
+
+def bootstrap(values: NDArray[np.floating[Any]]) -> tuple[float, float, float]:
+    """Mean and 95% interval over assays."""
+    rng = np.random.default_rng(0)
+    means = values[rng.integers(0, len(values), (10_000, len(values)))].mean(1)
+    return float(values.mean()), *(float(v) for v in np.quantile(means, (0.025, 0.975)))
+
+
+def cell(values: Sequence[float] | NDArray[np.floating[Any]], form: str = ".1f") -> str:
+    """Mean and interval, in percent points where they are AUC."""
+    mean, low, high = bootstrap(np.asarray(values))
+    return f"{mean:{form}} [{low:{form}}, {high:{form}}]"
+
+
+def per_assay(
+    results: Mapping[str, list[float]], assays: Sequence[str], n_seeds: int | None = None
+) -> NDArray[np.float64]:
+    """Mean over seeds of each assay."""
+    return np.array([np.mean(results[name][:n_seeds]) for name in assays])
+
+
+def table_of(content: Document) -> str:
+    """A table of AUC by group of assays, or of R2 by number of examples."""
+    if "r2" in content:
+        return regression_table(content)
+    groups = content["groups"]
+    names = sorted(set(groups.values()))
+    if any(name.startswith("ToxCast") for name in names):
+        names = [n for n in ("Tox21", "SIDER", "ToxCast", "ToxCast, TOX21_*", "test") if n in names]
+    inside = {name: [a for a, g in groups.items() if g == name] for name in names}
+    if {"test", "test, TOX21_*"} & set(names) and len(names) > 1:
+        inside["all"] = list(groups)
+    rows = []
+    first = next(iter(content["auc"]))
+    for method, results in content["auc"].items():
+        row = [method]
+        row += [cell(100 * per_assay(results, assays)) for assays in inside.values()]
+        for assays in inside.values():
+            few = 3 if any(len(v) <= 3 for v in results.values()) else None
+            gap = per_assay(content["auc"][first], assays, few) - per_assay(results, assays, few)
+            row.append("" if method == first else cell(100 * gap, "+.1f"))
+        rows.append(row)
+    heads = ["method", *(f"{n} ({len(a)})" for n, a in inside.items()), *(f"{first} minus it, {n}" for n in inside)]
+    return table(heads, rows)
+
+
+def regression_table(content: Document) -> str:
+    """R2 at each number of examples."""
+    rows = []
+    methods = list(next(iter(content["r2"].values())))
+    for method in methods:
+        row = [method]
+        for results in content["r2"].values():
+            assays = list(results[method])
+            row.append(cell(per_assay(results[method], assays), ".3f"))
+        for results in content["r2"].values():
+            assays = list(results[method])
+            gap = per_assay(results[methods[0]], assays) - per_assay(results[method], assays)
+            row.append("" if method == methods[0] else cell(gap, "+.3f"))
+        rows.append(row)
+    shots = list(content["r2"])
+    return table(["method", *(f"R2, {k}" for k in shots), *(f"{methods[0]} minus it, {k}" for k in shots)], rows)
+
+
+def section(name: str) -> Callable[[Document], str]:
+    """The Markdown of one table."""
+
+    def render(document: Document) -> str:
+        from common import made_by
+
+        content = document["tables"][name]
+        seconds = ", ".join(f"{k} {v:.0f} s" for k, v in content["training_cpu_seconds"].items())
+        return f"{table_of(content)}\n\nTraining on one core: {seconds}. {document['interval']}.\n\n{made_by(document)}"
+
+    return render
+
+
+TABLES = ("disjoint", "usual, own", "usual, pooled", "regression")
+SECTIONS = tuple(Section(f"molecules {name}", OUT, section(name)) for name in TABLES)
+
+
+if __name__ == "__main__":
+    main()
