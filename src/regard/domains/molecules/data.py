@@ -81,6 +81,8 @@ class AssayData(Data):
         return self.splits[split]
 
     def source(self, split: str, episodes: EpisodeOptions, seed: int) -> TaskTableSampler:
+        if isinstance(episodes.n_query, tuple):
+            raise ConfigError(f"n_query is {episodes.n_query}: expected one number; only n_shot may be a range.")
         if (episodes.n_way == 0) != self.regression or episodes.n_way not in (0, 2):
             expected = "0, since labels are numbers" if self.regression else "2: active or not"
             raise ConfigError(f"n_way is {episodes.n_way}: expected {expected}.")
@@ -101,7 +103,9 @@ class AssayData(Data):
         """So many training molecules, unlabelled, the same for the same seed."""
         table = self.table("train")
         order = np.random.default_rng(seed).permutation(len(table))
-        return {key: t for key, t in table.rows(np.sort(np.resize(order, n_items))).items() if key != "assays"}
+        items = table.rows(np.sort(np.resize(order, n_items)))
+        assert isinstance(items, dict)
+        return {key: tensor for key, tensor in items.items() if key != "assays"}
 
 
 def features(molecules: Sequence[Molecule], cache: Path | None) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
