@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from regard.domains.robots.data import RecordedData
 from regard.domains.robots.demonstrations import Demonstrations, record
-from regard.domains.robots.metaworld import MetaWorld
-from regard.errors import DataError
+from regard.domains.robots.domain import ROBOTS
+from regard.domains.robots.metaworld import ML10_TEST, ML10_TRAIN, ML45_TEST, MetaWorld, skill_names
+from regard.domains.robots.source import StepReader
+from regard.errors import ConfigError, DataError
 
 N_FREE_GOALS, N_SEEN_GOALS = 60, 20
 """Training tasks of a skill whose goal has numbers of its own, and of one whose goal follows from the object."""
 
+N_SHOWN = 5
+"""Demonstrations that are recorded of a task that is not trained on; any smaller number is the first of them."""
+
 FREE_GOALS = ("reach-v3", "push-v3", "pick-place-v3")
+GOALS = (*FREE_GOALS, "peg-insert-side-v3", "basketball-v3")
+"""Skills of ML10's training whose goal does not follow from what is seen."""
 
 
 def collect_skills(
@@ -51,6 +61,34 @@ def training_tasks(skill: str) -> range:
     return range(N_FREE_GOALS if skill in FREE_GOALS else N_SEEN_GOALS)
 
 
-def held_out_tasks(n_tasks: int = 20) -> range:
-    """Numbers of tasks that are never trained on."""
-    return range(1000, 1000 + n_tasks)
+def metaworld_data(
+    folder: str, suite: str, test: str, n_rows: int, shows_progress: bool, blind: bool, seed: int
+) -> RecordedData:
+    """See `regard.domains.robots.domain.metaworld`.
+
+    Raises:
+        ConfigError: no such suite or test.
+    """
+    new = {"ML10": ML10_TEST, "ML45": ML45_TEST}
+    if suite not in new or test not in ("new", "goals"):
+        raise ConfigError(f"suite is {suite!r} and test {test!r}: expected ML10 or ML45, and new or goals.")
+    skills = ML10_TRAIN if suite == "ML10" else tuple(name for name in skill_names() if name not in ML45_TEST)
+    place = Path(folder)
+    recorded = collect_skills(place, skills, {skill: training_tasks(skill) for skill in skills}, 3, 2, seed)
+
+    def shown(skill: str, tasks: Sequence[int], n_demonstrations: int) -> Demonstrations:
+        kept = collect_skills(place, [skill], {skill: tasks}, max(n_demonstrations, N_SHOWN), 0, seed)
+        first = kept.first(n_demonstrations)
+        return replace(first, tasks=first.tasks + tasks[0] - int(first.tasks.min()))
+
+    evaluated = new[suite] if test == "new" else GOALS
+    return RecordedData(
+        ROBOTS,
+        f"metaworld {suite} {test}",
+        recorded,
+        {skill: partial(MetaWorld, skill, seed) for skill in evaluated},
+        StepReader(n_rows, shows_progress),
+        blind,
+        {"n_inputs": MetaWorld.n_features + 2},
+        shown,
+    )

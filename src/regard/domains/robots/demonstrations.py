@@ -111,12 +111,13 @@ class Demonstrations:
 
     @classmethod
     def joined(cls, sets: Sequence[Demonstrations]) -> Self:
-        """Several as one; their tasks are numbered one set after another."""
+        """Several as one; their tasks are numbered from 0, one set after another."""
         offset, tasks, families = 0, [], {}
         for each in sets:
-            tasks.append(each.tasks + offset)
-            families |= {number + offset: name for number, name in each.families.items()}
-            offset += int(each.tasks.max()) + 1
+            names, number = np.unique(each.tasks, return_inverse=True)
+            tasks.append(number.reshape(-1).astype(np.int64) + offset)
+            families |= {offset + i: each.families[t] for i, t in enumerate(names.tolist()) if t in each.families}
+            offset += len(names)
         arrays = [np.concatenate([getattr(each, name) for each in sets]) for name in _PARTS if name != "tasks"]
         return cls(*arrays[:3], np.concatenate(tasks), arrays[3], families)
 
@@ -146,6 +147,15 @@ class Demonstrations:
     def of_task(self, task: int) -> Demonstrations:
         """Those of one task."""
         return self.select(np.flatnonzero(self.tasks == task))
+
+    def first(self, n: int) -> Demonstrations:
+        """The first n of each task."""
+        seen: dict[int, int] = {}
+        rows = []
+        for row, task in enumerate(self.tasks.tolist()):
+            seen[task] = seen.get(task, 0) + 1
+            rows += [row] if seen[task] <= n else []
+        return self.select(rows)
 
     def save(self, path: Path) -> None:
         """As .npz, whole or not at all."""

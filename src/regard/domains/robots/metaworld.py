@@ -47,6 +47,15 @@ _HAND_LOW, _HAND_HIGH = (-0.2, 0.5, 0.1), (0.2, 0.75, 0.35)
 _CENTRE = np.array([0.0, 0.6, 0.15])
 
 
+def skill_names() -> tuple[str, ...]:
+    """All fifty, in order of their names.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+    """
+    return tuple(sorted(import_extra("metaworld.env_dict", "metaworld").ALL_V3_ENVIRONMENTS))
+
+
 class MetaWorld(Environment):
     """One skill of Meta-World.
 
