@@ -14,7 +14,7 @@ from regard.lazy import lazy
 
 if TYPE_CHECKING:
     from regard.episode import Episode, Support
-    from regard.estimators import FewShotClassifier, FewShotRegressor
+    from regard.estimators import FewShotClassifier, FewShotPolicy, FewShotRegressor
     from regard.evaluation import compare, evaluate
     from regard.recipes.trained import load
     from regard.sampling import Dataset, EpisodeSampler
@@ -25,6 +25,7 @@ _HOME = {
     "Episode": "regard.episode",
     "EpisodeSampler": "regard.sampling",
     "FewShotClassifier": "regard.estimators",
+    "FewShotPolicy": "regard.estimators",
     "FewShotRegressor": "regard.estimators",
     "Support": "regard.episode",
     "TrainConfig": "regard.training",
@@ -39,6 +40,7 @@ __all__ = [
     "Episode",
     "EpisodeSampler",
     "FewShotClassifier",
+    "FewShotPolicy",
     "FewShotRegressor",
     "Support",
     "TrainConfig",

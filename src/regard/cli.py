@@ -255,16 +255,23 @@ def predict(
         str, typer.Argument(help="A model that ships, such as characters; a checkpoint, or the folder of a run.")
     ],
     support: Annotated[
-        Path, typer.Option(help="Labelled examples: a sub-folder of images per class; or CSV text,label.")
+        Path, typer.Option(help="Labelled examples: a folder per class; CSV text,label; demonstrations.")
     ],
-    query: Annotated[
-        Path, typer.Option(help="What to label: a folder of images, one image; or a text file, one text per line.")
-    ],
+    query: Annotated[Path, typer.Option(help="What to label: images; a text file, one text per line; observations.")],
     json: JsonFile = None,
 ) -> None:
     """Label new things from a few labelled examples of your own."""
     from regard.commands.predict import predict_files, show_predictions, write_predictions
+    from regard.recipes.trained import TrainedLearner
 
+    if TrainedLearner.shared(checkpoint).domain.acts:
+        from regard.commands.act import act_on_files, show_actions, write_actions
+
+        actions = act_on_files(checkpoint, support, query)
+        show_actions(actions)
+        if json is not None:
+            write_actions(json, actions)
+        return
     predictions = predict_files(checkpoint, support, query)
     show_predictions(predictions)
     if json is not None:

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from regard.evaluation import Comparison, Interval, Result
 
 _OF_CLASSES = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1", "ece": "ECE"}
+_OF_ROLLOUTS = {"success": "success"}
 _OF_TARGETS = {"mse": "MSE", "mae": "MAE", "nll": "NLL", "crps": "CRPS", "coverage": "coverage"}
 
 
@@ -22,7 +23,9 @@ def show_results(results: Sequence[Result], comparisons: Sequence[Comparison], c
         first = inside[0]
         way = f"{first.n_way}-way " if first.n_way else ""
         title = f"{way}{first.n_shot}-shot, {first.episodes} episodes of {first.data}"
-        headings, write = (_OF_CLASSES, _percent) if first.n_way else (_OF_TARGETS, _number)
+        is_share = bool(first.n_way) or "success" in first.metrics
+        of_numbers = _OF_ROLLOUTS if is_share else _OF_TARGETS
+        headings, write = _OF_CLASSES if first.n_way else of_numbers, _percent if is_share else _number
         # Eighty columns hold it all; long names go on in the next line, and none is cut off.
         name = Column("learner", overflow="fold", min_width=16)
         table = Table(
@@ -45,10 +48,10 @@ def show_results(results: Sequence[Result], comparisons: Sequence[Comparison], c
         paired = [c for c in comparisons if (c.data, c.n_way, c.n_shot) == setting and c.metric == metric]
         for c in paired:
             verdict = "a tie" if c.tie else f"{c.better} is better"
-            difference = f"{_percent(c.difference, '+.1f')} points" if c.n_way else _number(c.difference, "+.3g")
+            difference = f"{_percent(c.difference, '+.1f')} points" if is_share else _number(c.difference, "+.3g")
             console.print(f"  {c.a} - {c.b}: {difference}, {verdict}", highlight=False)
         console.print()
-    unit = "Percent, mean" if any(r.n_way for r in results) else "Mean"
+    unit = "Percent, mean" if any(r.n_way or "success" in r.metrics for r in results) else "Mean"
     console.print(f"[dim]{unit} ± half-width of the 95% interval over episodes; differences are paired.[/dim]")
 
 

@@ -132,6 +132,7 @@ class Domain(ABC):
         own_encoders: encoders that come with the domain: name to "module:Class".
         evaluation_options, training_options: what recipes may say of an episode.
         file_hint: what `regard predict` expects as --support and --query.
+        acts: what is predicted is what to do, and the learner becomes a policy; else queries are labelled.
         has_columns: X is a table, whose number and names of columns must be those of `fit`.
         allows_missing: cells of X may be missing.
     """
@@ -143,6 +144,7 @@ class Domain(ABC):
     evaluation_options: ClassVar[type[EpisodeOptions]] = GroupedEpisodeOptions
     training_options: ClassVar[type[EpisodeOptions]] = GroupedTrainingOptions
     file_hint: ClassVar[tuple[str, str] | None] = None
+    acts: ClassVar[bool] = False
     has_columns: ClassVar[bool] = False
     allows_missing: ClassVar[bool] = False
 

@@ -20,6 +20,7 @@ DOMAINS: dict[str, str] = {
     "tables": "regard.domains.tables.domain:TABLES",
     "functions": "regard.domains.functions.domain:FUNCTIONS",
     "molecules": "regard.domains.molecules.domain:MOLECULES",
+    "robots": "regard.domains.robots.domain:ROBOTS",
     "arrays": "regard.domains.arrays.domain:ARRAYS",
 }
 

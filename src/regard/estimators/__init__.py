@@ -5,6 +5,7 @@
     model.predict(queries)                              # array(["dog", ...])
     model.predict_proba(queries)                        # (N, n_classes), in the order of model.classes_
     model.attention(queries)                            # (N, n_examples), where the learner attends
+    FewShotPolicy("runs/reacher").fit(demonstrations).act(observation)
     save_estimator(model, "model.safetensors"); load_estimator("model.safetensors")
 
 Nothing is trained here, and the learner is not changed: many estimators may share one.
@@ -14,7 +15,15 @@ from __future__ import annotations
 
 from regard.estimators.classifier import FewShotClassifier
 from regard.estimators.files import load_estimator, save_estimator
+from regard.estimators.policy import FewShotPolicy
 from regard.estimators.regressor import FewShotRegressor
 from regard.recipes.checkpoints import shipped_models
 
-__all__ = ["FewShotClassifier", "FewShotRegressor", "load_estimator", "save_estimator", "shipped_models"]
+__all__ = [
+    "FewShotClassifier",
+    "FewShotPolicy",
+    "FewShotRegressor",
+    "load_estimator",
+    "save_estimator",
+    "shipped_models",
+]

@@ -150,5 +150,7 @@ def ranks(comparisons: Sequence[Comparison], metric: str = "accuracy") -> dict[s
 
 
 def metrics_of(result: Result) -> tuple[str, ...]:
-    """The names of its metrics: of classes, or of targets."""
+    """The names of its metrics: of classes, of targets, or of rollouts."""
+    if "success" in result.metrics:
+        return ("success",)
     return METRICS if result.n_way else TARGET_METRICS

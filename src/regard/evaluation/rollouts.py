@@ -29,7 +29,7 @@ from regard.domains.robots.data import Trial
 from regard.domains.robots.demonstrations import Demonstrations
 from regard.domains.robots.source import StepReader
 from regard.errors import ConfigError, EpisodeError
-from regard.evaluation.intervals import mean_interval
+from regard.evaluation.intervals import Interval
 from regard.evaluation.processes import map_in_order
 from regard.evaluation.result import Result
 from regard.files import write_whole
@@ -181,7 +181,7 @@ def _padded(arrays: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
 
 
 @final
-class Expert(RolloutPolicy):
+class ExpertPolicy(RolloutPolicy):
     """The environment's own expert, who knows the goal: the most that can be had."""
 
     name = "expert"
@@ -198,7 +198,7 @@ def roll_out(policy: RolloutPolicy, trial: Trial) -> NDArray[np.bool_]:
         trial: R placements.
     """
     environment, won = trial.environment(), []
-    act = None if isinstance(policy, Expert) else policy.adapt(trial.demonstrations)
+    act = None if isinstance(policy, ExpertPolicy) else policy.adapt(trial.demonstrations)
     for placement in trial.placements:
         # Replay begins again; for others adapting again would give the same.
         act = policy.adapt(trial.demonstrations) if isinstance(policy, Replay) else act
@@ -259,10 +259,22 @@ def evaluate_rollouts(
         episodes=n_tasks,
         seed=seed,
         transductive=False,
-        metrics={"success": mean_interval(success)},
+        metrics={"success": success_interval(success)},
         seconds=time.perf_counter() - began,
         per_episode={"success": success},
     )
+
+
+def success_interval(success: Floats) -> Interval:
+    """Wilson's 95% interval of a share, by tasks (n,), each with its share of rollouts in 0..1.
+
+    Where all succeed, the interval from the standard deviation would have no width. A task of several rollouts varies
+    less than one of a single rollout, so for such the interval is on the wide side. Wilson 1927.
+    """
+    z, n, p = 1.959964, len(success), float(success.mean())
+    centre, half = p + z**2 / (2 * n), z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    low, high = ((centre + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
+    return Interval(p, min(max(low, 0.0), p), max(min(high, 1.0), p))
 
 
 def _kept(keep: Path | None, stamps: Sequence[str]) -> dict[str, list[list[int]]]:

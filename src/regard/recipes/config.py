@@ -46,6 +46,15 @@ class Component(BaseModel):
         return self.model_dump(mode="json")
 
 
+class FineTuneOptions(Strict):
+    """Leave-one-out gradient steps on the support before a trained learner answers; see `FineTuned`."""
+
+    n_steps: int = Field(0, ge=0, description="steps per task; 0 answers in context")
+    learning_rate: float = Field(3e-4, gt=0, description="of Adam")
+    rows_per_group: int = Field(1, ge=1, description="support rows that are left out together")
+    threshold: float | None = Field(None, description="tasks whose leave-one-out loss is at most this take no step")
+
+
 class Recipe(Strict):
     """Everything that one run depends on. The domain of the data says which options its episodes have."""
 
@@ -61,6 +70,9 @@ class Recipe(Strict):
         min_length=1, description="episodes on which the trained learner is evaluated"
     )
     evaluation_episodes: int = Field(1000, ge=2)
+    fine_tune: FineTuneOptions = Field(
+        FineTuneOptions(), description="gradient steps on each support of a learner that answers in context"
+    )
     train: TrainConfig
 
     @classmethod

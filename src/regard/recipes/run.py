@@ -12,8 +12,10 @@ import torch
 
 from regard.domains.data import Data
 from regard.domains.options import EpisodeOptions
+from regard.domains.robots.data import SimulatedData
 from regard.errors import ConfigError
 from regard.evaluation import Comparison, Result, adaptation_seconds, compare, evaluate
+from regard.evaluation.rollouts import LearnerPolicy, evaluate_rollouts
 from regard.files import make_folder
 from regard.learners.base import Learner
 from regard.learners.context_memory import ContextLearner
@@ -140,6 +142,11 @@ def evaluate_learner(
     """
     options, recipe = options or EvaluationOptions(), recipe or trained.require_recipe()
     results = []
+    if isinstance(data, SimulatedData):
+        return [
+            success_of(trained, data, episodes, options, options.episodes or recipe.evaluation_episodes)
+            for episodes in options.settings(recipe)
+        ]
     for episodes in options.settings(recipe):
         source = data.source(options.split, episodes, options.seed)
         result = evaluate(
@@ -151,6 +158,26 @@ def evaluate_learner(
         )
         results.append(replace(result, adaptation_seconds=adaptation_seconds(trained.learner, source)))
     return results
+
+
+def success_of(
+    trained: TrainedLearner, data: SimulatedData, episodes: EpisodeOptions, options: EvaluationOptions, n_tasks: int
+) -> Result:
+    """Success of rollouts, for data that has a simulator; where it has none, how well actions are predicted.
+
+    Raises:
+        ConfigError: a range of demonstrations.
+    """
+    if not data.has_simulator:
+        source = data.source(options.split, episodes, options.seed)
+        return evaluate(trained.learner, source, n_tasks, name=trained.name, data=data.title)
+    if isinstance(episodes.n_shot, tuple):
+        raise ConfigError(f"evaluation n_shot is {episodes.n_shot}: expected one number of demonstrations.")
+    n_starts = getattr(episodes, "n_starts", 1)
+    trials = data.trials(options.split, episodes.n_shot, n_tasks, n_starts, options.seed)
+    policy = LearnerPolicy(trained.learner, data.reader, blind=data.blind, name=trained.name)
+    title = data.split_title(options.split, episodes)
+    return evaluate_rollouts(policy, trials, data=title, seed=options.seed)
 
 
 def compare_checkpoints(

@@ -15,6 +15,7 @@ from regard.domains.registry import find_domain
 from regard.errors import CheckpointError, ConfigError
 from regard.evaluation.confidence import Confidence
 from regard.learners.base import Learner
+from regard.learners.fine_tuned import FineTuned
 from regard.recipes.checkpoints import checkpoint_file, shipped_models
 from regard.recipes.components import build_learner
 from regard.recipes.config import Recipe
@@ -57,7 +58,7 @@ class TrainedLearner:
             source: the name of a model that ships, a checkpoint file, the folder of a run (its best checkpoint), or a
                 `Learner` in hand, of which a copy is made.
             settings: `key=value` changes to the recipe, such as data.folder=elsewhere; of the learner only what says
-                how it adapts later, learner.test_steps.
+                how it adapts later, learner.test_steps and fine_tune.
 
         Raises:
             ConfigError: nothing there, or settings that it cannot have.
@@ -78,12 +79,15 @@ class TrainedLearner:
         return cls._from_file(checkpoint_file(source), tuple(settings))
 
     @classmethod
-    def shared(cls, source: Learner | str | Path, *, regression: bool, body: str | None = None) -> Self:
+    def shared(
+        cls, source: Learner | str | Path, *, regression: bool | None = None, body: str | None = None
+    ) -> Self:
         """As `load`, read only once as long as the file stays the same: for those who never change it.
 
         Args:
             source: as in `load`.
-            regression: what it is for; a name may stand for a pair of models, one of them for regression.
+            regression: what it is for; a name may stand for a pair of models, one of them for regression. By default
+                nothing is asked of it.
             body: another pretrained body in place of the learner's own, see `on_body`.
 
         Raises:
@@ -96,6 +100,8 @@ class TrainedLearner:
         else:
             trained = cls.load(source) if body is None else cls.load(source).on_body(body)
         name = type(trained.learner).__name__
+        if regression is None:
+            return trained
         if regression and not trained.learner.regresses:
             raise ConfigError(f"{name} classifies: expected a learner for regression.")
         if not regression and not trained.learner.classifies:
@@ -126,7 +132,10 @@ class TrainedLearner:
                 f"{file} holds no learner ({error!r}): expected a checkpoint of `regard train`."
             ) from error
         learner = checkpoint.build(lambda _: build_learner(spec))
-        return cls(learner, domain, items, spec, type(learner).__name__, recipe, file, confidence)
+        if recipe is not None and recipe.fine_tune.n_steps:
+            learner = FineTuned(learner, **recipe.fine_tune.model_dump())
+        name = str(spec.get("name", type(learner).__name__))
+        return cls(learner, domain, items, spec, name, recipe, file, confidence)
 
     @classmethod
     @lru_cache(maxsize=8)

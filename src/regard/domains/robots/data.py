@@ -44,6 +44,12 @@ class SimulatedData(Data):
     """Abstract: data whose learners are judged by rollouts."""
 
     reader: StepReader
+    blind: bool
+
+    @property
+    @abstractmethod
+    def has_simulator(self) -> bool:
+        """Whether rollouts are possible; else only predicted actions can be looked at."""
 
     @abstractmethod
     def trials(self, split: str, n_demonstrations: int, n_tasks: int, n_starts: int, seed: int) -> list[Trial]:
@@ -79,6 +85,10 @@ class RecordedData(SimulatedData):
     blind: bool = False
     encoder: dict[str, Any] = field(default_factory=dict)
     record_test: Callable[[str, Sequence[int], int], Demonstrations] | None = None
+
+    @property
+    def has_simulator(self) -> bool:
+        return bool(self.environments)
 
     @property
     def items(self) -> dict[str, Any]:

@@ -134,7 +134,7 @@ class Demonstrations:
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> Demonstrations:
         """Some of the demonstrations, their tasks under their own numbers."""
         rows = np.asarray(rows, dtype=np.int64)
-        index = np.concatenate([np.arange(s.start, s.stop) for s in map(self.steps, rows)])
+        index = np.concatenate([np.arange(s.start, s.stop) for s in map(self.steps, rows.tolist())])
         return replace(
             self,
             observations=self.observations[index],

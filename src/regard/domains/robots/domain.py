@@ -43,6 +43,7 @@ class Robots(Domain):
     own_encoders: ClassVar[Mapping[str, str]] = {"SceneObjects": "regard.domains.robots.encoder:SceneObjects"}
     evaluation_options: ClassVar[type[EpisodeOptions]] = DemonstrationOptions
     training_options: ClassVar[type[EpisodeOptions]] = DemonstrationOptions
+    acts: ClassVar[bool] = True
     file_hint: ClassVar[tuple[str, str] | None] = ("DEMONSTRATIONS.npz or .csv", "OBSERVATIONS.npy or .csv")
 
     def data_sets(self) -> Mapping[str, Callable[..., RecordedData]]:
@@ -115,9 +116,7 @@ def metaworld(
     return metaworld_data(folder, suite, test, n_rows, shows_progress, blind, seed)
 
 
-def demonstrations(
-    path: str = "", n_rows: int = 12, shows_progress: bool = True, blind: bool = False
-) -> RecordedData:
+def demonstrations(path: str = "", n_rows: int = 12, shows_progress: bool = True, blind: bool = False) -> RecordedData:
     """Demonstrations of one's own, see `read_demonstrations`: trained and evaluated on, without rollouts."""
     from regard.domains.robots.data import RecordedData
     from regard.domains.robots.files import read_demonstrations
@@ -141,6 +140,4 @@ def _simulated(
     encoder: dict[str, Any] = {"n_inputs": environment.n_features + 2}
     if name == "choose2d":
         encoder = {"n_shared": 2, "n_objects": environment.n_objects, "n_object_features": 5}
-    return RecordedData(
-        ROBOTS, name, recorded, {name: make}, StepReader(n_rows, shows_progress), blind, encoder
-    )
+    return RecordedData(ROBOTS, name, recorded, {name: make}, StepReader(n_rows, shows_progress), blind, encoder)

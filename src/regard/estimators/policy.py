@@ -1,0 +1,113 @@
+"""A policy from demonstrations: adapt a trained learner to what was shown, then act.
+
+policy = FewShotPolicy("runs/reacher").fit(demonstrations)
+action = policy.act(observation)            (A,), or (B, A) for observations (B, D)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch.distributions import Distribution
+
+from regard.domains.robots.demonstrations import Demonstrations
+from regard.domains.robots.source import StepReader
+from regard.errors import ConfigError, DataError
+from regard.learners.base import AttendingLearner, Learner
+from regard.recipes.trained import TrainedLearner
+
+
+class FewShotPolicy:
+    """Acts as it was shown.
+
+    Args:
+        learner: a checkpoint, the folder of a run of the domain "robots", or a learner in hand.
+        reader: steps to rows; that of the checkpoint by default.
+        settings: as of `TrainedLearner.load`, such as "fine_tune.n_steps=80".
+
+    Raises:
+        ConfigError: a learner of another domain, or one that classifies.
+
+    Attributes:
+        demonstrations_: what it was shown.
+    """
+
+    def __init__(
+        self, learner: Learner | str | Path, *, reader: StepReader | None = None, settings: tuple[str, ...] = ()
+    ) -> None:
+        trained = TrainedLearner.load(learner, settings)
+        found = reader or (trained.reader() if trained.domain.name == "robots" else StepReader())
+        if not isinstance(found, StepReader) or not trained.learner.regresses:
+            raise ConfigError(
+                f"{trained.name} predicts no actions: expected a learner that was trained on demonstrations."
+            )
+        self._learner, self._reader = trained.learner, found
+        self._state: Any = None
+
+    def fit(self, demonstrations: Demonstrations, trust: ArrayLike | None = None) -> Self:
+        """Adapt to demonstrations of one task.
+
+        Args:
+            demonstrations: one or more, all of the same task; task numbers are not looked at.
+            trust: (N,) a weight for each; ones by default.
+
+        Raises:
+            DataError: sizes that are not those of training, or weights of another number.
+        """
+        support = self._reader.support([demonstrations], None if trust is None else [trust])
+        with torch.no_grad():
+            try:
+                self._state = self._learner.adapt(support)
+            except RuntimeError as error:
+                raise self._wrong_sizes(demonstrations, error) from error
+        self.demonstrations_ = demonstrations
+        return self
+
+    def act(self, observation: ArrayLike) -> NDArray[np.float64]:
+        """The action for one observation (D,), or for each of several (B, D).
+
+        Raises:
+            ConfigError: `fit` was not called.
+            DataError: another number of features, or numbers that are not finite.
+        """
+        x = self._queries(observation)
+        with torch.inference_mode():
+            output = self._learner.predict(self._state, x[None])
+        if not isinstance(output, Distribution):
+            raise ConfigError("the learner answered with classes: expected one of numbers.")
+        action: NDArray[np.float64] = output.mean[0].double().numpy()
+        return action[0] if np.ndim(observation) == 1 else action
+
+    def attention(self, observation: ArrayLike) -> list[NDArray[np.float64]]:
+        """How much each shown step counted: for each demonstration (B, n) shares, n its rows; all add up to 1.
+
+        Raises:
+            ConfigError: `fit` was not called, or the learner does not attend.
+        """
+        if not isinstance(self._learner, AttendingLearner):
+            raise ConfigError(f"{type(self._learner).__name__} does not attend: see `regard learners`.")
+        x = self._queries(observation)
+        with torch.inference_mode():
+            p = self._learner.attend(self._state, x[None])[0].double().numpy()
+        n_rows, lengths = self._reader.n_rows, self.demonstrations_.lengths
+        return [p[:, i * n_rows :][:, : min(int(n), n_rows)] for i, n in enumerate(lengths)]
+
+    def _queries(self, observation: ArrayLike) -> torch.Tensor:
+        if self._state is None:
+            raise ConfigError("the policy has seen no demonstration: call fit(demonstrations) first.")
+        x = np.atleast_2d(np.asarray(observation, dtype=np.float64))
+        width = self.demonstrations_.observations.shape[1]
+        if x.ndim != 2 or x.shape[1] != width:
+            raise DataError(f"the observation has shape {np.shape(observation)}: expected ({width},) or (B, {width}).")
+        return self._reader(x)
+
+    def _wrong_sizes(self, demonstrations: Demonstrations, error: RuntimeError) -> DataError:
+        sizes = demonstrations.observations.shape[1], demonstrations.actions.shape[1]
+        return DataError(
+            f"demonstrations have {sizes[0]} features and {sizes[1]} actions, which the learner was not trained "
+            f"on ({str(error).splitlines()[0][:100]}): expected those of its training."
+        )

@@ -1,0 +1,116 @@
+"""A policy from a run: adapt to what was shown, act, and say which steps counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import regard
+from regard.cli import app
+from regard.domains.robots.demonstrations import Demonstrations, record
+from regard.domains.robots.reach2d import Reach2D
+from regard.domains.robots.source import StepReader
+from regard.errors import ConfigError, DataError
+from regard.estimators.policy import FewShotPolicy
+from regard.learners.deep_kernel import DeepKernel
+from regard.learners.fine_tuned import FineTuned
+from regard.recipes.config import Recipe
+from regard.recipes.run import train_recipe
+from regard.recipes.trained import TrainedLearner
+
+SMALL = [
+    "data.n_tasks=20",
+    "learner.d_model=16",
+    "learner.n_layers=1",
+    "train.steps=3",
+    "train.validation_episodes=4",
+    "train.tensorboard=false",
+    "evaluation_episodes=4",
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train_recipe(Recipe.read("reach2d", SMALL), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shown() -> Demonstrations:
+    return record(Reach2D(), [10**6], 3)
+
+
+def test_it_acts_as_the_learner_predicts(run: Path, shown: Demonstrations) -> None:
+    policy = regard.FewShotPolicy(run).fit(shown)
+    seen = np.array([[0.1, 0.2], [-0.5, 0.3]])
+    trained = TrainedLearner.load(run)
+    reader = trained.reader()
+    assert isinstance(reader, StepReader)
+    state = trained.learner.adapt(reader.support([shown]))
+    expected = trained.learner.predict(state, reader(seen)[None]).mean[0]
+    np.testing.assert_allclose(policy.act(seen), expected.detach().numpy(), atol=1e-6)
+    np.testing.assert_allclose(policy.act(seen[0]), expected[0].detach().numpy(), atol=1e-6)
+
+
+def test_attention_is_over_the_steps_of_each_demonstration(run: Path, shown: Demonstrations) -> None:
+    attention = FewShotPolicy(run).fit(shown).attention([[0.1, 0.2]])
+    assert [a.shape for a in attention] == [(1, 8)] * 3
+    assert sum(a.sum() for a in attention) == pytest.approx(1, abs=1e-5)
+    without = FewShotPolicy(run).fit(shown, trust=[1, 0, 1]).attention([[0.1, 0.2]])
+    assert without[1].sum() == 0 and without[0].sum() > 0
+
+
+def test_fine_tuning_is_a_setting(run: Path, shown: Demonstrations) -> None:
+    tuned = FewShotPolicy(run, settings=("fine_tune.n_steps=3", "fine_tune.rows_per_group=8"))
+    assert isinstance(tuned._learner, FineTuned)
+    assert np.abs(tuned.fit(shown).act([0.1, 0.2]) - FewShotPolicy(run).fit(shown).act([0.1, 0.2])).max() > 1e-5
+
+
+def test_what_does_not_fit(run: Path, shown: Demonstrations) -> None:
+    policy = FewShotPolicy(run)
+    with pytest.raises(ConfigError, match="call fit"):
+        policy.act([0.0, 0.0])
+    wide = Demonstrations.of([(np.zeros((4, 5)), np.zeros((4, 2)))])
+    with pytest.raises(DataError, match="5 features and 2 actions"):
+        policy.fit(wide)
+    with pytest.raises(ValueError, match="expected 2"):
+        policy.fit(Demonstrations.of([(np.zeros((4, 2)), np.zeros((4, 3)))]))
+    policy.fit(shown)
+    with pytest.raises(DataError, match=r"expected \(2,\) or \(B, 2\)"):
+        policy.act([0.0, 0.0, 0.0])
+    with pytest.raises(DataError, match="not finite"):
+        policy.act([0.0, np.nan])
+    with pytest.raises(ConfigError, match="predicts no actions"):
+        FewShotPolicy("characters")
+    with pytest.raises(ConfigError, match="does not attend"):
+        FewShotPolicy(DeepKernel()).fit(shown).attention([0.0, 0.0])
+
+
+def test_commands(run: Path, shown: Demonstrations, tmp_path: Path) -> None:
+    shown.save(tmp_path / "shown.npz")
+    np.save(tmp_path / "seen.npy", np.array([[0.1, 0.2], [0.3, 0.4]]))
+    (tmp_path / "seen.csv").write_text("obs_0,obs_1\n0.1,0.2\n0.3,0.4\n")
+    for name in ("seen.npy", "seen.csv"):
+        support, query = ["--support", str(tmp_path / "shown.npz")], ["--query", str(tmp_path / name)]
+        result = CliRunner().invoke(app, ["predict", str(run), *support, *query, "--json", str(tmp_path / "a.json")])
+        assert result.exit_code == 0, result.output
+        assert "act_1" in result.output and len(regard_json(tmp_path / "a.json")) == 2
+    (tmp_path / "bad.csv").write_text("a,b\nc,d\n")
+    result = CliRunner().invoke(app, ["predict", str(run), *support, "--query", str(tmp_path / "bad.csv")])
+    assert isinstance(result.exception, DataError)
+    result = CliRunner().invoke(app, ["evaluate", str(run), "--episodes", "4", "--json", str(tmp_path / "r.json")])
+    assert result.exit_code == 0, result.output
+    assert "success" in result.output
+
+
+def regard_json(path: Path) -> list[list[float]]:
+    import json
+
+    content: list[list[float]] = json.loads(path.read_text())
+    torch.testing.assert_close(torch.tensor(content).shape[1], 2)
+    return content
