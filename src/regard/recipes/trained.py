@@ -79,9 +79,7 @@ class TrainedLearner:
         return cls._from_file(checkpoint_file(source), tuple(settings))
 
     @classmethod
-    def shared(
-        cls, source: Learner | str | Path, *, regression: bool | None = None, body: str | None = None
-    ) -> Self:
+    def shared(cls, source: Learner | str | Path, *, regression: bool | None = None, body: str | None = None) -> Self:
         """As `load`, read only once as long as the file stays the same: for those who never change it.
 
         Args:
