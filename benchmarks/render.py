@@ -36,6 +36,7 @@ SCRIPTS = (
     "bf16_cost",
     "doctor",
     "interop",
+    "service",
 )
 """Those that have sections."""
 

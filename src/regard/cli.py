@@ -279,6 +279,23 @@ def predict(
 
 
 @app.command()
+def serve(
+    learner: Annotated[str, typer.Argument(help="A model that ships, a checkpoint, or the folder of a run.")],
+    host: Annotated[str, typer.Option(help="Address; another than the loopback needs the variable REGARD_TOKEN.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes one that is free.")] = 8000,
+    folder: Annotated[Path, typer.Option(help="Folder of the handles; they survive a restart.")] = Path("handles"),
+    regression: Annotated[bool, typer.Option(help="Answer numbers, where a name stands for both.")] = False,
+    max_handles: Annotated[int, typer.Option(min=1, help="Handles that are kept.")] = 1000,
+) -> None:
+    """Serve a learner over HTTP: adapt once, get a handle, ask it many times."""
+    from regard.commands.serve import run_service
+
+    run_service(learner, host, port, folder, regression=regression, max_handles=max_handles)
+
+
+@app.command()
 def learners() -> None:
     """List the methods: name, year, family, what they predict, and whether they attend."""
     from rich.console import Console

@@ -184,6 +184,17 @@ class Domain(ABC):
             f"a learner of {self.items} reads no files: use regard.FewShotClassifier or FewShotRegressor in Python."
         )
 
+    def from_json(self, things: Sequence[Any]) -> Any:
+        """Things as the reader takes them, from JSON that a stranger sent: a text is never the name of a file.
+
+        Args:
+            things: strings, numbers, and lists of them.
+
+        Raises:
+            DataError: things of another form.
+        """
+        return things
+
     def views(self, n_views: int, reader: Reader, items: Items, weight: Tensor, n_classes: int) -> Views:
         """Ways to see one task, whose answers are averaged.
 

@@ -51,6 +51,12 @@ class Images(Domain):
 
         return call_checked(ImageReader, content, "items of images")
 
+    def from_json(self, things: Sequence[Any]) -> Any:
+        """Base64 of image files, or rows of numbers."""
+        from regard.domains.images.from_json import decode_pictures
+
+        return decode_pictures(things)
+
     def read_files(self, support: Path, query: Path) -> LabelledFiles:
         """A folder with a sub-folder of images per class, and a folder of images or one image."""
         from regard.domains.images.folder import class_files, image_files

@@ -11,6 +11,7 @@ What a file claims is checked before it is decoded, see `regard.limits`.
 from __future__ import annotations
 
 import math
+import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 Ink = Literal["auto", "dark", "light", "keep"]
 Source = Any
-"""A path, a PIL image, or an array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); bytes, booleans or floats in 0..1."""
+"""A path, the bytes of a file, a PIL image, or an array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); bytes, booleans or
+floats in 0..1."""
 
 FAINT = 16
 """A range of grey below this, of 255, is a blank page rather than a drawing."""
@@ -66,6 +68,11 @@ def open_picture(source: Source, mode: Literal["L", "RGB"]) -> Image:
 
     if isinstance(source, str | Path):
         return _opened(Path(source).expanduser(), mode)
+    if isinstance(source, bytes):
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(source)
+            file.flush()
+            return _opened(Path(file.name), mode)
     picture = source if isinstance(source, Image.Image) else _from_array(source)
     _require_size(picture.size, IMAGE_PIXELS)
     return _upright(picture, mode)

@@ -1,0 +1,123 @@
+"""The examples behind each handle, one file each, written whole before the handle is given out: a restart keeps all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from regard.domains.registry import find_domain
+from regard.errors import DataError
+from regard.estimators import FewShotClassifier, FewShotRegressor
+from regard.files import make_folder, write_whole
+from regard.recipes.trained import TrainedLearner
+
+Estimator = FewShotClassifier | FewShotRegressor
+
+_HANDLE = re.compile("[0-9a-f]{32}")
+
+
+class TooManyHandles(DataError):
+    """As many handles are kept as the service may keep."""
+
+
+class UnknownHandle(DataError):
+    """A handle that was never given out, or was deleted."""
+
+
+class HandleStore:
+    """Adapted learners by handle. Thread-safe.
+
+    Args:
+        learner: a name, a path or the folder of a run.
+        regression: whether its answers are numbers.
+        folder: where the examples are kept.
+        max_handles: kept at most, on disk.
+        max_adapted: kept adapted in memory at most; others adapt again when they are asked, which takes milliseconds.
+    """
+
+    def __init__(
+        self, learner: str | Path, regression: bool, folder: Path, *, max_handles: int, max_adapted: int = 64
+    ) -> None:
+        self.learner, self.regression = learner, regression
+        self.folder = make_folder(folder, "the folder of handles")
+        self.max_handles, self.max_adapted = max_handles, max_adapted
+        trained = TrainedLearner.shared(learner, regression=regression)
+        self.domain = find_domain(trained.domain.name)
+        self.transductive = trained.learner.transductive
+        self._adapted: OrderedDict[str, Estimator] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return sum(1 for path in self.folder.glob("*.json") if _HANDLE.fullmatch(path.stem))
+
+    def add(self, content: dict[str, Any]) -> tuple[str, Estimator]:
+        """Adapt to examples and keep them; equal examples have one handle.
+
+        Args:
+            content: "examples", "labels" and, perhaps, "weights", each a list.
+
+        Raises:
+            TooManyHandles: there is no room for another.
+            RegardError: examples that cannot be what they claim.
+        """
+        text = json.dumps({"learner": str(self.learner), **content}, sort_keys=True)
+        handle = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        known = self._path(handle).exists()
+        if not known and len(self) >= self.max_handles:
+            raise TooManyHandles(
+                f"{self.max_handles} handles are kept, as many as this service may: delete some, or start it with a "
+                "larger --max-handles."
+            )
+        model = self._adapt(content)
+        if not known:
+            write_whole(self._path(handle), text.encode())
+        self._keep(handle, model)
+        return handle, model
+
+    def get(self, handle: str) -> Estimator:
+        """The adapted learner of a handle.
+
+        Raises:
+            UnknownHandle: there is none.
+        """
+        with self._lock:
+            if handle in self._adapted:
+                self._adapted.move_to_end(handle)
+                return self._adapted[handle]
+        if not _HANDLE.fullmatch(handle) or not self._path(handle).exists():
+            raise UnknownHandle(f"no handle {handle[:40]!r}: adapt first, by POST /adapt; it may have been deleted.")
+        model = self._adapt(json.loads(self._path(handle).read_text()))
+        self._keep(handle, model)
+        return model
+
+    def delete(self, handle: str) -> None:
+        """Forget a handle and its examples.
+
+        Raises:
+            UnknownHandle: there is none.
+        """
+        with self._lock:
+            self._adapted.pop(handle, None)
+        if not _HANDLE.fullmatch(handle) or not self._path(handle).exists():
+            raise UnknownHandle(f"no handle {handle[:40]!r}: it may have been deleted before.")
+        self._path(handle).unlink(missing_ok=True)
+
+    def _path(self, handle: str) -> Path:
+        return self.folder / f"{handle}.json"
+
+    def _adapt(self, content: dict[str, Any]) -> Estimator:
+        model = FewShotRegressor(self.learner) if self.regression else FewShotClassifier(self.learner)
+        examples = self.domain.from_json(content["examples"])
+        return model.fit(examples, content["labels"], content.get("weights"))
+
+    def _keep(self, handle: str, model: Estimator) -> None:
+        with self._lock:
+            self._adapted[handle] = model
+            self._adapted.move_to_end(handle)
+            while len(self._adapted) > self.max_adapted:
+                self._adapted.popitem(last=False)
