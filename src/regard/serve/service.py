@@ -14,8 +14,8 @@ import hmac
 import json
 import logging
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +101,7 @@ class _Service:
         self.store = HandleStore(options.learner, options.regression, options.folder, max_handles=options.max_handles)
         self.batcher = Batcher(self.predict, together=not self.store.transductive)
         self.requests: Counter[tuple[str, int]] = Counter()
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def predict(self, handle: str, queries: Sequence[Any]) -> Answers:
         """One answer per query."""
@@ -155,7 +155,7 @@ def create_app(options: ServiceOptions) -> Any:
     service = _Service(options)
 
     @asynccontextmanager
-    async def lifespan(_: Any) -> Any:
+    async def lifespan(_: Any) -> AsyncIterator[None]:
         yield
         service.batcher.close()
 
