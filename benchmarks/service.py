@@ -176,7 +176,7 @@ def under_generated_requests(server: Server, n_cases: int, seed: int) -> Documen
     operations = [each.ok() for each in schema.get_all_operations()]
     statuses: dict[str, int] = {}
     failures: list[str] = []
-    each = -(-n_cases // len(operations))
+    each = -(-n_cases // 3)  # two routes of GET have one request each
     for operation in operations:
 
         def ask(case: Any) -> None:

@@ -22,9 +22,10 @@ from torch import Tensor
 from regard.domains.base import Domain, Reader
 from regard.domains.registry import find_domain
 from regard.domains.views import Views
-from regard.episode import Items, Support, first_tensor, flatten_tasks, map_items, unflatten_tasks
+from regard.episode import Episode, Items, Support, first_tensor, flatten_tasks, map_items, unflatten_tasks
 from regard.errors import ConfigError, EpisodeError, RegardError, SizeWarning
 from regard.estimators.inputs import Prepare, Prepared, blank_rows, named, other_shape, require_count, shapes
+from regard.explain.answers import Explanation, explain, renumbered
 from regard.learners.base import AttendingLearner, EncodingAttendingLearner, Learner, Output
 from regard.limits import N_VIEWS
 from regard.recipes.trained import TrainedLearner
@@ -91,6 +92,34 @@ class FewShotEstimator(BaseEstimator):
         attention = self._pass(X, attend=True).attention
         assert attention is not None
         return np.asarray(attention.double().numpy())
+
+    def explain(self, X: Any) -> Explanation:
+        """Why each query was answered as it was: which examples of `fit` spoke for and against it, which one example,
+        removed or relabelled, would turn it, and whether to believe that. Classes are indices into `classes_`.
+
+        Of several views of the task the first is explained, and without the temperature of `regard calibrate`.
+
+        Raises:
+            ConfigError: the learner is transductive. Otherwise as `predict`.
+        """
+        check_is_fitted(self)
+        items = self.reader_(X)
+        self._check_queries(items)
+        n_classes = 0 if self._regression else int(self._given.target.max(initial=-1)) + 1
+        like, given = self._like(), self._given
+        order = self._views.class_order(n_classes)[0] if n_classes else None
+        target = torch.from_numpy(given.target).to(like.device, None if n_classes else like.dtype)
+        support = Support(
+            map_items(lambda t: t[:1], self._placed(self._views.support(given.items))),
+            target[None] if order is None else order.to(like.device)[target][None],
+            torch.from_numpy(given.weight).to(like.device, like.dtype)[None],
+            n_classes,
+        )
+        x = map_items(lambda t: t[:1], self._placed(self._views.queries(items)))
+        n_queries = len(first_tensor(items))
+        no_label = torch.zeros((1, n_queries) if n_classes else (1, n_queries, target.shape[-1]), dtype=target.dtype)
+        found = explain(self._learner, Episode(support, x, no_label.to(like.device)))
+        return found if order is None else renumbered(found, order.numpy(force=True))
 
     def _output(self, output: Output) -> Tensor:
         """(E, N, ...) what subclasses keep of the learner's output."""

@@ -95,8 +95,7 @@ class Matching(RowAttentionLearner):
         require_vectors(encoder, "Matching")
         self.encoder, self.how, self.n_neighbours, self.noise = encoder, how, n_neighbours, noise
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
-        n_features = encoder.n_features
-        self.context = _FullContext(n_features, n_reads) if n_reads else None
+        self.context = _FullContext(encoder.n_features, n_reads) if n_reads else None
         self.ignores_order = self.counts_weight = self.context is None
 
     def adapt_encoded(self, support: Support) -> Support:

@@ -1,8 +1,9 @@
-"""One thread computes; questions that wait for one handle meanwhile are answered together, in one pass."""
+"""A few threads compute; questions that wait for one handle meanwhile are answered together, in one pass."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,18 +33,25 @@ class Batcher:
     """Answers questions by a function that takes many.
 
     Args:
-        predict: (handle, queries) to one answer per query; called in one thread, never twice at once.
+        predict: (handle, queries) to one answer per query; called in several threads.
         together: whether answers do not depend on the other queries, so that questions may share a pass.
         max_queries: most queries of one pass.
+        n_threads: passes at once; the cores by default.
     """
 
     def __init__(
-        self, predict: Callable[[str, Sequence[Any]], Answers], *, together: bool = True, max_queries: int = 1024
+        self,
+        predict: Callable[[str, Sequence[Any]], Answers],
+        *,
+        together: bool = True,
+        max_queries: int = 1024,
+        n_threads: int | None = None,
     ) -> None:
         self._predict, self._together, self._max_queries = predict, together, max_queries
-        self._thread = ThreadPoolExecutor(1, "regard-predict")
+        self._n_threads = n_threads or os.cpu_count() or 1
+        self._threads = ThreadPoolExecutor(self._n_threads, "regard-predict")
         self._waiting: list[Waiting] = []
-        self._task: asyncio.Task[None] | None = None
+        self._working: set[asyncio.Task[None]] = set()
         self.n_passes = 0
 
     async def ask(self, handle: str, queries: Sequence[Any]) -> Answers:
@@ -54,17 +62,19 @@ class Batcher:
         """
         question = Waiting(handle, queries, asyncio.get_running_loop().create_future())
         self._waiting.append(question)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._work())
+        if len(self._working) < self._n_threads:
+            task = asyncio.create_task(self._work())
+            self._working.add(task)
+            task.add_done_callback(self._working.discard)
         return await question.answers
 
     async def compute(self, function: Callable[[], Any]) -> Any:
-        """Run something else in the same thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+        """Run something else in the same threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
     def close(self) -> None:
         """Let what is computed end."""
-        self._thread.shutdown(wait=True)
+        self._threads.shutdown(wait=True)
 
     async def _work(self) -> None:
         while self._waiting:

@@ -1,0 +1,219 @@
+"""An explanation for every answer: which examples spoke for it and against it, which one example would turn it, and how
+far to believe that.
+
+    contribution    attention, where it rebuilds the prediction; else weight times influence (see `influence`)
+    drop            p(c) - p(c | without that example), exactly: the example gets weight 0
+    turned by       the example whose removal, or whose relabelling, makes another class the answer
+    trust           drop of the example named first minus drop of a random other of its class, over the queries
+
+Counterfactual explanations: Wachter et al. 2018 (arXiv:1711.00399); here the change is one example of the support,
+which can be carried out exactly, so nothing is approximated or searched in the space of items.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regard.episode import Episode
+from regard.errors import EpisodeError
+from regard.evaluation.intervals import Interval, paired_interval
+from regard.explain.influence import influence
+from regard.explain.reweighting import Reweighting
+from regard.learners.base import AttendingLearner, Learner
+from regard.nn.inference import eval_mode
+
+_RELABELLED = 32
+"""Examples of the largest drop whose labels are tried: each costs C - 1 predictions."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One change of one example that makes another class the answer.
+
+    Args:
+        example: its row.
+        label: the class that it would have to be; None where it is removed.
+        answer: the class that becomes the answer.
+        probability: of that class then.
+    """
+
+    example: int
+    label: int | None
+    answer: int
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why one task's queries were answered as they were.
+
+    Args:
+        kind: what `contribution` is.
+        predicted: (Q,) class; 0 in regression.
+        probability: (Q,) of it; in regression the predicted mean, summed over targets.
+        contribution: (Q, S) how much each example spoke for the answer; negative ones spoke against it.
+        drop: (Q, S) what removing each example takes from `probability`; in regression, how the mean changes.
+        removed: per query, the example of the largest effect whose removal turns the answer; None where none does.
+        relabelled: likewise, by another label.
+        trust: drop of the example that contributed most minus that of a random other of its class, over the queries;
+            None for a single query, for one example per class, or in regression.
+    """
+
+    kind: Literal["attention", "influence"]
+    predicted: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    contribution: NDArray[np.float64]
+    drop: NDArray[np.float64]
+    removed: list[Turn | None]
+    relabelled: list[Turn | None]
+    trust: Interval | None
+
+    @property
+    def believed(self) -> bool | None:
+        """Whether examples are named better than by chance, 0 outside the interval; None where it cannot be said."""
+        return None if self.trust is None else bool(self.trust.low > 0)
+
+
+def explain(learner: Learner, episode: Episode, *, seed: int = 0) -> Explanation:
+    """Explain every query of one task.
+
+    Args:
+        learner: temporarily in eval mode, then restored.
+        episode: one task, whose query labels are not read.
+        seed: of the random examples that trust is measured against.
+
+    Raises:
+        ConfigError: the learner is transductive.
+        EpisodeError: several tasks.
+
+    Examples:
+        >>> from regard.learners import Matching
+        >>> from regard.nn.flat import Flat
+        >>> x, y = torch.tensor([[[1.0, 0.0], [0.9, 0.4], [0.0, 1.0]]]), torch.tensor([[0, 0, 1]])
+        >>> found = explain(Matching(Flat()), Episode(Support(x, y), torch.tensor([[[0.8, 0.5]]]), y[:, :1]))
+        >>> int(found.predicted[0]), int(found.contribution[0].argmax())
+        (0, 1)
+    """
+    if episode.n_tasks != 1:
+        raise EpisodeError(
+            f"the episode has {episode.n_tasks} tasks: expected one; explain episode.tasks(slice(0, 1))."
+        )
+    found = influence(learner, episode)
+    rebuilds = isinstance(learner, AttendingLearner) and learner.rebuilds and found.attention is not None
+    contribution = found.attention if rebuilds and found.attention is not None else found.contribution
+    is_regression = episode.support.is_regression
+    with eval_mode(learner), torch.no_grad():
+        reweighting = Reweighting.of(learner, episode)
+        without = _leave_one_out(reweighting, episode)
+        rows = torch.arange(episode.support.n_rows)
+        if is_regression:
+            drop = found.probability[0][:, None] - without.sum(-1)
+            removed: list[Turn | None] = [None] * len(drop)
+            relabelled, trust = list(removed), None
+        else:
+            predicted = found.predicted[0]
+            of_answer = without.gather(-1, predicted[:, None, None].expand(-1, len(rows), 1))[..., 0]
+            drop = found.probability[0][:, None] - of_answer
+            removed = _turns(without, predicted, drop)
+            relabelled = _relabel(reweighting, episode, predicted, drop)
+            trust = _trust(contribution[0], drop, episode, seed)
+    return Explanation(
+        kind="attention" if rebuilds else "influence",
+        predicted=found.predicted[0].numpy(force=True),
+        probability=found.probability[0].double().numpy(force=True),
+        contribution=contribution[0].detach().double().numpy(force=True),
+        drop=drop.double().numpy(force=True),
+        removed=removed,
+        relabelled=relabelled,
+        trust=trust,
+    )
+
+
+def renumbered(explanation: Explanation, order: NDArray[np.int64]) -> Explanation:
+    """The same in the user's class numbers, where the learner saw class c under the index order[c]."""
+    back = np.argsort(order)
+
+    def turn(found: Turn | None) -> Turn | None:
+        if found is None:
+            return None
+        label = None if found.label is None else int(back[found.label])
+        return replace(found, label=label, answer=int(back[found.answer]))
+
+    return replace(
+        explanation,
+        predicted=back[explanation.predicted],
+        removed=[turn(found) for found in explanation.removed],
+        relabelled=[turn(found) for found in explanation.relabelled],
+    )
+
+
+def _leave_one_out(reweighting: Reweighting, episode: Episode) -> Tensor:
+    """(Q, S, C) probabilities, or (Q, S, T) means, without each example."""
+    n_rows, n_query = episode.support.n_rows, episode.query_y.shape[1]
+    weight = reweighting.weights(n_query)
+    gone = torch.eye(n_rows, dtype=torch.bool, device=weight.device)
+    outputs = [reweighting.predict(weight.masked_fill(gone[row], 0.0))[0] for row in range(n_rows)]
+    stacked = torch.stack(outputs, 1)
+    return stacked if episode.support.is_regression else stacked.exp()
+
+
+def _turns(without: Tensor, predicted: Tensor, drop: Tensor) -> list[Turn | None]:
+    turns: list[Turn | None] = []
+    for query, answer in enumerate(predicted.tolist()):
+        best = without[query].argmax(-1)
+        turning = (best != answer).nonzero()[:, 0]
+        if not len(turning):
+            turns.append(None)
+            continue
+        row = int(turning[drop[query, turning].argmax()])
+        turns.append(Turn(row, None, int(best[row]), float(without[query, row].max())))
+    return turns
+
+
+def _relabel(reweighting: Reweighting, episode: Episode, predicted: Tensor, drop: Tensor) -> list[Turn | None]:
+    """The example of the largest drop which, under another label, turns the answer."""
+    support, n_query = reweighting.support, len(predicted)
+    candidates = drop.abs().amax(0).argsort(descending=True)[:_RELABELLED].tolist()
+    found: list[Turn | None] = [None] * n_query
+    best = torch.full((n_query,), -torch.inf)
+    for row in candidates:
+        if float(support.weight[0, row]) == 0:
+            continue
+        for label in range(episode.n_classes):
+            if label == int(support.y[0, row]):
+                continue
+            y = support.y.clone()
+            y[0, row] = label
+            changed = replace(reweighting, support=replace(support, y=y))
+            probability = changed.predict(changed.weights(n_query))[0].exp()
+            answer = probability.argmax(-1)
+            for query in (answer != predicted).nonzero()[:, 0].tolist():
+                if float(drop[query, row]) > float(best[query]):
+                    best[query] = drop[query, row]
+                    found[query] = Turn(row, label, int(answer[query]), float(probability[query].max()))
+    return found
+
+
+def _trust(contribution: Tensor, drop: Tensor, episode: Episode, seed: int) -> Interval | None:
+    """The example named first against another of its class, paired over the queries."""
+    y, real = episode.support.y[0], episode.support.weight[0] > 0
+    generator = torch.Generator().manual_seed(seed)
+    top_drops: list[float] = []
+    other_drops: list[float] = []
+    for query in range(len(drop)):
+        top = int(contribution[query].masked_fill(~real, -torch.inf).argmax())
+        others = (real & (y == y[top])).nonzero()[:, 0]
+        others = others[others != top]
+        if len(others):
+            other = int(others[torch.randint(len(others), (), generator=generator)])
+            top_drops.append(float(drop[query, top]))
+            other_drops.append(float(drop[query, other]))
+    if len(top_drops) < 2:
+        return None
+    return paired_interval(np.array(top_drops), np.array(other_drops))
