@@ -279,6 +279,21 @@ def predict(
 
 
 @app.command()
+def explain(
+    learner: Annotated[str, typer.Argument(help="A model that ships, a checkpoint, or the folder of a run.")],
+    support: Annotated[Path, typer.Option(help="Labelled examples, as for `regard predict`.")],
+    query: Annotated[Path, typer.Option(help="What to answer and explain, as for `regard predict`.")],
+    out: Annotated[Path, typer.Option(help="The page.")] = Path("explanation.html"),
+    most: Annotated[int, typer.Option(min=1, help="Queries that are explained.")] = 50,
+) -> None:
+    """Explain answers: which examples spoke for each, what would turn it, and whether to believe that."""
+    from regard.commands.explain import explain_files
+
+    _say(explain_files(learner, support, query, out, most))
+    _say(f"Open {out} in a browser.")
+
+
+@app.command()
 def serve(
     learner: Annotated[str, typer.Argument(help="A model that ships, a checkpoint, or the folder of a run.")],
     host: Annotated[str, typer.Option(help="Address; another than the loopback needs the variable REGARD_TOKEN.")] = (

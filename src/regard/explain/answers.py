@@ -33,7 +33,7 @@ _RELABELLED = 32
 
 
 @dataclass(frozen=True)
-class Turn:
+class Counterfactual:
     """One change of one example that makes another class the answer.
 
     Args:
@@ -70,8 +70,8 @@ class Explanation:
     probability: NDArray[np.float64]
     contribution: NDArray[np.float64]
     drop: NDArray[np.float64]
-    removed: list[Turn | None]
-    relabelled: list[Turn | None]
+    removed: list[Counterfactual | None]
+    relabelled: list[Counterfactual | None]
     trust: Interval | None
 
     @property
@@ -93,6 +93,7 @@ def explain(learner: Learner, episode: Episode, *, seed: int = 0) -> Explanation
         EpisodeError: several tasks.
 
     Examples:
+        >>> from regard.episode import Episode, Support
         >>> from regard.learners import Matching
         >>> from regard.nn.flat import Flat
         >>> x, y = torch.tensor([[[1.0, 0.0], [0.9, 0.4], [0.0, 1.0]]]), torch.tensor([[0, 0, 1]])
@@ -114,7 +115,7 @@ def explain(learner: Learner, episode: Episode, *, seed: int = 0) -> Explanation
         rows = torch.arange(episode.support.n_rows)
         if is_regression:
             drop = found.probability[0][:, None] - without.sum(-1)
-            removed: list[Turn | None] = [None] * len(drop)
+            removed: list[Counterfactual | None] = [None] * len(drop)
             relabelled, trust = list(removed), None
         else:
             predicted = found.predicted[0]
@@ -139,7 +140,7 @@ def renumbered(explanation: Explanation, order: NDArray[np.int64]) -> Explanatio
     """The same in the user's class numbers, where the learner saw class c under the index order[c]."""
     back = np.argsort(order)
 
-    def turn(found: Turn | None) -> Turn | None:
+    def turn(found: Counterfactual | None) -> Counterfactual | None:
         if found is None:
             return None
         label = None if found.label is None else int(back[found.label])
@@ -163,8 +164,8 @@ def _leave_one_out(reweighting: Reweighting, episode: Episode) -> Tensor:
     return stacked if episode.support.is_regression else stacked.exp()
 
 
-def _turns(without: Tensor, predicted: Tensor, drop: Tensor) -> list[Turn | None]:
-    turns: list[Turn | None] = []
+def _turns(without: Tensor, predicted: Tensor, drop: Tensor) -> list[Counterfactual | None]:
+    turns: list[Counterfactual | None] = []
     for query, answer in enumerate(predicted.tolist()):
         best = without[query].argmax(-1)
         turning = (best != answer).nonzero()[:, 0]
@@ -172,15 +173,17 @@ def _turns(without: Tensor, predicted: Tensor, drop: Tensor) -> list[Turn | None
             turns.append(None)
             continue
         row = int(turning[drop[query, turning].argmax()])
-        turns.append(Turn(row, None, int(best[row]), float(without[query, row].max())))
+        turns.append(Counterfactual(row, None, int(best[row]), float(without[query, row].max())))
     return turns
 
 
-def _relabel(reweighting: Reweighting, episode: Episode, predicted: Tensor, drop: Tensor) -> list[Turn | None]:
+def _relabel(
+    reweighting: Reweighting, episode: Episode, predicted: Tensor, drop: Tensor
+) -> list[Counterfactual | None]:
     """The example of the largest drop which, under another label, turns the answer."""
     support, n_query = reweighting.support, len(predicted)
     candidates = drop.abs().amax(0).argsort(descending=True)[:_RELABELLED].tolist()
-    found: list[Turn | None] = [None] * n_query
+    found: list[Counterfactual | None] = [None] * n_query
     best = torch.full((n_query,), -torch.inf)
     for row in candidates:
         if float(support.weight[0, row]) == 0:
@@ -196,7 +199,7 @@ def _relabel(reweighting: Reweighting, episode: Episode, predicted: Tensor, drop
             for query in (answer != predicted).nonzero()[:, 0].tolist():
                 if float(drop[query, row]) > float(best[query]):
                     best[query] = drop[query, row]
-                    found[query] = Turn(row, label, int(answer[query]), float(probability[query].max()))
+                    found[query] = Counterfactual(row, label, int(answer[query]), float(probability[query].max()))
     return found
 
 

@@ -32,7 +32,7 @@ def _png(content: bytes) -> str:
 def render_report(content: ReportContent) -> str:
     """The page as text: one HTML document that asks nothing of the network."""
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             content=content,
@@ -47,7 +47,7 @@ def render_report(content: ReportContent) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

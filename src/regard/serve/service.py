@@ -42,6 +42,19 @@ MAX_HANDLES = 1000
 """Kept on disk; examples of one handle are a request at most."""
 
 
+_ERRORS = {
+    code: {"description": what}
+    for code, what in {
+        400: "A body that is not JSON",
+        401: "No token, or another",
+        404: "An unknown handle",
+        413: "A body beyond the limit",
+        422: "Things that cannot be what they claim",
+        507: "No room for another handle",
+    }.items()
+}
+
+
 @dataclass(frozen=True)
 class ServiceOptions:
     """What a service may be asked.
@@ -160,17 +173,6 @@ def create_app(options: ServiceOptions) -> Any:
         service.batcher.close()
 
     app = fastapi.FastAPI(title=f"Regard: {options.learner}", docs_url=None, redoc_url=None, lifespan=lifespan)
-    errors = {
-        code: {"description": what}
-        for code, what in {
-            400: "A body that is not JSON",
-            401: "No token, or another",
-            404: "An unknown handle",
-            413: "A body beyond the limit",
-            422: "Things that cannot be what they claim",
-            507: "No room for another handle",
-        }.items()
-    }
 
     def refuse(status: int, message: str) -> Any:
         return responses.JSONResponse({"detail": message}, status_code=status)
@@ -198,7 +200,7 @@ def create_app(options: ServiceOptions) -> Any:
         if len(rows) > options.max_rows:
             raise fastapi.HTTPException(422, f"{len(rows)} {what}: expected at most {options.max_rows} in a request.")
 
-    @app.post("/adapt", responses=errors)
+    @app.post("/adapt", responses=_ERRORS)
     async def adapt(request: AdaptRequest) -> AdaptResponse:
         require_rows(request.examples, "examples")
         content = request.model_dump(exclude_none=True)
@@ -206,20 +208,20 @@ def create_app(options: ServiceOptions) -> Any:
         classes = model.classes_.tolist() if isinstance(model, FewShotClassifier) else None
         return AdaptResponse(handle=handle, classes=classes, n_examples=len(request.examples))
 
-    @app.post("/predict/{handle}", responses=errors)
+    @app.post("/predict/{handle}", responses=_ERRORS)
     async def predict(handle: str, request: PredictRequest) -> PredictResponse:
         require_rows(request.queries, "queries")
         return PredictResponse(answers=await service.batcher.ask(handle, request.queries))
 
-    @app.delete("/handles/{handle}", responses=errors, status_code=204)
+    @app.delete("/handles/{handle}", responses=_ERRORS, status_code=204)
     async def delete(handle: str) -> None:
         service.store.delete(handle)
 
-    @app.get("/health", responses=errors)
+    @app.get("/health", responses=_ERRORS)
     async def health() -> dict[str, Any]:
         return {"status": "ok", "learner": str(options.learner), "handles": len(service.store)}
 
-    @app.get("/metrics", response_class=responses.PlainTextResponse, responses=errors)
+    @app.get("/metrics", response_class=responses.PlainTextResponse, responses=_ERRORS)
     async def metrics() -> str:
         return service.metrics()
 

@@ -1,0 +1,100 @@
+"""Why a user's own files were answered as they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from regard.domains.base import Domain, LabelledFiles
+from regard.errors import ConfigError
+from regard.estimators import FewShotClassifier
+from regard.explain import Counterfactual, Explanation
+from regard.recipes.trained import TrainedLearner
+from regard.report.explanations import ExampleEffect, ExplainedAnswer, write_explanations
+
+_SHOWN = 5
+"""Examples per answer."""
+
+
+def explain_files(learner: Path | str, support: Path | str, query: Path | str, page: Path, most: int = 50) -> str:
+    """Adapt to `support`, answer `query`, and write a page that explains each answer.
+
+    Args:
+        learner: the name of a model that ships, a checkpoint, or the folder of a run.
+        support, query: as `regard predict` reads them.
+        page: where to.
+        most: queries explained; each costs about as many predictions as there are examples.
+
+    Returns:
+        How far to believe the page, in one sentence.
+
+    Raises:
+        DataError: files that are missing or damaged.
+        ConfigError: no such model, one whose items are not files, or a transductive one.
+    """
+    domain = TrainedLearner.shared(learner, regression=False).domain
+    read = domain.read_files(Path(support), Path(query))
+    if not read.queries:
+        raise ConfigError(f"{query} holds nothing to explain: expected at least one query.")
+    model = FewShotClassifier(learner).fit(read.support, read.labels)
+    queries, names = list(read.queries)[:most], list(read.query_names)[:most]
+    found = model.explain(queries)
+    classes = [domain.class_title(str(name)) for name in model.classes_]
+    answers = [
+        ExplainedAnswer(
+            name=names[row],
+            item=domain.render(queries[row]),
+            answer=classes[int(found.predicted[row])],
+            probability=float(found.probability[row]),
+            effects=_effects(domain, read, found, row),
+            turns=_sentences(read, found, row, classes),
+        )
+        for row in range(len(queries))
+    ]
+    trust = trust_sentence(found)
+    write_explanations(page, str(learner), trust, found.believed, answers)
+    return trust
+
+
+def trust_sentence(found: Explanation) -> str:
+    """How far to believe an explanation of this learner on these data."""
+    what = "attention" if found.kind == "attention" else "influence"
+    if found.trust is None:
+        return (
+            f"Whether the examples that {what} names are those that mattered was not measured: that takes two queries "
+            "and two examples per class. The effects below are exact for each example alone."
+        )
+    difference, low, high = (f"{100 * v:+.1f}" for v in (found.trust.mean, found.trust.low, found.trust.high))
+    measured = (
+        f"removing the example that {what} names first takes {difference} points [{low}, {high}] more from the answer "
+        "than removing another of its class"
+    )
+    if found.believed:
+        return f"The examples named here are the ones that mattered: {measured}."
+    return f"Do not believe which example is named first here: {measured}, which is no better than chance."
+
+
+def _effects(domain: Domain, read: LabelledFiles, found: Explanation, row: int) -> list[ExampleEffect]:
+    drop = found.drop[row]
+    order = [int(s) for s in np.argsort(-np.abs(drop), kind="stable")[:_SHOWN]]
+    largest = max(float(np.abs(drop).max(initial=0)), 1e-12)
+    return [
+        ExampleEffect(
+            name=read.support_names[s],
+            label=domain.class_title(str(read.labels[s])),
+            item=domain.render(read.support[s]),
+            drop=float(drop[s]),
+            share=abs(float(drop[s])) / largest,
+        )
+        for s in order
+    ]
+
+
+def _sentences(read: LabelledFiles, found: Explanation, row: int, classes: list[str]) -> list[str]:
+    def sentence(turn: Counterfactual) -> str:
+        example = read.support_names[turn.example]
+        change = f"Without {example}" if turn.label is None else f"If {example} were labelled {classes[turn.label]!r}"
+        return f"{change}, the answer would be {classes[turn.answer]!r} ({100 * turn.probability:.0f}%)."
+
+    return [sentence(turn) for turn in (found.removed[row], found.relabelled[row]) if turn is not None]

@@ -1,0 +1,70 @@
+"""A page that explains answers: each query, the examples that spoke for and against it, and what would turn it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from regard.domains.base import Rendering
+from regard.files import write_whole
+from regard.report.page import environment
+
+
+@dataclass(frozen=True)
+class ExampleEffect:
+    """One example and what it did to one answer.
+
+    Args:
+        name: of the example.
+        label: its label.
+        item: the example as people see it.
+        drop: what removing it takes from the answer: a probability, or a number in regression.
+        share: of the largest effect shown for the query, in 0..1.
+    """
+
+    name: str
+    label: str
+    item: Rendering
+    drop: float
+    share: float
+
+
+@dataclass(frozen=True)
+class ExplainedAnswer:
+    """One query and its answer.
+
+    Args:
+        name: of the query.
+        item: the query as people see it.
+        answer: its label or number.
+        probability: of the label; None in regression.
+        effects: of examples, strongest first, whichever way they spoke.
+        turns: sentences that say which one change turns the answer.
+    """
+
+    name: str
+    item: Rendering
+    answer: str
+    probability: float | None
+    effects: Sequence[ExampleEffect]
+    turns: Sequence[str]
+
+
+def write_explanations(
+    path: Path, learner: str, trust: str, believed: bool | None, answers: Sequence[ExplainedAnswer]
+) -> None:
+    """One HTML document that asks nothing of the network.
+
+    Args:
+        path: where to.
+        learner: its name.
+        trust: a sentence that says how far to believe the page.
+        believed: whether that is above chance; None where it cannot be said.
+        answers: in the order of the page.
+
+    Raises:
+        StorageError: the file cannot be written; an old one is untouched.
+    """
+    template = environment().get_template("explanations.html.j2")
+    write_whole(path, template.render(learner=learner, trust=trust, believed=believed, answers=answers).encode())

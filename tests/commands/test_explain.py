@@ -1,0 +1,81 @@
+"""`regard explain` says what removing examples does, and whether to believe its pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from regard.commands.explain import explain_files, trust_sentence
+from regard.domains.base import Rendering
+from regard.errors import DataError
+from regard.evaluation.intervals import Interval
+from regard.explain import Explanation
+from regard.report.explanations import ExampleEffect, ExplainedAnswer, write_explanations
+
+
+def letters(folder: Path, names: str) -> None:
+    folder.mkdir(parents=True)
+    for number, name in enumerate(names):
+        picture = Image.new("L", (40, 40), 255)
+        ImageDraw.Draw(picture).text((10 + number, 6), name, fill=0, font_size=26)
+        picture.save(folder / f"{name}{number}.png")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name in "OT":
+        letters(tmp_path / "support" / name, name * 2)
+    letters(tmp_path / "query", "OT")
+    return tmp_path
+
+
+def test_the_page_shows_each_answer_and_its_examples(files: Path) -> None:
+    page = files / "page.html"
+    sentence = explain_files("characters", files / "support", files / "query", page)
+    text = page.read_text()
+    assert sentence in text.replace("&#39;", "'")
+    assert text.count('<section class="why"') == 2
+    assert "O/O0.png" in text
+    assert "spoke for it" in text
+    assert "http" not in text.replace("http-equiv", "")
+
+
+def test_fewer_queries_are_explained_where_it_is_said(files: Path) -> None:
+    explain_files("characters", files / "support", files / "query", files / "page.html", most=1)
+    assert (files / "page.html").read_text().count('<section class="why"') == 1
+
+
+def test_a_folder_without_queries_is_refused(files: Path) -> None:
+    (files / "empty").mkdir()
+    with pytest.raises(DataError, match="empty"):
+        explain_files("characters", files / "support", files / "empty", files / "page.html")
+    assert not (files / "page.html").exists()
+
+
+def explanation(low: float | None) -> Explanation:
+    trust = None if low is None else Interval(low + 0.1, low, low + 0.2)
+    one = np.zeros((1, 1))
+    return Explanation("influence", np.zeros(1, np.int64), one[0], one, one, [None], [None], trust)
+
+
+@pytest.mark.parametrize(
+    ("low", "start"),
+    [(0.05, "The examples named here are the ones"), (-0.05, "Do not believe"), (None, "Whether the examples")],
+)
+def test_the_sentence_follows_the_interval(low: float | None, start: str) -> None:
+    assert trust_sentence(explanation(low)).startswith(start)
+
+
+def test_names_from_folders_are_escaped(tmp_path: Path) -> None:
+    item = Rendering("<b>item</b>", "item")
+    effect = ExampleEffect("<script>", "<i>", item, -0.5, 1.0)
+    answer = ExplainedAnswer("<q>", item, "<a>", None, [effect], ["If <x> were gone"])
+    write_explanations(tmp_path / "page.html", "<learner>", "<trust>", False, [answer])
+    text = (tmp_path / "page.html").read_text()
+    for raw in ("<script>", "<i>", "<q>", "<a>", "<x>", "<learner>", "<trust>"):
+        assert raw not in text
+    assert "<b>item</b>" in text
+    assert "without it +0.5" in text
