@@ -296,9 +296,7 @@ def explain(
 @app.command()
 def serve(
     learner: Annotated[str, typer.Argument(help="A model that ships, a checkpoint, or the folder of a run.")],
-    host: Annotated[str, typer.Option(help="Address; another than the loopback needs the variable REGARD_TOKEN.")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[str, typer.Option(help="Address; beyond the loopback it needs REGARD_TOKEN.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes one that is free.")] = 8000,
     folder: Annotated[Path, typer.Option(help="Folder of the handles; they survive a restart.")] = Path("handles"),
     regression: Annotated[bool, typer.Option(help="Answer numbers, where a name stands for both.")] = False,
