@@ -1,4 +1,4 @@
-"""The model `sentences` beside what practitioners do with the same body, on the same episodes of classes never trained on.
+"""The model `sentences` beside the usual methods on the same body, on the same episodes of classes never trained on.
 
     python benchmarks/sentences.py --data FOLDER [--test FILE] [--trained RUN] [--episodes 300] [--only NAME ...]
 
@@ -107,7 +107,7 @@ class Vectors:
 
 
 def methods(trained: TrainedLearner, n_features: int) -> dict[str, Learner]:
-    """By name: ours, its head on the body as it is, and those of practice."""
+    """By name: ours, its head on the body as it is, and the usual ones."""
     body = Column("body", n_features)
     ours = RidgePrototypes(Column("tuned", n_features))
     ours.load_state_dict({k: v for k, v in trained.learner.state_dict().items() if not k.startswith("encoder.")})
