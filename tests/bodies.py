@@ -77,3 +77,33 @@ def tiny_vit(folder: Path, seed: int = 0) -> str:
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
     return str(folder)
+
+
+def efficientnet_weights(seed: int = 0) -> dict[str, torch.Tensor]:
+    """Random weights of EfficientNet-Lite0 under the names of the published ones."""
+    from regard.nn.efficientnet_lite import EfficientNetLite0
+
+    draw = torch.Generator().manual_seed(seed)
+    network = EfficientNetLite0()
+    weights: dict[str, torch.Tensor] = {}
+
+    def put(convolution: str, norm: str, shape: torch.Size) -> None:
+        fan_in = shape[1] * shape[2] * shape[3]
+        weights[f"{convolution}.weight"] = torch.randn(shape, generator=draw) * (2 / fan_in) ** 0.5
+        n_out = shape[0]
+        weights[f"{norm}.weight"] = 0.5 + torch.rand(n_out, generator=draw)
+        weights[f"{norm}.bias"] = 0.2 * torch.randn(n_out, generator=draw)
+        weights[f"{norm}.running_mean"] = 0.2 * torch.randn(n_out, generator=draw)
+        weights[f"{norm}.running_var"] = 0.5 + torch.rand(n_out, generator=draw)
+
+    put("_conv_stem", "_bn0", network.stem.weight.shape)
+    for i, block in enumerate(network.blocks):
+        parts: Any = block
+        if parts.expand is not None:
+            put(f"_blocks.{i}._expand_conv", f"_blocks.{i}._bn0", parts.expand.weight.shape)
+        put(f"_blocks.{i}._depthwise_conv", f"_blocks.{i}._bn1", parts.depthwise.weight.shape)
+        put(f"_blocks.{i}._project_conv", f"_blocks.{i}._bn2", parts.project.weight.shape)
+    put("_conv_head", "_bn1", network.head.weight.shape)
+    weights["_fc.weight"] = torch.randn(1000, 1280, generator=draw) / 36
+    weights["_fc.bias"] = torch.zeros(1000)
+    return weights

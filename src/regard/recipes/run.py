@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from regard.domains.data import Data
+from regard.domains.data import Data, LabelledData
 from regard.domains.options import EpisodeOptions
 from regard.domains.robots.data import SimulatedData
 from regard.errors import ConfigError
@@ -19,6 +19,7 @@ from regard.evaluation.rollouts import LearnerPolicy, evaluate_rollouts
 from regard.files import make_folder
 from regard.learners.base import Learner
 from regard.learners.context_memory import ContextLearner
+from regard.nn.encoder import FittedEncoder
 from regard.recipes.checkpoints import load_matching_weights
 from regard.recipes.components import NETWORKS, build_learner, encoder_class
 from regard.recipes.config import Recipe, changed
@@ -106,7 +107,14 @@ def train_recipe(
     spec = learner_spec(recipe, data)
     torch.manual_seed(recipe.train.seed)
     # A resumed run has its own weights, and no longer needs those it started with.
-    learner = build_learner(spec) if resume and (folder / LAST).exists() else untrained(recipe, spec)
+    if resume and (folder / LAST).exists():
+        learner = build_learner(spec)
+    else:
+        learner = untrained(recipe, spec)
+        encoder = getattr(learner, "encoder", None)
+        if isinstance(encoder, FittedEncoder) and isinstance(data, LabelledData) and recipe.init_from is None:
+            classes = data.split("train")
+            encoder.fit(classes.x, classes.y)
     # Another seed than training's, so that no validation episode repeats a training one where splits are shared.
     validation = data.source("validation", recipe.validation, recipe.train.seed + 1)
     if isinstance(learner, ContextLearner) and learner.n_context:

@@ -17,7 +17,7 @@ from regard.evaluation.confidence import Confidence
 from regard.learners.base import Learner
 from regard.learners.fine_tuned import FineTuned
 from regard.recipes.checkpoints import checkpoint_file, shipped_models
-from regard.recipes.components import build_learner
+from regard.recipes.components import build_learner, encoder_class
 from regard.recipes.config import Recipe
 from regard.recipes.data import load_data
 from regard.training import load_checkpoint
@@ -156,8 +156,12 @@ class TrainedLearner:
                 "encoder out, or choose a model that has one, such as 'sentences'."
             )
         kept = {k: v for k, v in encoder.items() if k not in ("body", "digest", "n_trained_layers", "lora_rank")}
-        spec = {**self.spec, "encoder": {**kept, "body": body}}
-        reader = {**self.items.get("reader", {}), "body": body, "digest": None}
+        # An encoder of one network alone names the one that takes any body.
+        general = getattr(encoder_class(str(encoder.get("name"))), "general", None)
+        replaced = {**kept, "body": body} if general is None else {"name": general, "body": body}
+        spec = {**self.spec, "encoder": replaced}
+        reader = self.items.get("reader", {})
+        reader = {**reader, "body": body, "digest": None} if "body" in reader else reader
         learner = build_learner(spec).eval()
         return replace(
             self, learner=learner, spec=spec, items={**self.items, "reader": reader}, confidence=Confidence(), path=None

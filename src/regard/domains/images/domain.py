@@ -31,7 +31,11 @@ class Images(Domain):
 
     name: ClassVar[str] = "images"
     items: ClassVar[str] = "images"
-    encoders: ClassVar[tuple[str, ...]] = ("Conv4", "ResNet12", "ResidualMaps", "Flat")
+    encoders: ClassVar[tuple[str, ...]] = ("Conv4", "ResNet12", "ResidualMaps", "Flat", "PhotoStages", "PretrainedImages")
+    own_encoders: ClassVar[Mapping[str, str]] = {
+        "PhotoStages": "regard.nn.pretrained.photo_stages:PhotoStages",
+        "PretrainedImages": "regard.nn.pretrained.image:PretrainedImages",
+    }
     evaluation_options: ClassVar[type[EpisodeOptions]] = ImageEpisodeOptions
     training_options: ClassVar[type[EpisodeOptions]] = ImageTrainingOptions
     file_hint: ClassVar[tuple[str, str] | None] = ("EXAMPLES", "QUERIES")
@@ -186,7 +190,11 @@ def _packed(
     one_a_track: bool = False,
     validation: float = 1 / 7,
     seed: int = 0,
+    read_size: int | None = None,
 ) -> ImageData:
+    """Packed images, see `regard.domains.images.packed`. A user's own pictures are read to squares of `read_size` pixels,
+    or of as many as these have.
+    """
     from regard.domains.images.data import ImageData
     from regard.domains.images.folder import ImageReader
     from regard.domains.images.packed import packed_images, packed_parts
@@ -201,5 +209,5 @@ def _packed(
         kept = split_classes(splits["train"], {"train": 1 - validation, "validation": validation}, seed)
         splits = {**kept, "test": splits["validation"]}
     images = first_tensor(dataset.x)
-    reader = ImageReader(images.shape[1], 1 if images.ndim == 3 else images.shape[-1], "keep")
+    reader = ImageReader(read_size or images.shape[1], 1 if images.ndim == 3 else images.shape[-1], "keep")
     return ImageData.of(Path(file).parent.name, splits, reader)

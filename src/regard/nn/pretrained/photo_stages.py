@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -87,6 +87,9 @@ class PhotoStages(FittedEncoder):
         BodyError: weights that are not there, have another hash, or are of another network.
         EpisodeError: in `forward`, items that are no images.
     """
+
+    general: ClassVar[str] = "PretrainedImages"
+    """The encoder that takes any other body."""
 
     def __init__(
         self,
@@ -208,20 +211,27 @@ class _Whitening(nn.Module):
 
     def fit(self, mean: Tensor, residual: Float[Tensor, "N D"], freedom: int, ridge: float) -> None:
         """From the residuals of items about their class, by as many degrees of freedom."""
-        value, vector = torch.linalg.eigh(residual.mT @ residual / freedom)
-        value, rank = value.flip(0).clamp_min(0), len(self.factor)
-        added = ridge * value.mean() + torch.finfo(value.dtype).tiny
-        rest = value[rank:].mean() if rank < len(value) else value.new_zeros(())
+        n_items, n_features = residual.shape
+        x = residual / freedom**0.5
+        # The same eigenvalues; whichever matrix is smaller.
+        few = n_items < n_features
+        value, vector = torch.linalg.eigh(x @ x.mT if few else x.mT @ x)
+        rank = min(len(self.factor), n_items)
+        value, vector = value.flip(0)[:rank].clamp_min(0), vector.flip(1)[:, :rank]
+        vector = F.normalize(x.mT @ vector, dim=0) if few else vector
+        total = x.square().sum()
+        added = ridge * total / n_features + torch.finfo(x.dtype).tiny
+        rest = (total - value.sum()).clamp_min(0) / max(1, n_features - rank)
         self.mean.copy_(mean)
-        self.basis.copy_(vector.flip(1)[:, :rank])
-        self.factor.copy_(((rest + added) / (value[:rank] + added)).sqrt())
+        self.basis.zero_()[:, :rank] = vector.to(self.basis)
+        self.factor.fill_(1.0)[:rank] = ((rest + added) / (value + added)).sqrt().to(self.factor)
 
 
 def _pooled(stage: Stage, maps: FeatureMaps) -> Float[Tensor, "N d"]:
     if stage.kind == "grid":
         return F.adaptive_avg_pool2d(maps.thin[stage.block], _GRID).flatten(1)
     wide = (*maps.wide, maps.head)[stage.block].flatten(2)
-    return (wide.mean(2) if stage.kind == "mean" else wide.std(2)).clamp_min(0).sqrt()
+    return (wide.mean(2) if stage.kind == "mean" else wide.std(2, correction=0)).clamp_min(0).sqrt()
 
 
 def _width(stage: Stage, network: EfficientNetLite0) -> int:
