@@ -35,6 +35,7 @@ SCRIPTS = (
     "evaluation_speed",
     "bf16_cost",
     "doctor",
+    "photos",
     "interop",
     "service",
 )
