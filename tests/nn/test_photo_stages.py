@@ -98,7 +98,7 @@ def test_whitening_is_the_inverse_root_of_the_scatter() -> None:
     added = 0.5 * scatter.diagonal().mean()
     value, vector = torch.linalg.eigh(scatter + added * torch.eye(12, dtype=torch.float64))
     expected = (z - mean) @ (vector * value.rsqrt()) @ vector.T * added.sqrt()
-    torch.testing.assert_close(whitening(z), expected)
+    torch.testing.assert_close(whitening(z), expected, atol=2e-3, rtol=2e-3)  # the basis is rounded to float16
 
 
 def test_few_directions_leave_the_others_alike() -> None:
@@ -107,7 +107,7 @@ def test_few_directions_leave_the_others_alike() -> None:
     whitening = _Whitening(20, 4).double()
     whitening.fit(torch.zeros(20, dtype=torch.float64), residual, 40, ridge=0.1)
     across = torch.linalg.svd(whitening.basis, full_matrices=True)[0][:, 4:].T
-    torch.testing.assert_close(whitening(across), across)
+    torch.testing.assert_close(whitening(across), across, atol=2e-3, rtol=0)
     assert bool((whitening.factor < 1).all()) and bool((whitening.factor.diff() > 0).all())
 
 
@@ -148,7 +148,7 @@ def test_a_checkpoint_keeps_the_whitening_and_not_the_network(weights: str) -> N
     assert sum(t.numel() for t in state.values()) < 10 * sum(learner.encoder.widths) + 100
     other = RidgePrototypes(encoder(weights))
     other.load_state_dict(state)
-    torch.testing.assert_close(other.encoder(pictures()), learner.encoder(pictures()))
+    torch.testing.assert_close(other.encoder(pictures()), learner.encoder(pictures()), rtol=0, atol=0)
     assert [name for name, p in learner.named_parameters() if p.requires_grad] == [
         "log_penalty",
         "log_confidence",

@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -98,7 +99,7 @@ class PhotoStages(FittedEncoder):
         digest: str | None = None,
         stages: Literal["all", "head"] = "all",
         parts: bool = False,
-        rank: int = 128,
+        rank: int = 256,
         size: int = SIDE,
         cache: bool = True,
     ) -> None:
@@ -138,7 +139,7 @@ class PhotoStages(FittedEncoder):
         """Whiten by the scatter within the training classes; where no class has two pictures, nothing changes."""
         if not len(self.whitening):
             return
-        z = self.describe(x).to(torch.float64)
+        z = self.describe(x)
         labels = y.to(z.device)
         count = torch.bincount(labels)
         total = z.new_zeros(len(count), z.shape[1]).index_add(0, labels, z)
@@ -160,10 +161,11 @@ class PhotoStages(FittedEncoder):
         if not len(x):
             tail = (self._n_patches, self.n_features) if self.parts else (sum(self.widths),)
             return like.new_zeros(0, *tail)
-        images = x.detach().cpu()
+        bytes_ = x if x.dtype == torch.uint8 else (x.detach().clamp(0, 1) * 255).round().to(torch.uint8)
+        images = bytes_.cpu()
         contents = [image.contiguous().numpy().tobytes() for image in images]
         kind = "patches" if self.parts else "stages"
-        space = f"photographs-{_VERSION}/{self.body.digest}/{kind}/{self.size}/{images.dtype}/{tuple(images.shape[1:])}"
+        space = f"photographs-{_VERSION}/{self.body.digest}/{kind}/{self.size}/{tuple(images.shape[1:])}"
         cache = EncodingCache(cache_folder() / "encodings.sqlite") if self.cache else None
         found = encode_cached(
             cache, space, contents, lambda rows: self._run(images[rows]), batch=_AT_ONCE, title="encoding photographs"
@@ -175,13 +177,13 @@ class PhotoStages(FittedEncoder):
         return (-(-self.size // 32)) ** 2
 
     def _run(self, images: Tensor) -> list[Tensor]:
+        from PIL import Image
+
         like = self.network.classifier.weight
-        colour = (images[..., None] if images.ndim == 3 else images).expand(*images.shape[:3], 3)
-        pixels = colour.to(like.device, like.dtype) * (1 if images.dtype == torch.uint8 else 255)
-        pixels = pixels.permute(0, 3, 1, 2)
-        if pixels.shape[2:] != (self.size, self.size):
-            square = (self.size, self.size)
-            pixels = F.interpolate(pixels, square, mode="bicubic", antialias=True, align_corners=False).clamp(0, 255)
+        colour = (images[..., None] if images.ndim == 3 else images).expand(*images.shape[:3], 3).numpy()
+        square = (self.size, self.size)
+        scaled = [np.asarray(Image.fromarray(image).resize(square, Image.Resampling.BICUBIC)) for image in colour]
+        pixels = torch.from_numpy(np.stack(scaled)).to(like.device, like.dtype).permute(0, 3, 1, 2)
         with torch.no_grad():
             maps: FeatureMaps = self.network(standardise(pixels).contiguous(memory_format=torch.channels_last))
         if self.parts:
@@ -223,7 +225,8 @@ class _Whitening(nn.Module):
         added = ridge * total / n_features + torch.finfo(x.dtype).tiny
         rest = (total - value.sum()).clamp_min(0) / max(1, n_features - rank)
         self.mean.copy_(mean)
-        self.basis.zero_()[:, :rank] = vector.to(self.basis)
+        # Rounded, so that a checkpoint of half the size loses nothing.
+        self.basis.zero_()[:, :rank] = vector.to(torch.float16).to(self.basis)
         self.factor.fill_(1.0)[:rank] = ((rest + added) / (value + added)).sqrt().to(self.factor)
 
 
@@ -258,6 +261,8 @@ def _read_weights(body: Body) -> Mapping[str, Tensor]:
 def _without_network(module: nn.Module, state: dict[str, Any], prefix: str, local: Any) -> None:
     for name in [name for name in state if name.startswith(f"{prefix}network.")]:
         del state[name]
+    for name in [name for name in state if name.startswith(prefix) and name.endswith(".basis")]:
+        state[name] = state[name].to(torch.float16)  # lossless, see `_Whitening.fit`
 
 
 def _with_network(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
