@@ -1,6 +1,6 @@
 """Photographs, traffic signs and drawings from one pretrained body: what each method adds over cosine prototypes.
 
-    python benchmarks/photos.py --data FOLDER [--episodes 600] [--only NAME ...]
+    python benchmarks/photos.py --data FOLDER [--episodes 600] [--only NAME ...] [--on KIND ...]
     python benchmarks/photos.py --test FILE.npz [--only NAME ...]
 
 FOLDER holds caltech101 (caltech84_jpeg_shared.npz, splits.json), gtsrb, mnist_t10k and omniglot, packed images. All methods
@@ -51,6 +51,7 @@ from regard.recipes.run import compare_by_setting, train_recipe
 from regard.recipes.trained import load
 from regard.sampling import Dataset, EpisodeSampler
 
+COMMAND = "python benchmarks/photos.py --data FOLDER"
 BASELINE = "cosine prototypes"
 SHIPPED = "photos"
 _HEAD = {"name": "PhotoStages", "stages": "head"}
@@ -137,6 +138,7 @@ def parser() -> argparse.ArgumentParser:
         seed=0,
         only=(*METHODS, SHIPPED, *TRAINED),
     )
+    made.add_argument("--on", nargs="+", choices=tuple(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)}")
     made.add_argument("--episodes", type=int, default=600)
     made.add_argument("--runs", type=Path, default=Path("runs/photos_table"))
     made.add_argument("--model", default=SHIPPED, help="a name, a checkpoint or a run in place of the model that ships")
@@ -149,7 +151,8 @@ def main() -> None:
     arguments = made.parse_args()
     if not arguments.data and not arguments.test:
         made.error("nothing to evaluate on: expected --data FOLDER, or --test FILE.npz")
-    kinds = {"test": _test_kind(arguments.test)} if arguments.test else KINDS
+    kinds = {name: KINDS[name] for name in arguments.on or KINDS}
+    kinds = {"test": _test_kind(arguments.test)} if arguments.test else kinds
     read = {name: kind.read(arguments.data) for name, kind in kinds.items()}
     out = out_with_test(arguments, "photos.json")
     arguments.out = out
@@ -164,9 +167,12 @@ def main() -> None:
                 sampler = EpisodeSampler(read[key], 5, n_shot, kind.n_query, seed=arguments.seed)
                 found.append(evaluate(learner, sampler, arguments.episodes, name=name, data=kind.title))
         results = read_results(out)[0] if out.exists() else []
-        results = sorted([*(r for r in results if r.learner != name), *found], key=lambda r: order.index(r.learner))
+        measured = {(r.learner, r.data) for r in found}
+        results = [*(r for r in results if (r.learner, r.data) not in measured), *found]
+        titles = [kind.title for kind in KINDS.values()]
+        results.sort(key=lambda r: (order.index(r.learner), titles.index(r.data) if r.data in titles else 0, r.n_shot))
         pairs = [c for c in compare_by_setting(results) if BASELINE in (c.a, c.b) and c.metric == "accuracy"]
-        write_results(out, results, pairs, raw=True, command=command_line())
+        write_results(out, results, pairs, raw=True, command=COMMAND if arguments.data else command_line())
         show_results(found, [c for c in pairs if name in (c.a, c.b)])
     render_after(arguments, SECTIONS)
 
@@ -181,7 +187,9 @@ def learner_of(name: str, arguments: argparse.Namespace) -> Learner | None:
     if not arguments.data:
         return load(run).learner if run.exists() else None
     folder = arguments.data / "caltech101"
-    data = f"data={{name: packed, file: {folder}/caltech84_jpeg_shared.npz, split: {folder}/splits.json, validation: 0.1}}"
+    data = (
+        f"data={{name: packed, file: {folder}/caltech84_jpeg_shared.npz, split: {folder}/splits.json, validation: 0.1}}"
+    )
     steps = ("train.steps=300", "train.learning_rate=0.0003", "episodes={n_way: 5, n_shot: [1, 5], n_query: 5}")
     return load(train_recipe(Recipe.read("photos", (data, *steps, *TRAINED[name])), run)).learner
 

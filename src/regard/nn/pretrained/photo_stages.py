@@ -19,23 +19,22 @@ The network is frozen. A checkpoint keeps the whitening, not the network, which 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.episode import Items
 from regard.errors import BodyError, ConfigError, EpisodeError, did_you_mean
 from regard.files import cache_folder
-from regard.nn.efficientnet_lite import EfficientNetLite0, FeatureMaps, standardise
+from regard.nn.efficientnet_lite import EfficientNetLite0, FeatureMaps, standardise_colours
 from regard.nn.encoder import FittedEncoder
 from regard.nn.encoding_cache import EncodingCache, encode_cached
-from regard.nn.pretrained.bodies import Body, find_body
+from regard.nn.pretrained.bodies import find_body
 
 SIDE = 224
 """Pixels that the published weights were trained on."""
@@ -112,9 +111,21 @@ class PhotoStages(FittedEncoder):
         self.body.require(digest)
         self.stages, self.parts, self.size, self.cache = stages, parts, size, cache
         self.network = EfficientNetLite0()
-        self.network.load(_read_weights(self.body))
+        path = self.body.weights[0]
+        try:
+            # weights_only: tensors and nothing that could run.
+            is_safe = path.suffix == ".safetensors"
+            weights = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever a damaged file makes of it
+            raise BodyError(
+                f"{path} cannot be read ({type(error).__name__}: {str(error)[:200]}): install the package again, or "
+                "copy the file again."
+            ) from error
+        self.network.load(weights)
         self.network.requires_grad_(False)
-        self.widths = tuple(_width(stage, self.network) for stage in STAGES)
+        n_channels = [self.network.widths[stage.block] for stage in STAGES]
+        pairs = zip(STAGES, n_channels, strict=True)
+        self.widths = tuple(thin * _GRID**2 if stage.kind == "grid" else wide for stage, (wide, thin) in pairs)
         whole = stages == "all" and not parts
         self.whitening = nn.ModuleList(_Whitening(width, rank) for width in self.widths if whole)
         self.n_features = sum(self.widths) if whole else self.network.head.out_channels
@@ -159,7 +170,7 @@ class PhotoStages(FittedEncoder):
             raise EpisodeError(f"got {shape}: expected images (height, width), or with 1 or 3 channels last.")
         like = self.network.classifier.weight
         if not len(x):
-            tail = (self._n_patches, self.n_features) if self.parts else (sum(self.widths),)
+            tail = ((-(-self.size // 32)) ** 2, self.n_features) if self.parts else (sum(self.widths),)
             return like.new_zeros(0, *tail)
         bytes_ = x if x.dtype == torch.uint8 else (x.detach().clamp(0, 1) * 255).round().to(torch.uint8)
         images = bytes_.cpu()
@@ -172,10 +183,6 @@ class PhotoStages(FittedEncoder):
         )
         return torch.stack(found).to(like.device, like.dtype)
 
-    @property
-    def _n_patches(self) -> int:
-        return (-(-self.size // 32)) ** 2
-
     def _run(self, images: Tensor) -> list[Tensor]:
         from PIL import Image
 
@@ -185,10 +192,18 @@ class PhotoStages(FittedEncoder):
         scaled = [np.asarray(Image.fromarray(image).resize(square, Image.Resampling.BICUBIC)) for image in colour]
         pixels = torch.from_numpy(np.stack(scaled)).to(like.device, like.dtype).permute(0, 3, 1, 2)
         with torch.no_grad():
-            maps: FeatureMaps = self.network(standardise(pixels).contiguous(memory_format=torch.channels_last))
+            maps: FeatureMaps = self.network(standardise_colours(pixels).contiguous(memory_format=torch.channels_last))
         if self.parts:
             return list(maps.head.flatten(2).mT)
-        return list(torch.cat([_pooled(stage, maps) for stage in STAGES], 1))
+        columns = []
+        for stage in STAGES:
+            if stage.kind == "grid":
+                columns.append(F.adaptive_avg_pool2d(maps.thin[stage.block], _GRID).flatten(1))
+            else:
+                wide = (*maps.wide, maps.head)[stage.block].flatten(2)
+                pooled = wide.mean(2) if stage.kind == "mean" else wide.std(2, correction=0)
+                columns.append(pooled.clamp_min(0).sqrt())
+        return list(torch.cat(columns, 1))
 
 
 class _Whitening(nn.Module):
@@ -228,34 +243,6 @@ class _Whitening(nn.Module):
         # Rounded, so that a checkpoint of half the size loses nothing.
         self.basis.zero_()[:, :rank] = vector.to(torch.float16).to(self.basis)
         self.factor.fill_(1.0)[:rank] = ((rest + added) / (value + added)).sqrt().to(self.factor)
-
-
-def _pooled(stage: Stage, maps: FeatureMaps) -> Float[Tensor, "N d"]:
-    if stage.kind == "grid":
-        return F.adaptive_avg_pool2d(maps.thin[stage.block], _GRID).flatten(1)
-    wide = (*maps.wide, maps.head)[stage.block].flatten(2)
-    return (wide.mean(2) if stage.kind == "mean" else wide.std(2, correction=0)).clamp_min(0).sqrt()
-
-
-def _width(stage: Stage, network: EfficientNetLite0) -> int:
-    n_wide, n_thin = network.widths[stage.block]
-    return n_thin * _GRID**2 if stage.kind == "grid" else n_wide
-
-
-def _read_weights(body: Body) -> Mapping[str, Tensor]:
-    path: Path = body.weights[0]
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        # weights_only: tensors and nothing that could run.
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file makes of it
-        raise BodyError(
-            f"{path} cannot be read ({type(error).__name__}: {str(error)[:200]}): install the package again, or copy "
-            "the file again."
-        ) from error
 
 
 def _without_network(module: nn.Module, state: dict[str, Any], prefix: str, local: Any) -> None:
