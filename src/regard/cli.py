@@ -31,6 +31,7 @@ Seed = Annotated[
     int, typer.Option(min=0, max=2**63 - 1, help="Random seed of the episodes; the same seed gives the same episodes.")
 ]
 Split = Annotated[str, typer.Option(help="train, validation or test classes.")]
+Processes = Annotated[int, typer.Option(min=1, help="Processes that share the work; the results stay the same.")]
 Way = Annotated[int | None, typer.Option(min=1, help="Classes per episode; the recipe's settings by default.")]
 Shot = Annotated[int | None, typer.Option(min=1, help="Examples per class.")]
 Query = Annotated[int | None, typer.Option(min=1, help="Queries per class.")]
@@ -138,6 +139,7 @@ def evaluate(
     episodes: Episodes = None,
     seed: Seed = 0,
     split: Split = "test",
+    processes: Processes = 1,
     json: JsonFile = None,
 ) -> None:
     """Evaluate a trained learner on many new tasks, with confidence intervals."""
@@ -145,7 +147,7 @@ def evaluate(
     from regard.recipes.trained import TrainedLearner
 
     trained = TrainedLearner.load(checkpoint, settings or ())
-    options = EvaluationOptions(n_way, n_shot, n_query, episodes, seed, split)
+    options = EvaluationOptions(n_way, n_shot, n_query, episodes, seed, split, processes)
     _report(evaluate_learner(trained, trained.data(), options), [], json)
 
 
@@ -161,6 +163,7 @@ def compare(
     episodes: Episodes = None,
     seed: Seed = 0,
     split: Split = "test",
+    processes: Processes = 1,
     json: JsonFile = None,
     suite: Annotated[
         bool, typer.Option("--suite", help="Train the main learners on the recipe's data, and say which is best.")
@@ -178,7 +181,7 @@ def compare(
     """
     from regard.recipes.run import EvaluationOptions, compare_checkpoints
 
-    options = EvaluationOptions(n_way, n_shot, n_query, episodes, seed, split)
+    options = EvaluationOptions(n_way, n_shot, n_query, episodes, seed, split, processes)
     if not suite:
         results, comparisons = compare_checkpoints(checkpoints, settings or (), options)
         _report(results, comparisons, json)

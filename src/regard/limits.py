@@ -82,6 +82,16 @@ YAML_DEPTH = 32
 YAML_VALUES = 20_000
 """Values of a recipe, aliases expanded: nine lines of aliases may stand for a billion."""
 
+NETWORK_OF_RECIPE = 2**28
+"""Numbers that building the network of a recipe may allocate: 1 GiB in float32, and four of them while Adam trains it.
+A ResNet-12 has 12 million; pretrained bodies are not counted."""
+
+TENSORS_OF_RECIPE = 3_000
+"""Tensors that building the network of a recipe may make: some 250 layers, built in a second or two."""
+
+PROCESSES_PER_CORE = 4
+"""Processes of one training for each core of a machine without a GPU; more than one each only wait for each other."""
+
 # ---- texts of others ------------------------------------------------------------------------------------------------
 
 TEXT_BYTES = 2**26

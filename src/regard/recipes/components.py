@@ -12,9 +12,11 @@ from regard.domains.registry import all_domains
 from regard.errors import ConfigError, RegardError, did_you_mean
 from regard.learners import find_learner
 from regard.learners.base import Learner
+from regard.limits import NETWORK_OF_RECIPE, TENSORS_OF_RECIPE
 from regard.nn.encoder import Encoder
 from regard.nn.headed import Headed
 from regard.signatures import call_checked
+from regard.training.sealed import AllocationError, BoundedAllocation
 
 T = TypeVar("T")
 
@@ -38,14 +40,22 @@ def build_learner(spec: Mapping[str, Any]) -> Learner:
     """A learner from {"name": ..., option: value, ..., "encoder": {"name": ..., option: value}}, or with a "model".
 
     Raises:
-        ConfigError: an unknown name or option.
+        ConfigError: an unknown name or option, or a network beyond the limits of `regard.limits`.
     """
     options = {key: value for key, value in spec.items() if key != "name"}
-    for key in NETWORKS:
-        if isinstance(options.get(key), Mapping):
-            options[key] = build_model(options[key])
     name = str(spec.get("name", ""))
-    return _build(find_learner(name).load(), options, f"learner {name}")
+    try:
+        with BoundedAllocation(NETWORK_OF_RECIPE, TENSORS_OF_RECIPE):
+            for key in NETWORKS:
+                if isinstance(options.get(key), Mapping):
+                    options[key] = build_model(options[key])
+            return _build(find_learner(name).load(), options, f"learner {name}")
+    except AllocationError as error:
+        raise ConfigError(
+            f"learner {name} is too large a network ({error}): expected at most {NETWORK_OF_RECIPE:,} numbers in "
+            f"{TENSORS_OF_RECIPE:,} tensors; use fewer filters, features or layers, or raise the limits in "
+            "regard.limits."
+        ) from error
 
 
 def build_model(spec: Mapping[str, Any]) -> nn.Module:

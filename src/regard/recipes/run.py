@@ -33,7 +33,10 @@ from regard.training.progress import Progress
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What may be evaluated instead of the recipe's own episodes; None keeps the recipe's."""
+    """What may be evaluated instead of the recipe's own episodes; None keeps the recipe's.
+
+    So many `processes` share the work, with the same results as one.
+    """
 
     n_way: int | None = None
     n_shot: int | None = None
@@ -41,6 +44,7 @@ class EvaluationOptions:
     episodes: int | None = None
     seed: int = 0
     split: str = "test"
+    processes: int = 1
 
     def settings(self, recipe: Recipe) -> tuple[EpisodeOptions, ...]:
         """The kinds of episodes: the recipe's, or its first one with these changes.
@@ -161,6 +165,7 @@ def evaluate_learner(
             trained.learner,
             source,
             options.episodes or recipe.evaluation_episodes,
+            processes=options.processes,
             name=trained.name,
             data=data.split_title(options.split, episodes),
         )

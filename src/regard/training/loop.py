@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -25,6 +26,7 @@ from torch.optim import Optimizer
 from regard.errors import ConfigError, DivergenceError
 from regard.files import clear_temporary
 from regard.learners.base import Learner, PlanningLearner
+from regard.limits import PROCESSES_PER_CORE
 from regard.training.batches import Batches, Source
 from regard.training.checkpoint import BEST, LAST, save_checkpoint
 from regard.training.config import TrainConfig
@@ -354,6 +356,14 @@ class _Run:
 
 def _fabric(config: TrainConfig) -> Fabric:
     device = "cuda" if config.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available() else "cpu"
+    if device == "cpu" and config.accelerator in ("auto", "cpu"):
+        # On a CPU every device is a process of its own, and a thousand would be started before anything failed.
+        most = PROCESSES_PER_CORE * (os.cpu_count() or 1)
+        if config.devices > most:
+            raise ConfigError(
+                f"train.devices is {config.devices}: expected at most {most} on this machine, {PROCESSES_PER_CORE} "
+                f"processes for each of its {os.cpu_count()} cores."
+            )
     try:
         fabric = Fabric(
             accelerator=config.accelerator,

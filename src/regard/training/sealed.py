@@ -161,11 +161,11 @@ def build_within(path: Path | str, tensors: Mapping[str, Tensor], build: Callabl
     """
     numbers = NETWORK_SLACK * sum(t.numel() for t in tensors.values()) + NETWORK_NUMBERS
     try:
-        with _Bounded(numbers, 64 * len(tensors) + NETWORK_TENSORS):
+        with BoundedAllocation(numbers, 64 * len(tensors) + NETWORK_TENSORS):
             return build()
     except (CheckpointError, MissingExtraError, BodyError):
         raise
-    except _TooLargeError as error:
+    except AllocationError as error:
         raise CheckpointError(
             f"{path} describes a network much larger than the weights it holds ({error}): it was edited or is damaged."
         ) from error
@@ -177,12 +177,19 @@ def build_within(path: Path | str, tensors: Mapping[str, Tensor], build: Callabl
         ) from error
 
 
-class _TooLargeError(Exception):
-    pass
+class AllocationError(Exception):
+    """A network asks for more than `BoundedAllocation` allows."""
 
 
-class _Bounded(TorchFunctionMode):
-    """Counts the numbers that functions such as `torch.empty` are asked for, before they allocate them."""
+class BoundedAllocation(TorchFunctionMode):
+    """Counts the numbers that functions such as `torch.empty` are asked for, before they allocate them.
+
+    Args:
+        numbers, tensors: how many may be made.
+
+    Raises:
+        AllocationError: more were asked for.
+    """
 
     _MAKERS = frozenset(
         getattr(torch, name)
@@ -197,8 +204,13 @@ class _Bounded(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in self._MAKERS and kwargs.get("out") is None and not UNCOUNTED.get():
             without = {key: value for key, value in kwargs.items() if key not in ("device", "generator", "pin_memory")}
-            self.numbers -= func(*args, **without, device="meta").numel()
-            self.tensors -= 1
-            if self.numbers < 0 or self.tensors < 0:
-                raise _TooLargeError("too many numbers" if self.numbers < 0 else "too many tensors")
+            self._count(func(*args, **without, device="meta").numel())
+        elif func is torch.Tensor.clone and not UNCOUNTED.get():  # layers that are copied, as nn.TransformerEncoder's
+            self._count(args[0].numel())
         return func(*args, **kwargs)
+
+    def _count(self, numbers: int) -> None:
+        self.numbers -= numbers
+        self.tensors -= 1
+        if self.numbers < 0 or self.tensors < 0:
+            raise AllocationError("too many numbers" if self.numbers < 0 else "too many tensors")
