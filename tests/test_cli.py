@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -135,6 +136,18 @@ def test_evaluate_and_compare_write_the_documented_schema(trained: Path, tmp_pat
     first = content["comparisons"][0]
     assert set(first) == {"a", "b", "data", "n_way", "n_shot", "metric", "difference"}
     assert "tie" in done.stdout
+
+
+def test_processes_leave_no_trace_in_the_file(trained: Path, tmp_path: Path) -> None:
+    files = []
+    for processes in (1, 3):
+        files.append(tmp_path / f"{processes}.json")
+        words = ["evaluate", trained, "--episodes", "7", "--processes", processes, "--json", files[-1]]
+        done = run(*map(str, words))
+        assert done.returncode == 0, done.stderr
+    # How long it took is all that may differ.
+    one, three = (re.sub(r'("\w*seconds": )[^,\n]+', r"\1", file.read_text()) for file in files)
+    assert one == three and "seconds" in one
 
 
 def test_compare_wants_two(trained: Path) -> None:

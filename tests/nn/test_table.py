@@ -191,3 +191,14 @@ def test_ranks_by_sorting_are_ranks_by_comparing() -> None:
     columns = column_statistics(known.masked_fill(missing, 0.0), missing, weight)
     for found, wanted in zip(_sorted_shares(asked, columns), _shares(asked, columns), strict=True):
         torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("largest", [1.0, 100.0])
+def test_the_quick_solution_is_the_one_that_is_differentiated(largest: float) -> None:
+    x, y = cells(n_rows=40), cells(n_rows=40, n_features=2, seed=2)
+    weight = torch.linspace(0, 1, 40, dtype=torch.float64).repeat(2, 1) ** 2 * largest
+    rows = views(x, weight, x[:, :5] + 1)
+    _, quick = consult(rows, y, weight)
+    opinions, general = consult(rows, y, weight.requires_grad_())
+    assert opinions.dual.requires_grad
+    torch.testing.assert_close(quick, general.detach(), rtol=1e-6, atol=1e-6)

@@ -103,3 +103,17 @@ def test_not_yaml_and_not_a_checkpoint(tmp_path: Path) -> None:
         Recipe.read(str(broken))
     with pytest.raises(CheckpointError):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        {"name": "Conv4", "n_filters": 20_000},
+        {"name": "MLP", "n_inputs": 6, "hidden": [10**5, 10**5]},
+        {"name": "MLP", "n_inputs": 6, "hidden": [2] * 2_000},
+        {"name": "TokenTransformer", "n_tokens": 9, "d_model": 8, "n_layers": 10**6},  # layers that PyTorch copies
+    ],
+)
+def test_a_network_beyond_the_limits_is_refused_before_it_is_built(encoder: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"too large a network .*use fewer"):
+        build_learner({"name": "Prototypical", "encoder": encoder})

@@ -553,3 +553,11 @@ def test_tasks_at_once_changes_the_sum_by_rounding_alone(
             torch.testing.assert_close(other[name], tensor, rtol=1e-4, atol=1e-6)
     with pytest.raises(ValueError, match="at least 1"):
         TrainConfig(tasks_at_once=0)
+
+
+def test_a_thousand_processes_on_a_cpu_are_refused_in_one_line(
+    sampler: EpisodeSampler, make_learner: Make, tiny: TrainConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"train.devices is 1000: expected at most \d+ on this machine") as caught:
+        train(make_learner(), sampler, tiny.model_copy(update={"devices": 1000}), folder=tmp_path)
+    assert "\n" not in str(caught.value)

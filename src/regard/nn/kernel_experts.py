@@ -24,6 +24,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from regard.nn.transforms import inside_transform
+
 
 @dataclass(frozen=True)
 class Expert:
@@ -140,12 +142,30 @@ def _solve(
     """Dual coefficients, what they say of all rows, and 1 less the leverage of each known row."""
     n_support = targets.shape[1]
     kernels = _kernels(views, known, relevance)
-    square = kernels[:, :, :n_support] * weight[:, None, None]
     ridge = kernels.new_tensor([expert.ridge for expert in EXPERTS])[:, None, None]
-    inverse = torch.linalg.inv(square + ridge * torch.eye(n_support, dtype=square.dtype, device=square.device))
-    dual = weight[:, None, :, None] * (inverse @ targets[:, None])
-    leverage = 1 - ridge[..., 0] * inverse.diagonal(dim1=-2, dim2=-1)
+    identity = ridge * torch.eye(n_support, dtype=kernels.dtype, device=kernels.device)
+    dual, diagonal = _dual(kernels[:, :, :n_support], weight, identity, targets)
+    leverage = 1 - ridge[..., 0] * diagonal
     return dual, kernels @ dual, (1 - leverage / weight.clamp_min(1.0)[:, None]).clamp_min(1e-4)
+
+
+def _dual(
+    square: Tensor, weight: Tensor, identity: Tensor, targets: Tensor
+) -> tuple[Float[Tensor, "B K S C"], Float[Tensor, "B K S"]]:
+    """W (K W + lambda)^-1 Y, and the diagonal of (K W + lambda)^-1.
+
+    With S the root of W these are S (S K S + lambda)^-1 S Y and the diagonal of (S K S + lambda)^-1, which Cholesky has
+    in half of the time. The root has no slope at weight 0, so what is differentiated takes the general inverse; and so
+    do weights so large that S K S + lambda is not positive in its dtype.
+    """
+    if not inside_transform() and not (torch.is_grad_enabled() and (square.requires_grad or weight.requires_grad)):
+        root = weight.sqrt()[:, None, :, None]
+        factor, failed = torch.linalg.cholesky_ex(root * square * root.mT + identity)
+        if not bool(failed.any()):
+            inverse = torch.cholesky_inverse(factor)
+            return root * (inverse @ (root * targets[:, None])), inverse.diagonal(dim1=-2, dim2=-1)
+    inverse = torch.linalg.inv(square * weight[:, None, None] + identity)
+    return weight[:, None, :, None] * (inverse @ targets[:, None]), inverse.diagonal(dim1=-2, dim2=-1)
 
 
 def _solve_by_anchors(
