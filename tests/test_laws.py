@@ -31,6 +31,7 @@ from regard.learners.inner.loop import GradientLearner
 from regard.learners.inner.rule import GradientDescent
 from regard.learners.inner.tasks import Tensors
 from regard.learners.iter_ref_lstm import IterRefLSTM
+from regard.learners.kernel_mixture import KernelMixture
 from regard.learners.learned_optimizer import LearnedOptimizer
 from regard.learners.linear_probe import LinearProbe
 from regard.learners.lstm_meta_learner import LSTMMetaLearner
@@ -211,6 +212,12 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("TanimotoKernel", lambda: TanimotoKernel(Counted()), VECTORS, 1e-10),
     ("AssayPrototypes", lambda: AssayPrototypes(Counted()), VECTORS, 1e-10),
     ("AssayPrototypes-plain", lambda: AssayPrototypes(Vectors()), VECTORS, 1e-10),
+    (
+        "KernelMixture",
+        lambda: KernelMixture(Vectors(), blocks=(2, 3), lengths=(1.0,), noises=(0.1,)),
+        VECTORS,
+        1e-10,
+    ),
     ("FewShotGNN", lambda: FewShotGNN(Vectors(), n_layers=1, n_new=4, width=6), VECTORS, 1e-10),
     ("EGNN", lambda: EGNN(Vectors(), n_layers=2, width=6), VECTORS, 1e-10),
     ("TPN", lambda: TPN(Vectors(), width=6), VECTORS, 1e-10),
@@ -228,7 +235,10 @@ def laws_for(name: str) -> list[Law]:
     return [law for law in LAWS if "-" not in name or law.__name__ not in SLOW]
 
 
-@pytest.mark.parametrize(("make", "item", "tolerance"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+CLASSIFYING = [c for c in CASES if any(row.classifies and row.name == c[0].split("-")[0] for row in LEARNERS)]
+
+
+@pytest.mark.parametrize(("make", "item", "tolerance"), [c[1:] for c in CLASSIFYING], ids=[c[0] for c in CLASSIFYING])
 def test_laws_with_classes(
     make: Callable[[], Learner], item: tuple[int, ...], tolerance: float, request: pytest.FixtureRequest
 ) -> None:

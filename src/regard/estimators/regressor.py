@@ -76,6 +76,8 @@ class FewShotRegressor(RegressorMixin, FewShotEstimator):
         self._flat = np.asarray(y).ndim == 1
         # In double precision, as the columns.
         self._offset = np.average(target, 0, weight if weight.sum() > 0 else None)
+        if self._learner.reads_zero:
+            self._offset = np.zeros_like(self._offset)
         size = float(np.abs(target - self._offset).max())
         # Squares of such numbers are beyond what floats hold; a power of two changes no digit.
         self._unit = float(2.0 ** np.clip(np.frexp(size)[1], -1000, 1000)) if size and not 1e-30 < size < 1e30 else 1.0

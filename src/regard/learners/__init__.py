@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from regard.learners.fine_tuned import FineTuned
     from regard.learners.inner.loop import GradientLearner
     from regard.learners.iter_ref_lstm import IterRefLSTM
+    from regard.learners.kernel_mixture import KernelMixture
     from regard.learners.learned_optimizer import LearnedOptimizer
     from regard.learners.linear_probe import LinearProbe
     from regard.learners.lstm_meta_learner import LSTMMetaLearner
@@ -85,6 +86,7 @@ __all__ = [
     "FineTuned",
     "GradientLearner",
     "IterRefLSTM",
+    "KernelMixture",
     "LSTMMetaLearner",
     "LearnedOptimizer",
     "Learner",
@@ -195,6 +197,15 @@ LEARNERS: tuple[LearnerRow, ...] = (
         "TanimotoKernel", "tanimoto_kernel", ("closed-form",), 2023, ("chen2023", "ralaivola2005"), regresses=True
     ),
     LearnerRow("AssayPrototypes", "assay_prototypes", ("baseline", "closed-form"), 2021, ("stanley2021", "tian2020")),
+    LearnerRow(
+        "KernelMixture",
+        "kernel_mixture",
+        ("closed-form",),
+        2006,
+        ("rasmussen2006", "patacchiola2020"),
+        classifies=False,
+        regresses=True,
+    ),
     LearnerRow("FewShotGNN", "few_shot_gnn", ("graph",), 2018, ("garcia2018",)),
     LearnerRow("TPN", "tpn", ("graph", "closed-form"), 2019, ("liu2019",)),
     LearnerRow("EGNN", "egnn", ("graph",), 2019, ("kim2019edge",), attends=True),

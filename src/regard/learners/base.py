@@ -40,6 +40,8 @@ class Learner(nn.Module, ABC):
         domain: of items that only this learner reads, such as "tables"; see `regard.domains`.
         differentiates_twice: second derivatives are right, so the learner can stand inside MAML.
         solves_separable: tells apart items it has just seen after a few hundred steps of training at most.
+        reads_zero: 0 means something among its targets, such as that they are all positive: an estimator must not shift
+            them.
         vmaps: `torch.func.vmap` over its parameters gives what a loop gives.
     """
 
@@ -51,6 +53,7 @@ class Learner(nn.Module, ABC):
     domain: str = "arrays"
     differentiates_twice: bool = True
     solves_separable: bool = True
+    reads_zero: bool = False
     vmaps: bool = True
 
     @abstractmethod

@@ -1,0 +1,216 @@
+"""Properties of materials as tasks: files of formulas and values, merged, split by chemical system, ranked.
+
+A file is a CSV (also .csv.gz) with a column `formula` and a column of numbers: `target`, `value`, or the only other one.
+Repeats of a composition (polymorphs, other units of the same formula) are merged by their mean.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.domains.materials.formula import ELEMENTS, find_unreadable
+from regard.domains.materials.reader import read_fractions
+from regard.errors import DataError
+
+Floats = NDArray[np.float64]
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "bulk": ("ael_bulk_modulus_vrh", "log10_K_VRH", "mp_bulk_modulus"),
+    "shear": ("ael_shear_modulus_vrh", "log10_G_VRH", "mp_shear_modulus", "mp_elastic_anisotropy"),
+    "thermal": ("ael_debye_temperature", "agl_thermal_expansion_300K", "agl_thermal_conductivity_300K"),
+    "phonons": ("matbench_phonons",),
+    "gap": ("Egap", "expt_gap", "expt_is_metal"),
+    "dielectric": ("dielectric",),
+    "energy": ("energy_atom", "castelli"),
+    "exfoliation": ("jdft2d",),
+    "glass": ("glass",),
+    "superconductivity": ("supercon",),
+}
+"""Properties that are near copies of one another, by parts of their files' names: held out together."""
+
+
+def group_of(name: str) -> str:
+    """The group of a file's name; a name that is in none is a group of its own."""
+    for group, parts in GROUPS.items():
+        if any(part in name for part in parts):
+            return group
+    return name
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property of N distinct compositions.
+
+    Args:
+        name: of its file, without endings.
+        formulas: (N,) one formula of each composition.
+        fractions: (N, 118).
+        target: (N,).
+        skipped: rows of the file that were left out, with the reason.
+    """
+
+    name: str
+    formulas: tuple[str, ...]
+    fractions: NDArray[np.float32]
+    target: Floats
+    skipped: dict[int, str]
+
+    @property
+    def systems(self) -> list[str]:
+        """(N,) the elements of each composition, in alphabetical order."""
+        return systems_of(self.fractions)
+
+    def rows(self, index: NDArray[np.int64]) -> Property:
+        """Some of the compositions."""
+        formulas = tuple(self.formulas[i] for i in index)
+        return Property(self.name, formulas, self.fractions[index], self.target[index], self.skipped)
+
+
+def systems_of(fractions: NDArray[np.float32]) -> list[str]:
+    """(N,) chemical systems, such as "Fe-O"."""
+    symbols = np.array(ELEMENTS)
+    return ["-".join(sorted(symbols[row])) for row in fractions > 0]
+
+
+def is_test_system(system: str, share: float = 0.4) -> bool:
+    """Whether a chemical system is kept out of training: the same systems, whatever the data set."""
+    return zlib.crc32(system.encode()) % 1000 < 1000 * share
+
+
+def read_csv(path: Path, value: str | None = "target") -> tuple[list[str], list[str]]:
+    """Formulas and values of a file, as text.
+
+    Args:
+        path: of the CSV.
+        value: the column of numbers; `target`, `value` or the only other column if it is not there; None reads
+            formulas alone.
+
+    Raises:
+        DataError: no such file, no column `formula`, or no column of numbers.
+    """
+    if not path.exists():
+        raise DataError(f"{path} is not there: expected a CSV with a column 'formula'.")
+    opened = gzip.open(path, "rt", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(encoding="utf-8-sig")
+    try:
+        with opened as file:
+            rows = [row for row in csv.DictReader(file) if any(row.values())]
+    except (UnicodeDecodeError, OSError, EOFError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}): expected a CSV in UTF-8.") from error
+    names = {str(name).strip().lower(): name for name in (rows[0] if rows else {}) if name}
+    if "formula" not in names:
+        raise DataError(f"{path} has columns {', '.join(names)[:200] or 'none'}: expected one named 'formula'.")
+    formulas = [row[names["formula"]] or "" for row in rows]
+    if value is None:
+        return formulas, []
+    others = [name for name in names if name not in ("formula", "split")]
+    column = next(
+        (c for c in (value.lower(), "target", "value") if c in names), others[0] if len(others) == 1 else None
+    )
+    if column is None:
+        raise DataError(f"{path} has columns {', '.join(names)[:200]}: expected numbers in one named 'target'.")
+    return formulas, [row[names[column]] or "" for row in rows]
+
+
+def read_property(path: Path, *, skip_unreadable: bool = False) -> Property:
+    """A file of one property.
+
+    Args:
+        path: of the CSV.
+        skip_unreadable: leave out rows that hold no formula or no number; they are in `skipped`, with the reason.
+
+    Raises:
+        DataError: as `read_csv`; a row that cannot be read, unless they are skipped; or no row.
+    """
+    formulas, values = read_csv(path)
+    wrong = find_unreadable(formulas)
+    numbers = np.full(len(values), np.nan)
+    for row, value in enumerate(values):
+        try:
+            numbers[row] = float(value)
+        except ValueError:
+            wrong.setdefault(row, f"{value!r:.40} is no number")
+        if row not in wrong and not np.isfinite(numbers[row]):
+            wrong[row] = f"{value!r:.40} is no finite number"
+    if wrong and not skip_unreadable:
+        row, reason = min(wrong.items())
+        raise DataError(f"{path}: {len(wrong)} row(s) cannot be read, first row {row}: {reason}; mend or skip them.")
+    kept = [row for row in range(len(formulas)) if row not in wrong]
+    if not kept:
+        raise DataError(f"{path} has no row that can be read: expected formulas and numbers.")
+    name = path.name.removesuffix(".gz").removesuffix(".csv")
+    return merged(name, [formulas[row] for row in kept], numbers[kept], wrong)
+
+
+def merged(name: str, formulas: Sequence[str], target: Floats, skipped: dict[int, str] | None = None) -> Property:
+    """A property with each composition once, its target the mean over repeats."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # proportions in published tables are as they are
+        fractions = read_fractions(formulas)
+    _, first, group = np.unique(np.round(fractions, 5), axis=0, return_index=True, return_inverse=True)
+    group = group.ravel()
+    mean = np.bincount(group, target) / np.bincount(group)
+    order = np.argsort(first)
+    first = first[order]
+    return Property(name, tuple(formulas[i] for i in first), fractions[first], mean[order], skipped or {})
+
+
+def read_folder(folder: Path) -> list[Property]:
+    """All files of a folder, rows that cannot be read left out.
+
+    Raises:
+        DataError: a folder without such files.
+    """
+    paths = sorted([*folder.glob("*.csv"), *folder.glob("*.csv.gz")]) if folder.is_dir() else []
+    if not paths:
+        raise DataError(f"{folder} holds no .csv or .csv.gz files: expected one file per property.")
+    return [read_property(path, skip_unreadable=True) for path in paths]
+
+
+def normal_ranks(values: Floats) -> Floats:
+    """Values by the normal quantiles of their ranks, ties by their mean rank: of mean 0 and deviation about 1."""
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
+    return np.asarray(ndtri((rankdata(values) - 0.5) / len(values)))
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """Several properties of the same compositions, side by side.
+
+    Args:
+        names: (P,) of the properties.
+        fractions: (N, 118) of distinct compositions.
+        target: (N, P) normal ranks; NaN where a property is not known.
+    """
+
+    names: tuple[str, ...]
+    fractions: NDArray[np.float32]
+    target: Floats
+
+
+def side_by_side(properties: Sequence[Property]) -> TrainingTable:
+    """Compositions of all properties, each once, with normal ranks for targets.
+
+    Args:
+        properties: to train on, test systems left out before.
+    """
+    stacked = np.concatenate([p.fractions for p in properties])
+    _, first, group = np.unique(np.round(stacked, 5), axis=0, return_index=True, return_inverse=True)
+    group = group.ravel()
+    target = np.full((len(first), len(properties)), np.nan)
+    at = 0
+    for k, p in enumerate(properties):
+        target[group[at : at + len(p.target)], k] = normal_ranks(p.target)
+        at += len(p.target)
+    return TrainingTable(tuple(p.name for p in properties), stacked[first], target)
