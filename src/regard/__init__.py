@@ -14,7 +14,7 @@ from regard.lazy import lazy
 
 if TYPE_CHECKING:
     from regard.episode import Episode, Support
-    from regard.estimators import FewShotClassifier, FewShotPolicy, FewShotRegressor
+    from regard.estimators import FewShotClassifier, FewShotPolicy, FewShotRegressor, next_experiment
     from regard.evaluation import compare, evaluate
     from regard.recipes.trained import load
     from regard.sampling import Dataset, EpisodeSampler
@@ -32,6 +32,7 @@ _HOME = {
     "compare": "regard.evaluation",
     "evaluate": "regard.evaluation",
     "load": "regard.recipes.trained",
+    "next_experiment": "regard.estimators",
     "train": "regard.training",
 }
 
@@ -47,6 +48,7 @@ __all__ = [
     "compare",
     "evaluate",
     "load",
+    "next_experiment",
     "train",
 ]
 

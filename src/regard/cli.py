@@ -281,6 +281,30 @@ def predict(
         write_predictions(json, predictions)
 
 
+@app.command("next")
+def next_experiment(
+    model: Annotated[
+        str, typer.Argument(help="A model that ships, such as materials; a checkpoint, or the folder of a run.")
+    ],
+    measured: Annotated[Path, typer.Option(help="What was measured: CSV with the columns formula and target.")],
+    candidates: Annotated[Path, typer.Option(help="What could be measured: CSV with a column formula.")],
+    n: Annotated[int, typer.Option("--number", "-n", min=1, max=100, help="How many to choose.")] = 5,
+    minimise: Annotated[bool, typer.Option("--minimise", help="Small values are wanted.")] = False,
+    page: Annotated[Path | None, typer.Option(help="Also write a page, with intervals drawn.")] = None,
+    json: JsonFile = None,
+) -> None:
+    """Choose which of your candidates to measure next, by expected improvement."""
+    from regard.commands.next_experiment import plan_experiments, show_plan, write_plan_json, write_plan_page
+
+    plan = plan_experiments(model, measured, candidates, n=n, maximise=not minimise)
+    show_plan(plan)
+    if page is not None:
+        write_plan_page(page, plan)
+        _say(f"\nOpen {page} in a browser.")
+    if json is not None:
+        write_plan_json(json, plan)
+
+
 @app.command()
 def explain(
     learner: Annotated[str, typer.Argument(help="A model that ships, a checkpoint, or the folder of a run.")],

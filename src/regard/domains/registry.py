@@ -21,6 +21,7 @@ DOMAINS: dict[str, str] = {
     "functions": "regard.domains.functions.domain:FUNCTIONS",
     "molecules": "regard.domains.molecules.domain:MOLECULES",
     "robots": "regard.domains.robots.domain:ROBOTS",
+    "materials": "regard.domains.materials.domain:MATERIALS",
     "arrays": "regard.domains.arrays.domain:ARRAYS",
 }
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from regard.estimators.classifier import FewShotClassifier
 from regard.estimators.files import load_estimator, save_estimator
 from regard.estimators.policy import FewShotPolicy
+from regard.estimators.next_experiment import Suggestion, expected_improvement, next_experiment
 from regard.estimators.regressor import FewShotRegressor
 from regard.recipes.checkpoints import shipped_models
 
@@ -23,7 +24,10 @@ __all__ = [
     "FewShotClassifier",
     "FewShotPolicy",
     "FewShotRegressor",
+    "Suggestion",
+    "expected_improvement",
     "load_estimator",
+    "next_experiment",
     "save_estimator",
     "shipped_models",
 ]

@@ -1,6 +1,7 @@
 """Properties of materials as tasks: files of formulas and values, merged, split by chemical system, ranked.
 
-A file is a CSV (also .csv.gz) with a column `formula` and a column of numbers: `target`, `value`, or the only other one.
+A file is a CSV (also .csv.gz) with a column `formula` and a column of numbers: `target`, `value`, or the only other
+one.
 Repeats of a composition (polymorphs, other units of the same formula) are merged by their mean.
 """
 
@@ -85,7 +86,7 @@ def is_test_system(system: str, share: float = 0.4) -> bool:
     return zlib.crc32(system.encode()) % 1000 < 1000 * share
 
 
-def read_csv(path: Path, value: str | None = "target") -> tuple[list[str], list[str]]:
+def read_columns(path: Path, value: str | None = "target") -> tuple[list[str], list[str]]:
     """Formulas and values of a file, as text.
 
     Args:
@@ -98,10 +99,9 @@ def read_csv(path: Path, value: str | None = "target") -> tuple[list[str], list[
     """
     if not path.exists():
         raise DataError(f"{path} is not there: expected a CSV with a column 'formula'.")
-    opened = gzip.open(path, "rt", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(encoding="utf-8-sig")
     try:
-        with opened as file:
-            rows = [row for row in csv.DictReader(file) if any(row.values())]
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        rows = [row for row in csv.DictReader(content.decode("utf-8-sig").splitlines()) if any(row.values())]
     except (UnicodeDecodeError, OSError, EOFError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error}): expected a CSV in UTF-8.") from error
     names = {str(name).strip().lower(): name for name in (rows[0] if rows else {}) if name}
@@ -127,9 +127,9 @@ def read_property(path: Path, *, skip_unreadable: bool = False) -> Property:
         skip_unreadable: leave out rows that hold no formula or no number; they are in `skipped`, with the reason.
 
     Raises:
-        DataError: as `read_csv`; a row that cannot be read, unless they are skipped; or no row.
+        DataError: as `read_columns`; a row that cannot be read, unless they are skipped; or no row.
     """
-    formulas, values = read_csv(path)
+    formulas, values = read_columns(path)
     wrong = find_unreadable(formulas)
     numbers = np.full(len(values), np.nan)
     for row, value in enumerate(values):

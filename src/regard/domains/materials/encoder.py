@@ -14,7 +14,7 @@ are read from the package elementembeddings when a network is made, and kept in 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -59,7 +59,7 @@ def element_table(name: str, n_columns: int) -> Float[Tensor, "118 F"]:
     return table
 
 
-def _filled(table: Tensor) -> Tensor:
+def filled_table(table: Tensor) -> Tensor:
     """The mean of all elements where one is not in the table: heavy, short-lived ones."""
     return torch.where(table.isnan(), table.nanmean(0), table)
 
@@ -99,6 +99,7 @@ class CompositionEncoder(Encoder):
         n_learned: features of z.
         dropout: in training, of hidden units.
         output: "all" three, "z" alone, or "magpie" alone.
+        tables: read the descriptors of the elements; False where a checkpoint brings them.
 
     Attributes:
         blocks: how many features each part of the output has.
@@ -110,6 +111,10 @@ class CompositionEncoder(Encoder):
     """
 
     parts = False
+    magpie: Tensor
+    mat2vec: Tensor
+    centre: Tensor
+    scale: Tensor
 
     def __init__(
         self,
@@ -134,13 +139,8 @@ class CompositionEncoder(Encoder):
         self.blocks = tuple(size for size in sizes[output] if size)
         self.n_features = sum(self.blocks)
         n_inputs = N_STATISTICS + 2 * N_MAT2VEC
-        self.magpie: Tensor
-        self.mat2vec: Tensor
-        self.centre: Tensor
-        self.scale: Tensor
-        empty = [torch.zeros(N_ELEMENTS, N_MAGPIE), torch.zeros(N_ELEMENTS, N_MAT2VEC)]
-        filled = [_filled(element_table("magpie", N_MAGPIE)), _filled(element_table("mat2vec", N_MAT2VEC))]
-        for name, table in zip(("magpie", "mat2vec"), filled if tables else empty, strict=True):
+        for name, n_columns in (("magpie", N_MAGPIE), ("mat2vec", N_MAT2VEC)):
+            table = filled_table(element_table(name, n_columns)) if tables else torch.zeros(N_ELEMENTS, n_columns)
             self.register_buffer(name, table)
         self.register_buffer("centre", torch.zeros(n_inputs))
         self.register_buffer("scale", torch.ones(n_inputs))
@@ -155,14 +155,8 @@ class CompositionEncoder(Encoder):
         """(N, 539) standardised and clipped statistics: Magpie's first, then mean and deviation of mat2vec."""
         if isinstance(x, dict) or x.ndim != 2 or x.shape[1] != N_ELEMENTS:
             shape = "a dict" if isinstance(x, dict) else f"items of shape {tuple(x.shape[1:])}"
-            raise EpisodeError(
-                f"the encoder got {shape}: expected ({N_ELEMENTS},) fractions, as FormulaReader gives them."
-            )
-        fractions = x.to(self.centre.dtype)
-        mean = fractions @ self.mat2vec
-        square = fractions @ self.mat2vec.square()
-        deviation = (square - mean.square()).clamp_min(0).sqrt()
-        raw = torch.cat([magpie_statistics(fractions, self.magpie), mean, deviation], 1)
+            raise EpisodeError(f"the encoder got {shape}: expected ({N_ELEMENTS},) fractions, as FormulaReader reads.")
+        raw = self.raw_statistics(x)
         return ((raw - self.centre) / self.scale).clamp(-_CLIP, _CLIP)
 
     def fit_scale(self, x: Tensor) -> None:
@@ -192,8 +186,3 @@ class CompositionEncoder(Encoder):
             return statistics[:, :N_STATISTICS]
         z, properties = self.learned(statistics)
         return z if self.output == "z" else torch.cat([statistics[:, :N_STATISTICS], z, properties], 1)
-
-
-def describe(encoder: CompositionEncoder) -> dict[str, Any]:
-    """Its options, as a checkpoint keeps them; the descriptors of the elements are in the checkpoint too."""
-    return {"name": "CompositionEncoder", "n_properties": encoder.n_properties, "tables": False}

@@ -10,12 +10,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from regard.domains.materials.attention import ElementAttention
 from regard.domains.materials.data import TrainingTable
 from regard.domains.materials.encoder import CompositionEncoder
 
 
 def train_side_by_side(
-    encoder: CompositionEncoder,
+    encoder: CompositionEncoder | ElementAttention,
     table: TrainingTable,
     *,
     epochs: int = 12,
