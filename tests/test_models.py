@@ -18,7 +18,7 @@ FOLDER = files("regard") / "models"
 
 
 def test_models_are_small_and_have_cards() -> None:
-    assert {"characters", "photos", "tables", "tables-regression", "sentences"} <= set(shipped_models())
+    assert {"characters", "materials", "photos", "tables", "tables-regression", "sentences"} <= set(shipped_models())
     sizes = [len((FOLDER / f"{name}.safetensors").read_bytes()) for name in shipped_models()]
     assert sum(sizes) <= 24 * 2**20
     for name in shipped_models():

@@ -61,7 +61,7 @@ def by_scipy(learner: KernelMixture, x: np.ndarray, y: np.ndarray, query: np.nda
     w /= w.sum()
     mean = w @ np.array(medians)
     variance = w @ ((np.array(halves) / 1.96) ** 2 + (np.array(medians) - mean) ** 2)
-    return mean, np.sqrt(variance)
+    return np.maximum(mean, 0), np.sqrt(variance)
 
 
 def test_it_is_an_average_of_processes_by_their_likelihood() -> None:

@@ -33,7 +33,7 @@ th { color: var(--quiet); font-weight: 500; } svg { width: 16rem; height: 1.4rem
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExperimentPlan:
     """What to measure next.
 
     Args:
@@ -54,7 +54,7 @@ class Plan:
 
 def plan_experiments(
     model: str, measured: Path | str, candidates: Path | str, *, n: int = 5, maximise: bool = True
-) -> Plan:
+) -> ExperimentPlan:
     """Choose from files, read as the domain of the model reads them.
 
     Args:
@@ -82,10 +82,10 @@ def plan_experiments(
         raise DataError(f"{candidates} has nothing that is not measured already: expected at least one candidate.")
     found = next_experiment(model, list(read.support), values, pool, n=min(n, len(pool)), maximise=maximise)
     best = max(values) if maximise else min(values)
-    return Plan(domain, found, best, len(values), len(pool), maximise)
+    return ExperimentPlan(domain, found, best, len(values), len(pool), maximise)
 
 
-def show_plan(plan: Plan, console: Console | None = None) -> None:
+def show_plan(plan: ExperimentPlan, console: Console | None = None) -> None:
     """A table: candidate, predicted value, interval and expected improvement."""
     table = Table("", "measure next", "predicted", "95% interval", "expected improvement", box=None)
     for rank, s in enumerate(plan.suggestions, 1):
@@ -95,7 +95,7 @@ def show_plan(plan: Plan, console: Console | None = None) -> None:
     (console or Console()).print(table)
 
 
-def write_plan_json(path: Path, plan: Plan) -> None:
+def write_plan_json(path: Path, plan: ExperimentPlan) -> None:
     """As a JSON list of objects."""
     rows = [
         {
@@ -110,7 +110,7 @@ def write_plan_json(path: Path, plan: Plan) -> None:
     write_whole(path, json.dumps(rows, indent=1, allow_nan=False).encode())
 
 
-def write_plan_page(path: Path, plan: Plan) -> None:
+def write_plan_page(path: Path, plan: ExperimentPlan) -> None:
     """One HTML page that asks nothing of the network: each candidate with its interval, beside the best so far."""
     aim = "largest" if plan.maximise else "smallest"
     lead = (

@@ -1,4 +1,4 @@
-"""Gaussian processes that differ in kernel, noise and scale of the target, averaged by how well each explains the support.
+"""Gaussian processes that differ in kernel, noise and scale of the target, averaged by how they explain the support.
 
     K_m = mean over some blocks of features of  exp( -|x - x'|^2 / (l r^2) )  or  exp( -|x - x'|_1 / (l r) )
     y = mean + deviation * t,  t ~ N( 0, s^2 (K_m + c + noise / w) ),  s^2 integrated out;   or log y in place of y
@@ -15,9 +15,9 @@ With n = sum of w, M = I + diag(w) (K + c) / noise and residual t:
 
 Noise over w is what a row w times over says: weight 2 is twice, weight 0 absent, exactly, as in `deep_kernel`.
 
-The mean of the prediction is the weighted mean of the medians, and its deviation is chosen so that 1.96 of them reach as
-far as the processes' own 95% intervals, which are lopsided where logarithms were taken. Targets are not to be shifted
-(`reads_zero`), or no logarithm could be taken.
+The mean of the prediction is the weighted mean of the medians, and its deviation is chosen so that 1.96 of them reach
+as far as the processes' own 95% intervals, which are lopsided where logarithms were taken. Targets are not to be
+shifted (`reads_zero`), or no logarithm could be taken. Where no target is below 0, no prediction is.
 
 Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", chapters 2 and 5. Learning a kernel's features
 across tasks: Patacchiola, Turner, Crowley, O'Boyle, Storkey 2020, "Bayesian Meta-Learning for the Few-Shot Setting via
@@ -54,7 +54,7 @@ class Processes(Value):
 
     x: (B, S, D); weight: (B, S); alpha: (B, 2, T, K, L, S), precision: (B, K, L, S, S), M^-1 diag(w) / noise;
     share: (B, 2, T, K, L) of the processes; centre, unit: (B, 2, T) of the target and of its logarithm; size: (B, 2, T,
-    K, L), s^2.
+    K, L), s^2; floor: (B, 1, T), 0 where no target is below it, else minus infinity.
     """
 
     x: Tensor
@@ -65,6 +65,7 @@ class Processes(Value):
     centre: Tensor
     unit: Tensor
     size: Tensor
+    floor: Tensor
 
 
 @final
@@ -79,7 +80,7 @@ class KernelMixture(EncodingLearner):
         logarithms: whether targets that are all positive may be seen as logarithms.
 
     Raises:
-        ConfigError: an encoder that gives parts, blocks that do not sum to D, or a length or noise that is not positive.
+        ConfigError: an encoder that gives parts, blocks that do not sum to D, or numbers that are not positive.
     """
 
     classifies = False
@@ -144,7 +145,9 @@ class KernelMixture(EncodingLearner):
         shares = torch.softmax(evidence.permute(0, 2, 1, 3, 4).flatten(2), -1)
         shares = shares.unflatten(2, (2, *evidence.shape[3:])).transpose(1, 2)
         size = (1 + quadratic / 2) / (1 + n / 2)
-        return Processes(x, weight, alpha, precision, shares, centre, unit, size)
+        no_less = ((y >= 0) | (weight <= 0)[..., None]).all(1, keepdim=True) & (weight > 0).any(1)[:, None, None]
+        floor = torch.where(no_less, 0.0, -torch.inf).to(x.dtype)
+        return Processes(x, weight, alpha, precision, shares, centre, unit, size, floor)
 
     def predict_encoded(self, state: Processes, query_z: Float[Tensor, "B Q D"]) -> Normal:
         kernel = self._kernels(query_z.to(state.x.dtype), state.x, state.weight) + _CONSTANT  # (B, K, Q, S)
@@ -163,7 +166,7 @@ class KernelMixture(EncodingLearner):
         apart = median - answer[:, None, :, None, None]
         spread = (share * ((half / 1.96).square() + apart.square())).sum((1, 3, 4)).sqrt()
         dtype = query_z.dtype
-        return Normal(answer.mT.to(dtype), spread.mT.to(dtype), validate_args=False)
+        return Normal(torch.maximum(answer.mT, state.floor).to(dtype), spread.mT.to(dtype), validate_args=False)
 
     def _kernels(self, a: Tensor, b: Tensor, weight: Tensor) -> Float[Tensor, "B K Q S"]:
         """Each kernel of every vector of a with every support vector b, of these weights."""

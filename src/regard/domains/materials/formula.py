@@ -24,7 +24,7 @@ _SYMBOLS = (
 )
 ELEMENTS: tuple[str, ...] = tuple(_SYMBOLS.split())
 _KNOWN = frozenset(ELEMENTS)
-_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉．", "0123456789.")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _OPEN, _CLOSE = "([{", ")]}"
 _TOKEN = re.compile(r"([A-Z][a-z]?|[()\[\]{}])(\d+\.?\d*|\.\d+)?")
 _NUMBER = re.compile(r"\d+\.?\d*|\.\d+")

@@ -1,4 +1,4 @@
-"""Properties of materials as episodes of regression: one property, some compositions measured, others to be predicted."""
+"""Properties of materials as episodes of regression: one property each, some compositions of it measured."""
 
 from __future__ import annotations
 
@@ -136,8 +136,8 @@ def load_properties(
 
     Args:
         folder: of CSV files with the columns formula and target.
-        held_out, validation: groups for testing and validation, see `regard.domains.materials.data.GROUPS`; a file in no
-            group is called by its own name. Their compositions are of chemical systems that training never sees.
+        held_out, validation: groups for testing and validation, see `regard.domains.materials.data.GROUPS`; a file in
+            no group is called by its own name. Their compositions are of chemical systems that training never sees.
         ranked: targets are normal ranks, so that one unit suits all; else as measured.
 
     Raises:
