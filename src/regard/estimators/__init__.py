@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from regard.estimators.classifier import FewShotClassifier
 from regard.estimators.files import load_estimator, save_estimator
-from regard.estimators.policy import FewShotPolicy
 from regard.estimators.next_experiment import Suggestion, expected_improvement, next_experiment
+from regard.estimators.policy import FewShotPolicy
 from regard.estimators.regressor import FewShotRegressor
 from regard.recipes.checkpoints import shipped_models
 
