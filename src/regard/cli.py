@@ -294,67 +294,19 @@ def next_experiment(
     json: JsonFile = None,
 ) -> None:
     """Choose which of your candidates to measure next, by expected improvement."""
-    from regard.commands.next_experiment import plan_experiments, show_plan, write_plan_json, write_plan_page
+    from regard.commands.next_experiment import plan_experiments, show_plan, write_plan
 
     plan = plan_experiments(model, measured, candidates, n=n, maximise=not minimise)
     show_plan(plan)
-    if page is not None:
-        write_plan_page(page, plan)
-        _say(f"\nOpen {page} in a browser.")
-    if json is not None:
-        write_plan_json(json, plan)
-
-
-@app.command()
-def explain(
-    learner: Annotated[str, typer.Argument(help="A model that ships, a checkpoint, or the folder of a run.")],
-    support: Annotated[Path, typer.Option(help="Labelled examples, as for `regard predict`.")],
-    query: Annotated[Path, typer.Option(help="What to answer and explain, as for `regard predict`.")],
-    out: Annotated[Path, typer.Option(help="The page.")] = Path("explanation.html"),
-    most: Annotated[int, typer.Option(min=1, help="Queries that are explained.")] = 50,
-) -> None:
-    """Explain answers: which examples spoke for each, what would turn it, and whether to believe that."""
-    from regard.commands.explain import explain_files
-
-    _say(explain_files(learner, support, query, out, most))
-    _say(f"Open {out} in a browser.")
-
-
-@app.command()
-def serve(
-    learner: Annotated[str, typer.Argument(help="A model that ships, a checkpoint, or the folder of a run.")],
-    host: Annotated[str, typer.Option(help="Address; beyond the loopback it needs REGARD_TOKEN.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes one that is free.")] = 8000,
-    folder: Annotated[Path, typer.Option(help="Folder of the handles; they survive a restart.")] = Path("handles"),
-    regression: Annotated[bool, typer.Option(help="Answer numbers, where a name stands for both.")] = False,
-    max_handles: Annotated[int, typer.Option(min=1, help="Handles that are kept.")] = 1000,
-) -> None:
-    """Serve a learner over HTTP: adapt once, get a handle, ask it many times."""
-    from regard.commands.serve import run_service
-
-    run_service(learner, host, port, folder, regression=regression, max_handles=max_handles)
+    write_plan(plan, page=page, json_file=json)
 
 
 @app.command()
 def learners() -> None:
     """List the methods: name, year, family, what they predict, and whether they attend."""
-    from rich.console import Console
-    from rich.table import Table
+    from regard.commands.learners import show_learners
 
-    from regard.learners import LEARNERS, find_reference
-
-    console = Console()
-    wide = console.width >= 110
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("learner", "year", "family", "for", "attends"):
-        table.add_column(heading, no_wrap=True)
-    if wide:
-        table.add_column("paper", no_wrap=True, overflow="ellipsis", max_width=console.width - 80)
-    for row in LEARNERS:
-        targets = ", ".join(["classes"] * row.classifies + ["numbers"] * row.regresses)
-        cells = [row.name, str(row.year), ", ".join(row.family), targets, "yes" * row.attends]
-        table.add_row(*cells, *[find_reference(row.references[0]).title] * wide)
-    console.print(table)
+    show_learners()
     _say("\n`regard cite NAME` prints the paper of a learner.")
 
 

@@ -95,19 +95,26 @@ def show_plan(plan: ExperimentPlan, console: Console | None = None) -> None:
     (console or Console()).print(table)
 
 
-def write_plan_json(path: Path, plan: ExperimentPlan) -> None:
-    """As a JSON list of objects."""
-    rows = [
-        {
-            "candidate": str(s.candidate),
-            "predicted": s.mean,
-            "deviation": s.deviation,
-            "interval": list(s.interval),
-            "expected_improvement": s.improvement,
-        }
-        for s in plan.suggestions
-    ]
-    write_whole(path, json.dumps(rows, indent=1, allow_nan=False).encode())
+def write_plan(plan: ExperimentPlan, *, page: Path | None = None, json_file: Path | None = None) -> None:
+    """Write the page, and a JSON list of objects, where they are wanted.
+
+    Raises:
+        StorageError: a file cannot be written; an old one is untouched.
+    """
+    if page is not None:
+        write_plan_page(page, plan)
+    if json_file is not None:
+        rows = [
+            {
+                "candidate": str(s.candidate),
+                "predicted": s.mean,
+                "deviation": s.deviation,
+                "interval": list(s.interval),
+                "expected_improvement": s.improvement,
+            }
+            for s in plan.suggestions
+        ]
+        write_whole(json_file, json.dumps(rows, indent=1, allow_nan=False).encode())
 
 
 def write_plan_page(path: Path, plan: ExperimentPlan) -> None:
