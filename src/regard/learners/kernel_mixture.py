@@ -177,7 +177,8 @@ class KernelMixture(EncodingLearner):
             mean = (share[..., None] * v).sum(1, keepdim=True)
             # Twice the variance is the mean square of the distance of two rows.
             square = 2 * (share[..., None] * (v - mean).square()).sum((1, 2))
-            distances[block, 2] = _squares(u, v) / _or_one(square)[:, None, None]
+            apart = (u.square().sum(-1)[..., None] + v.square().sum(-1)[:, None] - 2 * u @ v.mT).clamp_min(0)
+            distances[block, 2] = apart / _or_one(square)[:, None, None]
             absolute = (share[:, :, None] * share[:, None] * _absolute(v, v)).sum((1, 2))
             distances[block, 1] = _absolute(u, v) / _or_one(absolute)[:, None, None]
         found = []
@@ -185,12 +186,6 @@ class KernelMixture(EncodingLearner):
             kernels = [torch.exp(-distances[block, power] / length) for block in subset]
             found.append(torch.stack(kernels).mean(0))
         return torch.stack(found, 1)
-
-
-def _squares(a: Tensor, b: Tensor) -> Tensor:
-    """(B, Q, S) squared distances."""
-    product = a @ b.mT
-    return (a.square().sum(-1)[..., None] + b.square().sum(-1)[:, None] - 2 * product).clamp_min(0)
 
 
 def _absolute(a: Tensor, b: Tensor) -> Tensor:

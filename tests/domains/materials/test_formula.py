@@ -57,7 +57,7 @@ def test_a_formula_is_read(formula: object, amounts: dict[str, float]) -> None:
         ("Fe1e9", "has 'e' at position 4"),
         ("Fe99999999", "expected an amount from 0"),
         ({"Fe": -1}, "expected an amount from 0"),
-        ({"Fe": "much"}, "expected a number"),
+        ({"Fe": "much"}, "expected numbers"),
         ({"Qq": 1}, "no element"),
         ({}, "no element with an amount above 0"),
         (3.0, "is a float"),

@@ -65,22 +65,20 @@ class Materials(Domain):
 
     def render(self, thing: Any, saliency: NDArray[np.floating] | None = None) -> Rendering:
         """A formula with its amounts as subscripts."""
-        text = thing if isinstance(thing, str) else _formula_of(thing)
+        import numpy as np
+
+        from regard.domains.materials.formula import ELEMENTS
+
+        if isinstance(thing, str):
+            text = thing
+        else:
+            amounts = np.asarray(thing, dtype=float).ravel()
+            text = "".join(f"{ELEMENTS[i]}{amounts[i]:.3g}" for i in np.flatnonzero(amounts > 0))
         shown = re.sub(r"(\d+\.?\d*)", r"<sub>\1</sub>", html.escape(text))
         return Rendering(f"<span>{shown}</span>", text)
 
 
 MATERIALS = Materials()
-
-
-def _formula_of(fractions: Any) -> str:
-    """Fractions of elements, (118,), as a formula."""
-    import numpy as np
-
-    from regard.domains.materials.formula import ELEMENTS
-
-    amounts = np.asarray(fractions, dtype=float).ravel()
-    return "".join(f"{ELEMENTS[i]}{amounts[i]:.3g}" for i in np.flatnonzero(amounts > 0))
 
 
 def _properties(**options: Any) -> Data:

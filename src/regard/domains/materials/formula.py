@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from regard.errors import DataError
 
@@ -47,7 +46,11 @@ def parse_formula(formula: object) -> dict[str, float]:
         {'Cu': 1.0, 'S': 1.0, 'O': 9.0, 'H': 10.0}
     """
     if isinstance(formula, Mapping):
-        return _checked({str(e): _amount(a, str(e)) for e, a in formula.items()}, repr(dict(formula)))
+        try:
+            amounts = {str(element): float(amount) for element, amount in formula.items()}
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{dict(formula)!r:.80} has an amount that is no number: expected numbers.") from error
+        return _checked(amounts, repr(dict(formula)))
     if not isinstance(formula, str):
         raise DataError(f"{formula!r:.60} is a {type(formula).__name__}: expected a formula, such as 'Fe2O3'.")
     text = re.sub(r"\s+", "", formula.translate(_SUBSCRIPTS))
@@ -116,13 +119,6 @@ def _reason(piece: str, at: int) -> str:
     if sign in "xyzδ":
         return f"has an amount {sign!r} that is not known: expected numbers."
     return f"has {sign!r} at position {at + 1}: expected an element, an amount or a bracket."
-
-
-def _amount(value: Any, element: str) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"the amount of {element} is {value!r:.40}: expected a number.") from error
 
 
 def _checked(amounts: dict[str, float], shown: str) -> dict[str, float]:
