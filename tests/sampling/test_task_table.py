@@ -41,6 +41,14 @@ def test_shares_decide_how_often_a_group_is_drawn() -> None:
         TaskTableSampler(table(), shares={"h": 1.0})
 
 
+def test_any_items_are_drawn_alike_for_labels_of_all_tasks() -> None:
+    episode = TaskTableSampler(table(), 5, 3, any_items=True)(range(200))
+    rows = torch.cat([episode.support.x["row"], episode.query_x["row"]], 1)  # type: ignore[index]
+    assert all(len(set(row.tolist())) == 16 for row in rows)
+    counts = np.bincount(rows.flatten().numpy(), minlength=60)
+    assert counts.min() > 25 and counts.max() < 85  # 53 of each on average
+
+
 def test_values_are_targets() -> None:
     data = TaskTable(
         torch.randn(30, 2), np.random.default_rng(0).normal(size=(30, 1)).astype(np.float32), ("v",), ("",) * 30

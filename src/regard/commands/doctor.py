@@ -29,10 +29,19 @@ def run_checks(
     """
     trained = TrainedLearner.load(checkpoint, settings)
     data = trained.data()
-    if not isinstance(data, LabelledData):
+    splits = data.splits if isinstance(data, LabelledData) else {}
+    if not splits and not data.task_labels:
         raise ConfigError(f"{data.title} has no items that could leak: expected a recipe on a data set.")
     sampler = data.source("test", trained.require_recipe().evaluation[0], seed)
-    return find_leaks(trained.learner, sampler, data.splits, n_episodes=n_episodes, domain=data.domain)
+    return find_leaks(
+        trained.learner,
+        sampler,
+        splits,
+        n_episodes=n_episodes,
+        domain=data.domain,
+        tables=data.task_labels,
+        item_ids=data.item_ids,
+    )
 
 
 def show_findings(findings: Sequence[Finding], console: Console | None = None) -> None:

@@ -20,6 +20,7 @@ from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeSampler, Transform
 from regard.sampling.source import EpisodeSource
 from regard.sampling.splits import shuffled_classes
+from regard.sampling.task_table import TaskTable
 from regard.signatures import call_checked
 
 
@@ -40,6 +41,16 @@ class Data(ABC):
     @abstractmethod
     def items(self) -> dict[str, Any]:
         """How further items are read, as JSON; see `describe_items`."""
+
+    @property
+    def task_labels(self) -> Mapping[str, TaskTable]:
+        """Of data with several tasks per item: all labels of the tasks of each split, whatever items it is made of."""
+        return {}
+
+    @property
+    def item_ids(self) -> Mapping[str, Sequence[str]]:
+        """Of such data, the items that the episodes of each split are made of."""
+        return {}
 
     @property
     def evaluation_split(self) -> str:

@@ -50,5 +50,9 @@ class LabelledTrainingOptions(Strict):
     )
 
 
+class AssayTrainingOptions(EpisodeOptions, LabelledTrainingOptions):
+    """Training episodes of items with many tasks each."""
+
+
 class GroupedTrainingOptions(GroupedEpisodeOptions, LabelledTrainingOptions):
     """Training episodes of labelled items."""

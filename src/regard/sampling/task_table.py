@@ -138,6 +138,8 @@ class TaskTableSampler(EpisodeSource):
         seed: of the episodes.
         stream: keeps apart episodes of one seed that must not be the same, such as training and test.
         shares: how often each group of tasks is drawn, in any unit; in proportion to their tasks by default.
+        any_items: draw rows from all items alike, whatever their labels in the task: for learners that are trained on
+            the labels of all tasks at once, which the items hold. Of the task, unknown labels are then 0.
 
     Raises:
         DataError: no task with so many rows, or a group that no task has.
@@ -153,7 +155,9 @@ class TaskTableSampler(EpisodeSource):
         seed: int = 0,
         stream: int = 0,
         shares: Mapping[str, float] | None = None,
+        any_items: bool = False,
     ) -> None:
+        self.any_items = any_items
         self.table, self.regression, self.seed, self.stream = table, regression, seed, stream
         self.n_shot, n_query = count_range(n_shot, "n_shot"), count_range(n_query, "n_query")[1]
         self.n_query = n_query
@@ -201,6 +205,12 @@ class TaskTableSampler(EpisodeSource):
         rows = np.stack(
             [[self._rows[t][k][p] for k, p in enumerate(pick)] for t, pick in zip(task, picked, strict=True)]
         )
+        if self.any_items:
+            everything = np.full((len(number), 1), len(self.table), dtype=np.int64)
+            stream = self.stream * _N_STREAMS + _ROWS
+            n_rows = rows.shape[1] * self._per_class
+            drawn = without_replacement(self.seed, stream, number, everything, n_rows, len(self.table))
+            rows = drawn.reshape(rows.shape)
         n_shot = self.n_shot[1]
         support, query = (part.reshape(len(number), -1) for part in (rows[..., :n_shot], rows[..., n_shot:]))
         column = self.tasks[task]
@@ -213,7 +223,8 @@ class TaskTableSampler(EpisodeSource):
         return Episode(Support(x, y, weight, 2), query_x, query_y, query_weight, 2)
 
     def _values(self, rows: NDArray[np.int64], task: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(self.table.y[rows, task[:, None]])
+        values = self.table.y[rows, task[:, None]]
+        return torch.from_numpy(np.nan_to_num(values) if self.any_items else values)
 
     def _weights(self, number: NDArray[np.int64], shape: tuple[int, ...]) -> Tensor:
         """1, or 0 beyond the number of shots that an episode has drawn for a class."""

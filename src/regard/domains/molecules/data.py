@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +49,7 @@ class AssayData(Data):
         regression: labels are numbers.
         shares: how often each file's assays are drawn in training; by their number by default.
         all_items: every molecule of the pool, in its order, for those who draw episodes of their own.
+        labels: all labels of the assays of each split, on whatever molecules.
     """
 
     domain: Domain
@@ -59,6 +60,15 @@ class AssayData(Data):
     shares: Mapping[str, float] | None = None
     encoder: dict[str, Any] = field(default_factory=dict)
     all_items: dict[str, Tensor] = field(default_factory=dict)
+    labels: dict[str, TaskTable] = field(default_factory=dict)
+
+    @property
+    def task_labels(self) -> Mapping[str, TaskTable]:
+        return self.labels
+
+    @property
+    def item_ids(self) -> Mapping[str, Sequence[str]]:
+        return {split: table.ids for split, table in self.splits.items()}
 
     @property
     def items(self) -> dict[str, Any]:
@@ -94,6 +104,7 @@ class AssayData(Data):
             seed=seed,
             stream=_STREAMS.get(split, 3),
             shares=self.shares if split == "train" else None,
+            any_items=split == "train" and getattr(episodes, "labels", "episode") == "data",
         )
 
     def training(self, episodes: EpisodeOptions, seed: int) -> TaskTableSampler:
@@ -166,13 +177,18 @@ class Pool:
         names, files = (tuple(values[t] for t in kept) for values in (self.names, self.files))
         return Pool(self.molecules, self.y[:, kept], names, files, self.is_test_scaffold)
 
-    def leaking(self, test: Sequence[int]) -> NDArray[np.bool_]:
-        """(T,) assays that give away the labels of test assays: these themselves are among them."""
+    def leaking(self, test: Sequence[int], strict: bool = True) -> NDArray[np.bool_]:
+        """(T,) assays that give away the labels of test assays: these themselves are among them.
+
+        Args:
+            test: their numbers.
+            strict: by their labels too, and not only by name.
+        """
         families = {family(self.names[t]) for t in test}
         leaks = np.array([family(name) in families for name in self.names])
         for t in test:
             leaks |= np.array([same_target(name, self.names[t]) for name in self.names])
-        for repeated in repeated_tasks(self.y[:, test], self.y):
+        for repeated in repeated_tasks(self.y[:, test], self.y) if strict else ():
             leaks[repeated.task] = True
         leaks[list(test)] = True
         return leaks
@@ -183,6 +199,7 @@ def assay_splits(
     test: Sequence[int],
     protocol: Protocol = "disjoint",
     validation_share: float = 0.1,
+    strict: bool = True,
 ) -> dict[str, tuple[NDArray[np.bool_], list[int]]]:
     """Molecules and assays of each split.
 
@@ -191,8 +208,9 @@ def assay_splits(
         test: numbers of the test assays.
         protocol: whether training leaves test scaffolds alone.
         validation_share: of assay families that are held out of training; 0 trains on all.
+        strict: as of `Pool.leaking`.
     """
-    free = np.flatnonzero(~pool.leaking(test))
+    free = np.flatnonzero(~pool.leaking(test, strict))
     held = np.array([zlib.crc32(f"v{family(pool.names[t])}".encode()) % 1000 < 1000 * validation_share for t in free])
     train, validation = free[~held].tolist(), free[held].tolist()
     molecules = ~pool.is_test_scaffold if protocol == "disjoint" else np.ones(len(pool.molecules), dtype=bool)
@@ -273,9 +291,10 @@ def pool_data(
     shares: Mapping[str, float] | None = None,
     cache: Path | None = None,
     with_graphs: bool = False,
+    strict: bool = True,
 ) -> AssayData:
     """A pool as data: `test` are the numbers of test assays, `files` those trained on; see `load_assays`."""
-    splits = assay_splits(pool, test, protocol, validation_share)
+    splits = assay_splits(pool, test, protocol, validation_share, strict)
     splits["train"] = (splits["train"][0], [t for t in splits["train"][1] if pool.files[t] in files])
     counts, raw = features(pool.molecules, cache)
     reader = MoleculeReader(DescriptorScale.fit(raw[splits["train"][0]]), with_graphs)
@@ -283,13 +302,16 @@ def pool_data(
     if with_graphs:
         items |= graph_items(pool.molecules)
     table = TaskTable(items, pool.y, pool.names, tuple(m.smiles for m in pool.molecules), pool.files)
+    # Without items: only who has which label is looked at.
+    ids = replace(table, x=torch.zeros(len(table), 0))
+    labels = {split: ids.select(tasks=tasks) for split, (_, tasks) in splits.items()}
     tables = {}
     for split, (molecules, tasks) in splits.items():
         labelled = molecules & (~np.isnan(pool.y[:, tasks])).any(1)
         tables[split] = table.select(labelled, tasks)
     known_labels = pool.y[~np.isnan(pool.y)]
     if not np.isin(known_labels, (0, 1)).all():
-        return AssayData(domain, "assays", tables, reader, True, shares, {}, items)
+        return AssayData(domain, "assays", tables, reader, True, shares, {}, items, labels)
     train = tables["train"] = with_assay_labels(tables["train"])
     known = (~np.isnan(train.y)).sum(0)
     # As many labels in all as molecules, each assay by the root of its number.
@@ -299,7 +321,7 @@ def pool_data(
         "groups": [train.groups.count(file) for file in dict.fromkeys(train.groups)],
         "assay_weights": np.round(weights, 6).tolist(),
     }
-    return AssayData(domain, "assays", tables, reader, False, shares, encoder, items)
+    return AssayData(domain, "assays", tables, reader, False, shares, encoder, items, labels)
 
 
 def with_assay_labels(table: TaskTable) -> TaskTable:

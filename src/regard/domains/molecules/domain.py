@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from regard.domains.base import Domain, LabelledFiles, NearCopy, Reader, Rendering
-from regard.domains.options import EpisodeOptions
+from regard.domains.options import AssayTrainingOptions, EpisodeOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,8 @@ class Molecules(Domain):
     }
     # Assays have two classes, of n_shot molecules each; targets are numbers where n_way is 0.
     evaluation_options: ClassVar[type[EpisodeOptions]] = EpisodeOptions
-    training_options: ClassVar[type[EpisodeOptions]] = EpisodeOptions
+    # labels: data draws molecules alike, for a network that is trained on all of their labels at once.
+    training_options: ClassVar[type[EpisodeOptions]] = AssayTrainingOptions
     file_hint: ClassVar[tuple[str, str] | None] = ("EXAMPLES.csv", "QUERIES.csv")
 
     def data_sets(self) -> Mapping[str, Callable[..., AssayData]]:

@@ -62,11 +62,13 @@ class MoleculeReader(Reader):
     mixtures: Mixtures = "error"
 
     def __call__(self, things: Any) -> dict[str, Tensor]:
-        """N SMILES to (N, ...) tensors.
+        """N SMILES to (N, ...) tensors; items that were read before stay as they are.
 
         Raises:
             DataError: rows that are no molecules, each with its number and the reason.
         """
+        if isinstance(things, dict):
+            return things
         column = as_column(things)
         features = [_features(thing, self.mixtures) for thing in column if _is_read(thing, self.mixtures)]
         if len(features) < len(column):

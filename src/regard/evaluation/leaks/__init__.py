@@ -42,10 +42,12 @@ from regard.evaluation.leaks.data import (
     support_and_query_share_no_near_copy,
 )
 from regard.evaluation.leaks.features import labels_stand_in_no_feature
+from regard.evaluation.leaks.tasks import items_of_tasks_stand_in_one_split, labels_of_a_task_are_not_repeated
 from regard.learners.base import Learner
 from regard.nn.inference import eval_mode
 from regard.sampling.dataset import Dataset
 from regard.sampling.source import EpisodeSource
+from regard.sampling.task_table import TaskTable
 
 __all__ = ["CHECKS", "Check", "Finding", "LeakContext", "Verdict", "find_leaks"]
 
@@ -58,6 +60,8 @@ CHECKS: tuple[Check, ...] = (
     support_and_query_share_no_near_copy,
     labels_do_not_follow_the_classes,
     labels_stand_in_no_feature,
+    labels_of_a_task_are_not_repeated,
+    items_of_tasks_stand_in_one_split,
     nothing_is_known_without_evidence,
     classes_can_be_renamed,
     weight_0_is_absence,
@@ -78,6 +82,8 @@ def find_leaks(
     n_episodes: int = 50,
     checks: Sequence[Check] | None = None,
     domain: Domain | None = None,
+    tables: Mapping[str, TaskTable] | None = None,
+    item_ids: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Finding]:
     """Look for every leak.
 
@@ -88,12 +94,15 @@ def find_leaks(
         n_episodes: at least 2; more find fainter leaks.
         checks: some of `CHECKS`; all by default.
         domain: of the items, which may know how near copies of them are recognised; by their tensors by default.
+        tables, item_ids: of data with several tasks per item, see `LeakContext`.
 
     Raises:
         DataError: fewer than two episodes.
     """
     if n_episodes < 2:
         raise DataError(f"n_episodes is {n_episodes}: expected at least 2, since chance is judged by an interval.")
-    context = LeakContext(learner, sampler, dict(splits or {}), n_episodes, domain=domain)
+    context = LeakContext(
+        learner, sampler, dict(splits or {}), n_episodes, domain=domain, tables=tables or {}, item_ids=item_ids or {}
+    )
     with eval_mode(learner):
         return [check(context) for check in (CHECKS if checks is None else checks)]

@@ -20,6 +20,7 @@ from regard.learners.base import Learner
 from regard.sampling.dataset import Dataset
 from regard.sampling.episodes import EpisodeSampler
 from regard.sampling.source import EpisodeSource
+from regard.sampling.task_table import TaskTable
 
 Verdict = Literal["passed", "failed", "does not apply"]
 
@@ -55,6 +56,8 @@ class LeakContext:
         n_episodes: how many episodes are sampled.
         tolerance: largest difference of probabilities that is rounding; larger ones are looked at in float64.
         domain: of the items, where it is known.
+        tables: of data with several tasks per item, all labels of the tasks of each split, on whatever items.
+        item_ids: of such data, the items that the episodes of each split are made of.
     """
 
     learner: Learner
@@ -63,6 +66,8 @@ class LeakContext:
     n_episodes: int = 50
     tolerance: float = 1e-3
     domain: Domain | None = None
+    tables: Mapping[str, TaskTable] = field(default_factory=dict)
+    item_ids: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _kept: dict[str, dict[int, Any]] = field(default_factory=lambda: defaultdict(dict), repr=False)
 
     def numbers(self) -> range:
