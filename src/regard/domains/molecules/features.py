@@ -29,6 +29,7 @@ N_BOND_TYPES = 4
 MAX_ATOMS = 64
 """Heavy atoms of a graph; of larger molecules the first so many are kept, in canonical order."""
 
+_BONDS = {"SINGLE": 1, "DOUBLE": 2, "TRIPLE": 3, "AROMATIC": 4}
 _ELEMENTS = ("C", "N", "O", "S", "F", "Cl", "Br", "I", "P", "B", "Si", "Na", "Se")
 
 
@@ -54,12 +55,13 @@ def descriptors(molecules: Sequence[Molecule]) -> NDArray[np.float32]:
     """(N, N_DESCRIPTORS) signed logarithms; NaN where there is no value."""
     values = np.full((len(molecules), N_DESCRIPTORS), np.nan)
     for row, molecule in enumerate(molecules):
-        values[row] = _descriptors(molecule.mol)
+        values[row] = descriptors_of(molecule.mol)
     values[~np.isfinite(values)] = np.nan
     return (np.sign(values) * np.log1p(np.abs(values))).astype(np.float32)
 
 
-def _descriptors(mol: Any) -> NDArray[np.float64]:
+def descriptors_of(mol: Any) -> NDArray[np.float64]:
+    """(N_DESCRIPTORS,) of one molecule of RDKit, as they are; NaN where there is no value."""
     rd = import_extra("rdkit.Chem.rdMolDescriptors", "molecules")
     try:
         bcut = rd.BCUT2D(mol)
@@ -86,16 +88,16 @@ def graphs(
     mask = np.zeros((n_rows, width), dtype=np.uint8)
     for row, molecule in enumerate(molecules):
         for i, atom in enumerate(list(molecule.mol.GetAtoms())[:width]):
-            atoms[row, i] = _atom(atom)
+            atoms[row, i] = atom_features(atom)
             mask[row, i] = 1
         for bond in molecule.mol.GetBonds():
             i, j = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
             if max(i, j) < width:
-                bonds[row, i, j] = bonds[row, j, i] = _bond(bond)
+                bonds[row, i, j] = bonds[row, j, i] = _BONDS.get(str(bond.GetBondType()), 1)
     return atoms, bonds, mask
 
 
-def _atom(atom: Any) -> NDArray[np.uint8]:
+def atom_features(atom: Any) -> NDArray[np.uint8]:
     """Element (14, the last for others), degree (6), hydrogens (5), charge (5), hybridisation (4), ring sizes (4),
     aromatic, and chirality.
     """
@@ -117,7 +119,3 @@ def _atom(atom: Any) -> NDArray[np.uint8]:
     found[38] = atom.GetIsAromatic()
     found[39] = str(atom.GetChiralTag()) != "CHI_UNSPECIFIED"
     return found
-
-
-def _bond(bond: Any) -> int:
-    return {"SINGLE": 1, "DOUBLE": 2, "TRIPLE": 3, "AROMATIC": 4}.get(str(bond.GetBondType()), 1)
