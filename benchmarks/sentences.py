@@ -44,19 +44,20 @@ from common import (
 from regard import FewShotClassifier
 from regard.commands.show import show_results
 from regard.domains.texts.body import StateReader
-from regard.domains.texts.corpora import LabelledTexts, read_corpus
+from regard.domains.texts.corpora import LabelledTexts, read_corpus, read_json
+from regard.domains.texts.domain import TEXTS
 from regard.domains.texts.sentences import SOURCES
 from regard.episode import Items, Support
 from regard.evaluation import Result, compare, evaluate, write_results
 from regard.evaluation.confidence import auroc
 from regard.learners import LinearProbe, NearestNeighbour, Prototypical, RidgePrototypes, SimpleShot
-from regard.learners.base import Learner
+from regard.learners.base import EncodingLearner, Learner
 from regard.nn.encoder import Encoder
 from regard.nn.pretrained.text import PretrainedText
 from regard.recipes.trained import TrainedLearner
 from regard.sampling import Dataset, EpisodeSampler
 
-OURS = "sentences"
+OURS, NAMED = "sentences", "sentences, with class names"
 KINDS = {"clinc150": [(5, 1), (5, 5), (30, 5)], "banking77": [(5, 1), (5, 5), (27, 1), (27, 5)]}
 """Ways and shots of a corpus; of others 5-way 1-shot and 5-shot."""
 ALL_WAY_EPISODES = 30
@@ -74,6 +75,28 @@ class Column(Encoder):
     def forward(self, x: Items) -> Tensor:
         assert isinstance(x, dict)
         return x[self.name]
+
+
+class WithNames(EncodingLearner):
+    """Ours with one more example per class: its name, as `FewShotClassifier(label_weight=...)` adds it.
+
+    Each row holds the vector of its class's name beside its own; spread over the rows of a class they weigh as one.
+    """
+
+    def __init__(self, head: RidgePrototypes, n_features: int, weight: float) -> None:
+        super().__init__()
+        self.head, self.weight, self.n_features = head, weight, n_features
+        self.encoder = Column("tuned and name", 2 * n_features)
+
+    def adapt_encoded(self, support: Support) -> object:
+        z, name = support.x.split(self.n_features, -1)
+        mass = support.membership().sum(1).gather(1, support.y).clamp_min(1)
+        weight = torch.cat([support.weight, self.weight * support.weight / mass], 1)
+        more = Support(torch.cat([z, name], 1), support.y.repeat(1, 2), weight, support.n_classes)
+        return self.head.adapt_encoded(more)
+
+    def predict_encoded(self, state: object, query_z: Tensor) -> Tensor:
+        return self.head.predict_encoded(state, query_z[..., : self.n_features])  # type: ignore[arg-type, return-value]
 
 
 class Vectors:
@@ -94,8 +117,12 @@ class Vectors:
 
     def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
         body, relations = self._encode(self.plain, texts)
-        tuned, _ = self._encode(self.tuned, texts)
-        return {"body": body, "tuned": tuned, "centred": F.normalize(body - self.mean[relations], dim=-1)}
+        centred = F.normalize(body - self.mean[relations], dim=-1)
+        return {"body": body, "tuned": self.trained(texts), "centred": centred}
+
+    def trained(self, texts: Sequence[str]) -> Tensor:
+        """By the trained layers alone."""
+        return self._encode(self.tuned, texts)[0]
 
     def _encode(self, encoder: PretrainedText, texts: Sequence[str]) -> tuple[Tensor, bool]:
         x = self.states(texts)
@@ -115,6 +142,7 @@ def methods(trained: TrainedLearner, n_features: int) -> dict[str, Learner]:
     probes = {f"linear probe, C = {c}": LinearProbe(body, penalty=1 / c) for c in (1, 10, 100)}
     return {
         OURS: ours,
+        NAMED: WithNames(ours, n_features, 1.0),
         "its head, body as it is": RidgePrototypes(body),
         **probes,
         "SimpleShot": SimpleShot(Column("centred", n_features), 2),
@@ -192,17 +220,33 @@ def measured(
 ) -> list[Result]:
     """Every method on every kind of episodes of one corpus."""
     x = vectors(texts.texts)
+    names = class_names(name, texts, arguments.data)
+    if names:
+        vector = dict(zip(names, vectors.trained(list(names.values())), strict=True))
+        x["tuned and name"] = torch.cat([x["tuned"], torch.stack([vector[label] for label in texts.labels])], 1)
     dataset = Dataset.of(x, texts.labels)
     results = []
     for n_way, n_shot in kinds:
         source = EpisodeSampler(dataset, n_way, n_shot, 10, seed=arguments.seed)
         n_episodes = arguments.episodes if n_way <= 10 else min(arguments.episodes, ALL_WAY_EPISODES)
         for method, learner in methods(trained, x["body"].shape[1]).items():
+            if method == NAMED and not names:
+                continue
             began = time.perf_counter()
             results.append(evaluate(learner, source, n_episodes, name=method, data=name, batch=8))
             accuracy = results[-1].metrics["accuracy"].mean
             print(f"{name} {n_way}-way {n_shot}-shot {method}: {accuracy:.4f}, {time.perf_counter() - began:.1f} s")
     return results
+
+
+def class_names(corpus: str, texts: LabelledTexts, folder: Path) -> dict[str, str]:
+    """The name of each label in words; none where labels are no words, as those of relations."""
+    labels = sorted(set(texts.labels))
+    if corpus == "huffpost":
+        words = read_json(folder / "huffpost" / "label_words.json")
+        return {label: words[label].lower() for label in labels}
+    relations = any(text.startswith("[E1]") or " [E1] " in text for text in texts.texts[:100])
+    return {} if relations else dict(zip(labels, TEXTS.name_examples(labels), strict=True))
 
 
 def rejection(
@@ -259,13 +303,13 @@ def section(document: Document) -> str:
     names = list(dict.fromkeys(r.learner for r in results))
     kinds = list(dict.fromkeys((r.data, episodes_of(r)) for r in results))
     found = {(r.data, episodes_of(r), r.learner): r for r in results}
-    rows = [[d, e, *(percent(found[d, e, name]) for name in names)] for d, e in kinds]
+    rows = [[d, e, *(percent(found[d, e, n]) if (d, e, n) in found else "" for n in names)] for d, e in kinds]
     lines += [table(["data", "episodes", *names], rows), ""]
     lines += ["Paired differences of accuracy:", ""]
     for data, episodes in kinds:
         probes = [name for name in names if name.startswith("linear probe")]
         best = max(probes, key=lambda name: found[data, episodes, name].metrics["accuracy"].mean)
-        for other in (best, "SimpleShot", "its head, body as it is"):
+        for other in (best, "SimpleShot", "its head, body as it is", NAMED):
             for c in comparisons:
                 if (c.data, episodes_of(c)) == (data, episodes) and (c.a, c.b) == (OURS, other):
                     lines.append(f"- {data}, {episodes}, over {other}: {points(c.difference)}{or_tie(c)}")

@@ -217,6 +217,16 @@ class Domain(ABC):
             )
         return Identity()
 
+    def name_examples(self, names: Sequence[str]) -> list[Any]:
+        """The names of classes as further examples of them, as the reader takes them.
+
+        Raises:
+            ConfigError: a name is no such item.
+        """
+        raise ConfigError(
+            f"label_weight is set, and the name of a class is no example of {self.items}: expected 0; it is for texts."
+        )
+
     def in_double(self, items: Items) -> bool:
         """Whether so few examples are best answered in double precision."""
         return False

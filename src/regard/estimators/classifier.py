@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from torch import Tensor
 
-from regard.episode import first_tensor
+from regard.episode import Items, first_tensor
 from regard.errors import ConfigError
 from regard.estimators.base import FewShotEstimator, Pass
-from regard.estimators.inputs import Prepare, to_labels, to_weight
+from regard.estimators.inputs import Prepare, join_items, to_labels, to_weight
 from regard.learners.base import Learner, Output
 
 
@@ -49,6 +49,8 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
             whose rows are items.
         encoder: another pretrained body in place of that of a model such as "sentences": a short name, the path of a
             folder, or a name on the hub. The head is then the one that needs no training.
+        label_weight: of texts, how much the name of each class counts as a further example of it; 0 leaves names out,
+            1 suits names that say what the class is, and few examples. Attention has a column per name at its end.
         n_estimators: views of the task whose probabilities are averaged: of tables, columns in another order, classes
             under other indices, ranks instead of numbers; of grey drawings, each a little distorted. Each costs as
             much as the first. None takes as many as the model says: "characters" 8, all others 1.
@@ -80,12 +82,14 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         prepare: Prepare | None = None,
         *,
         encoder: str | None = None,
+        label_weight: float = 0.0,
         n_estimators: int | None = None,
         chunk_size: int = 256,
     ) -> None:
         self.learner = learner
         self.prepare = prepare
         self.encoder = encoder
+        self.label_weight = label_weight
         self.n_estimators = n_estimators
         self.chunk_size = chunk_size
 
@@ -105,6 +109,8 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         labels = to_labels(y, len(first_tensor(items)))
         self.classes_, number = np.unique(labels, return_inverse=True)
         weight = to_weight(sample_weight, len(labels))
+        if self.label_weight:
+            items, number, weight = self._with_names(items, number, weight)
         self._adapt(items, number.astype(np.int64), weight, len(self.classes_))
         return self
 
@@ -138,6 +144,21 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         attention = None if found.attention is None else np.asarray(found.attention.double().numpy())
         label = np.asarray(self.classes_[probability.argmax(1)])
         return ClassPredictions(label, probability, self._answered(found), attention, found.blank)
+
+    def _with_names(
+        self, items: Items, number: NDArray[Any], weight: NDArray[np.float64]
+    ) -> tuple[Items, NDArray[Any], NDArray[np.float64]]:
+        """The examples and one more of each class: its name."""
+        try:
+            label_weight = float(self.label_weight)
+        except (TypeError, ValueError):
+            label_weight = -1.0
+        if not 0 < label_weight < np.inf:
+            raise ConfigError(f"label_weight is {self.label_weight!r:.60}: expected a number, at least 0.")
+        names = self.reader_(self._trained.domain.name_examples([str(label) for label in self.classes_]))
+        n_classes = len(self.classes_)
+        weights = np.concatenate([weight, np.full(n_classes, label_weight)])
+        return join_items(items, names), np.concatenate([number, np.arange(n_classes)]), weights
 
     def _probability(self, logits: Tensor) -> NDArray[np.float64]:
         probability = self._trained.confidence.probabilities(logits)

@@ -11,6 +11,7 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 from torch import Tensor
@@ -46,6 +47,28 @@ class Prepared(Reader):
 def named(items: Items) -> dict[str, Tensor]:
     """The tensors by name; a single one is called X."""
     return items if isinstance(items, dict) else {"X": items}
+
+
+def join_items(first: Items, second: Items) -> Items:
+    """(N + M, ...) items of two batches; shorter sequences get zeros at their end.
+
+    Raises:
+        EpisodeError: items that are not of one kind.
+    """
+    a, b = named(first), named(second)
+    if a.keys() != b.keys():
+        raise EpisodeError(
+            f"examples have {', '.join(a)} and names of classes {', '.join(b)}: expected label_weight 0 for such items."
+        )
+    joined = {}
+    for key in a:
+        both = (a[key], b[key])
+        size = [max(n) for n in zip(*(t.shape[1:] for t in both), strict=True)]
+        padded = [t.new_zeros(len(t), *size) for t in both]
+        for target, t in zip(padded, both, strict=True):
+            target[tuple(slice(n) for n in t.shape)] = t
+        joined[key] = torch.cat(padded)
+    return joined if isinstance(first, dict) else joined["X"]
 
 
 def shapes(items: Items) -> dict[str, tuple[int, ...]]:

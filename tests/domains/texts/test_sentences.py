@@ -201,3 +201,19 @@ def test_the_page_on_sentences_runs() -> None:
     model = FewShotClassifier("sentences").fit(["my card is lost", "will it rain"], ["card", "weather"])
     assert list(model.predict(["where is my bank card", "is it sunny outside"])) == ["card", "weather"]
     assert list(model.answers(["will it rain today", "the quadratic formula"])) == [True, False]
+
+
+def test_the_name_of_a_class_counts_as_an_example(run: Path, tmp_path: Path) -> None:
+    texts, labels = ["my card is lost", "play a song"], ["lost_card", "songPlay"]
+    named = FewShotClassifier(run, label_weight=0.5).fit(texts, labels)
+    by_hand = FewShotClassifier(run).fit([*texts, "lost card", "song Play"], labels * 2, sample_weight=[1, 1, 0.5, 0.5])
+    queries = ["where is my card", "play the rain"]
+    np.testing.assert_allclose(named.predict_proba(queries), by_hand.predict_proba(queries), atol=1e-6)
+    save_estimator(named, tmp_path / "named.safetensors")
+    again = load_estimator(tmp_path / "named.safetensors")
+    assert isinstance(again, FewShotClassifier)
+    np.testing.assert_allclose(again.predict_proba(queries), named.predict_proba(queries), atol=1e-6)
+    with pytest.raises(ConfigError, match="label_weight is -1"):
+        FewShotClassifier(run, label_weight=-1).fit(texts, labels)
+    with pytest.raises(ConfigError, match="no example of rows of a table"):
+        FewShotClassifier("tables", label_weight=1.0).fit([[0.0], [1.0]], ["a", "b"])

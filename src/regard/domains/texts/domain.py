@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -46,6 +47,10 @@ class Texts(Domain):
         texts, labels = read_labelled(support)
         queries = read_lines(query)
         return LabelledFiles(texts, labels, texts, queries, queries)
+
+    def name_examples(self, names: Sequence[str]) -> list[str]:
+        """ "card_arrival" and "cardArrival" are "card arrival"."""
+        return [re.sub(r"[\W_]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).strip() or name for name in names]
 
     def render(self, thing: Any, saliency: NDArray[np.floating] | None = None) -> Rendering:
         from regard.domains.texts.render import render_tokens
