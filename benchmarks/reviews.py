@@ -1,6 +1,6 @@
 """Sentiment of reviews (ARSC): what five positive and five negative reviews of a task add to a classifier of all tasks.
 
-    python benchmarks/reviews.py --data arsc_source19.jsonl.gz [--test arsc_targets.jsonl.gz] [--steps 260]
+    python benchmarks/reviews.py --data arsc_source19.jsonl.gz [--test arsc_targets.jsonl.gz] [--steps 300]
 
 The last two layers of the body are trained on the reviews of the source tasks with one joint head: a score s(x) of how
 positive a review is, and a threshold per star threshold. What a task's support can add is measured apart:
@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     made = argument_parser(
         __doc__, SECTIONS, "reviews.json", data="the file of source tasks", test="target tasks, in that form", seed=0
     )
-    made.add_argument("--steps", type=int, default=260, help="of 32 reviews")
+    made.add_argument("--steps", type=int, default=300, help="of 16 reviews")
     made.add_argument("--held", nargs="+", default=HELD, help="source domains to choose settings on")
     made.add_argument("--per-cell", type=int, default=30, help="reviews of each task and label to train on")
     return made
@@ -93,11 +93,11 @@ def main() -> None:
     encoder, head = trained_on(states, source, arguments)
     seconds = time.process_time() - began
     chosen_on = held if arguments.test else held[::2]
-    settings = choose([scored(states, encoder, head, task, draw) for task in chosen_on for draw in range(4)])
+    settings = choose([each for task in chosen_on for each in scored(states, encoder, head, task)])
     tested = read_reviews(arguments.test) if arguments.test else held[1::2]
     accuracy = {name: [] for name in METHODS}
     for task in tested:
-        draws = [scored(states, encoder, head, task, draw) for draw in range(1 if given_support(task) else 4)]
+        draws = scored(states, encoder, head, task)
         for name in METHODS:
             accuracy[name].append(float(np.mean([balanced(answers(name, each, *settings), each) for each in draws])))
     document: Document = {
@@ -144,7 +144,7 @@ def trained_on(
     for step in range(arguments.steps):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / arguments.steps))
-        rows = torch.randint(len(y), (32,))
+        rows = torch.randint(len(y), (16,))
         z = vectors(encoder, {name: value[rows] for name, value in x.items()})
         score = 10 * head(z)[:, 0] - bias[t[rows]]
         loss = F.binary_cross_entropy_with_logits(score, y[rows], weight[rows])
@@ -164,25 +164,28 @@ def vectors(encoder: PretrainedText, x: dict[str, Tensor]) -> Tensor:
     return F.normalize(encoder(x)[:, : encoder.n_features], dim=-1)
 
 
-def given_support(task: ReviewTask) -> bool:
-    """Whether the task comes with its five and five, as targets do."""
-    return sum(split == "train" for split in task.reviews.splits) <= 20
-
-
-def scored(states: StateReader, encoder: PretrainedText, head: nn.Linear, task: ReviewTask, draw: int) -> Scored:
-    """Five and five reviews of a task as support, its own or drawn from its training reviews; at most 60 queries of
-    each label."""
+def scored(
+    states: StateReader, encoder: PretrainedText, head: nn.Linear, task: ReviewTask, n_draws: int = 4
+) -> list[Scored]:
+    """Five and five reviews of a task as support, its own or several times drawn from its training reviews; at most 60
+    queries of each label.
+    """
     reviews, rows = task.reviews, range(len(task.reviews))
     train = [i for i in rows if reviews.splits[i] == "train"]
     rest = [i for i in rows if reviews.splits[i] == "test"] or [i for i in rows if reviews.splits[i] != "train"]
-    order = np.argsort(bits(draw, 7, np.array([len(train)], dtype=np.int64), max(1, len(train)))[0])
-    support: LabelledTexts = reviews.rows([train[i] for i in order]).at_most(5)
-    queries = reviews.rows(rest or train).at_most(60)
-    with torch.no_grad():
-        z, query_z = (vectors(encoder, states(part.texts)) for part in (support, queries))
-        score, query_score = (10 * head(v)[:, 0] for v in (z, query_z))
-    y, query_y = (torch.tensor([int(int(label) > 0) for label in part.labels]) for part in (support, queries))
-    return Scored(f"{task.domain} {task.threshold}", z, score, y, query_z, query_score, query_y)
+
+    def encoded(part: LabelledTexts) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.no_grad():
+            z = vectors(encoder, states(part.texts))
+            return z, 10 * head(z)[:, 0], torch.tensor([int(int(label) > 0) for label in part.labels])
+
+    queries = encoded(reviews.rows(rest).at_most(60))
+    result = []
+    for draw in range(n_draws if len(train) > 20 else 1):
+        order = np.argsort(bits(draw, 7, np.array([len(train)], dtype=np.int64), len(train))[0])
+        support = encoded(reviews.rows([train[i] for i in order]).at_most(5))
+        result.append(Scored(f"{task.domain} {task.threshold}", *support, *queries))
+    return result
 
 
 def answers(name: str, task: Scored, moved: float, share: float) -> Tensor:

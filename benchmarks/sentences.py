@@ -139,7 +139,7 @@ def methods(trained: TrainedLearner, n_features: int) -> dict[str, Learner]:
     ours = RidgePrototypes(Column("tuned", n_features))
     ours.load_state_dict({k: v for k, v in trained.learner.state_dict().items() if not k.startswith("encoder.")})
     ours.ridge_scale = trained.learner.ridge_scale  # pyright: ignore[reportAttributeAccessIssue]
-    probes = {f"linear probe, C = {c}": LinearProbe(body, penalty=1 / c) for c in (1, 10, 100)}
+    probes = {f"linear probe, C = {c}": LinearProbe(body, penalty=1 / c, n_steps=6, n_solve=20) for c in (1, 10, 100)}
     return {
         OURS: ours,
         NAMED: WithNames(ours, n_features, 1.0),
