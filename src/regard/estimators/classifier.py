@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from torch import Tensor
 
-from regard.episode import Items, first_tensor
+from regard.episode import first_tensor
 from regard.errors import ConfigError
 from regard.estimators.base import FewShotEstimator, Pass
 from regard.estimators.inputs import Prepare, join_items, to_labels, to_weight
@@ -109,10 +110,19 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         labels = to_labels(y, len(first_tensor(items)))
         self.classes_, number = np.unique(labels, return_inverse=True)
         weight = to_weight(sample_weight, len(labels))
-        if self.label_weight:
-            items, number, weight = self._with_names(items, number, weight)
+        if self.label_weight:  # one more example of each class: its name
+            n_classes = len(self.classes_)
+            names = self.reader_(self._trained.domain.name_examples([str(label) for label in self.classes_]))
+            items, number = join_items(items, names), np.concatenate([number, np.arange(n_classes)])
+            weight = np.concatenate([weight, np.full(n_classes, self.label_weight, dtype=np.float64)])
         self._adapt(items, number.astype(np.int64), weight, len(self.classes_))
         return self
+
+    def _require_settings(self) -> None:
+        super()._require_settings()
+        weight = self.label_weight
+        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= float(weight) < np.inf:
+            raise ConfigError(f"label_weight is {weight!r:.60}: expected a number, at least 0.")
 
     def predict(self, X: Any) -> NDArray[Any]:
         """(N,) the most probable label of each query; arguments and errors as `predict_proba`."""
@@ -144,21 +154,6 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         attention = None if found.attention is None else np.asarray(found.attention.double().numpy())
         label = np.asarray(self.classes_[probability.argmax(1)])
         return ClassPredictions(label, probability, self._answered(found), attention, found.blank)
-
-    def _with_names(
-        self, items: Items, number: NDArray[Any], weight: NDArray[np.float64]
-    ) -> tuple[Items, NDArray[Any], NDArray[np.float64]]:
-        """The examples and one more of each class: its name."""
-        try:
-            label_weight = float(self.label_weight)
-        except (TypeError, ValueError):
-            label_weight = -1.0
-        if not 0 < label_weight < np.inf:
-            raise ConfigError(f"label_weight is {self.label_weight!r:.60}: expected a number, at least 0.")
-        names = self.reader_(self._trained.domain.name_examples([str(label) for label in self.classes_]))
-        n_classes = len(self.classes_)
-        weights = np.concatenate([weight, np.full(n_classes, label_weight)])
-        return join_items(items, names), np.concatenate([number, np.arange(n_classes)]), weights
 
     def _probability(self, logits: Tensor) -> NDArray[np.float64]:
         probability = self._trained.confidence.probabilities(logits)

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 
 from regard.errors import StorageError
@@ -157,7 +159,8 @@ def encode_cached(
     missing = [i for key, i in first.items() if found[key] is None]
     missing.sort(key=lambda i: sizes[i] if sizes is not None else 0, reverse=True)
     batches = [missing[start : start + batch] for start in range(0, len(missing), batch)]
-    for rows in _with_bar(batches, title):
+    shown = len(batches) > 1 and sys.stderr.isatty()
+    for rows in track(batches, title, console=Console(stderr=True), disable=not shown):
         arrays = [array.detach().to("cpu", torch.float16) for array in encode(rows)]
         some = [keys[i] for i in rows]
         found.update(zip(some, arrays, strict=True))
@@ -165,13 +168,3 @@ def encode_cached(
             cache.put(some, arrays)
     result = [found[key] for key in keys]
     return [array for array in result if array is not None]
-
-
-def _with_bar(batches: list[list[int]], title: str) -> Iterator[list[int]]:
-    if len(batches) < 2 or not sys.stderr.isatty():
-        yield from batches
-        return
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(batches, title, console=Console(stderr=True))
