@@ -52,7 +52,7 @@ def _bomb(content: bytes, rng: random.Random) -> bytes:
         mode = "1"
     try:
         Image.new(mode, (width, height)).save(file := io.BytesIO(), kind, **options)
-    except (OSError, ValueError, SystemError):  # GIF ends at 65,535
+    except (OSError, ValueError, SystemError, OverflowError):  # GIF ends at 65,535
         return content
     return file.getvalue()
 

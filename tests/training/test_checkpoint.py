@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import re
@@ -14,9 +15,10 @@ from torch import nn
 
 from regard.errors import CheckpointError, ConfigError, MissingExtraError
 from regard.limits import HEADER_BYTES
-from regard.training import load_checkpoint, save_checkpoint
+from regard.training import TrainConfig, load_checkpoint, save_checkpoint
 from regard.training.checkpoint import rewrite_spec
 from regard.training.sealed import write_sealed
+from regard.training.state import RunState
 
 SPEC = {"width": 3}
 
@@ -216,3 +218,24 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CheckpointError, match="a device or a pipe"):
         load_checkpoint(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"steps": {"a": 1}},
+        {"seconds": None},
+        {"step": -1},
+        {"step": 8, "steps": 7},
+        {"step": "3"},
+        {"seconds": math.nan},
+        {"n_rows": -(2**70)},
+        {"unheard": 1},
+    ],
+)
+def test_where_a_run_stands_is_checked_as_it_is_read(change: dict[str, object]) -> None:
+    state = RunState(steps=7, step=3, best=0.5, latest=0.25, seconds=1.5, n_rows=2)
+    content = json.loads(json.dumps(state.to_json(TrainConfig())["state"]))
+    assert RunState.from_json(content) == state
+    with pytest.raises((ValueError, TypeError), match=next(iter(change))):
+        RunState.from_json(content | change)

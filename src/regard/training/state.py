@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 from torch.optim import Optimizer
 
@@ -84,6 +86,27 @@ class RunState:
         return {"state": asdict(self), "config": config.model_dump(mode="json")}
 
     @classmethod
+    def from_json(cls, content: Any) -> Self:
+        """From a checkpoint's header, which somebody may have edited.
+
+        Raises:
+            ValueError: a value of another type, below 0, not finite, or more steps done than there are.
+        """
+        try:
+            state = TypeAdapter(cls).validate_json(json.dumps(content), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        if unknown := content.keys() - asdict(state).keys():
+            raise ValueError(f"{min(unknown)} is no part of it")
+        for name in ("steps", "step", "best_step", "stale", "loss_count", "seconds", "fitted_seconds", "n_rows"):
+            if not 0 <= (getattr(state, name) or 0) < math.inf:
+                raise ValueError(f"{name} is {getattr(state, name)}")
+        if state.steps is not None and state.step > state.steps:
+            raise ValueError(f"step is {state.step} of {state.steps}")
+        return state
+
+    @classmethod
     def fresh(cls, config: TrainConfig) -> Self:
         """Before the first step."""
         return cls(steps=config.steps if config.max_minutes is None else None)
@@ -105,7 +128,7 @@ class RunState:
                 "from scratch with resume=False or in another folder."
             )
         try:
-            saved, state = dict(checkpoint.training["config"]), cls(**checkpoint.training["state"])
+            saved, state = dict(checkpoint.training["config"]), cls.from_json(checkpoint.training["state"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{path} does not say where its run stood ({type(error).__name__}: {error}): it is of another version "
