@@ -37,6 +37,7 @@ SCRIPTS = (
     "bf16_cost",
     "doctor",
     "photos",
+    "robots",
     "interop",
     "service",
 )

@@ -302,6 +302,21 @@ def next_experiment(
 
 
 @app.command()
+def rollout(
+    checkpoint: Checkpoint,
+    settings: Settings = None,
+    out: Annotated[Path, typer.Option(help="Folder for rollout.html, its picture and its film.")] = Path("rollout"),
+    demonstrations: Annotated[int, typer.Option(min=1, help="How many the policy is shown.")] = 1,
+    task: Annotated[int, typer.Option(min=0, help="Number of the test task.")] = 0,
+) -> None:
+    """Show what a robot's policy does, and which steps of the demonstrations it acts by."""
+    from regard.commands.rollout import show_rollout
+
+    page = show_rollout(checkpoint, out, settings or (), n_demonstrations=demonstrations, task=task)
+    _say(f"Open {page} in a browser.")
+
+
+@app.command()
 def learners() -> None:
     """List the methods: name, year, family, what they predict, and whether they attend."""
     from regard.commands.learners import show_learners

@@ -108,6 +108,23 @@ def test_commands(run: Path, shown: Demonstrations, tmp_path: Path) -> None:
     assert "success" in result.output
 
 
+def test_the_page_of_a_rollout(run: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["rollout", str(run), "--out", str(tmp_path / "show"), "--task", "1"])
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "show" / "rollout.html").read_text()
+    assert "TNPD on reach2d, task 1000001" in page and page.count("data:image/") == 2 and "http" not in page
+    assert (tmp_path / "show" / "rollout.gif").read_bytes()[:4] == b"GIF8"
+
+
+def test_the_doctor_of_demonstrations(run: Path) -> None:
+    from regard.commands.doctor import run_checks
+
+    findings = {finding.check: finding.verdict for finding in run_checks(run, n_episodes=4)}
+    # Three steps of training: what it is shown makes no difference yet.
+    assert findings.pop("the goal is not in the observation") == "failed"
+    assert len(findings) == 6 and set(findings.values()) <= {"passed", "does not apply"}
+
+
 def regard_json(path: Path) -> list[list[float]]:
     import json
 

@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from regard.domains.data import LabelledData
+from regard.domains.robots.data import SimulatedData
 from regard.errors import ConfigError
-from regard.evaluation.leaks import Finding, find_leaks
+from regard.evaluation.leaks import OF_ANSWERS, Finding, find_leaks
+from regard.evaluation.leaks.goals import goal_is_hidden
 from regard.files import write_whole
 from regard.recipes.trained import TrainedLearner
 
@@ -29,6 +31,8 @@ def run_checks(
     """
     trained = TrainedLearner.load(checkpoint, settings)
     data = trained.data()
+    if isinstance(data, SimulatedData):
+        return _checks_of_demonstrations(trained, data, n_episodes, seed)
     splits = data.splits if isinstance(data, LabelledData) else {}
     if not splits and not data.task_labels:
         raise ConfigError(f"{data.title} has no items that could leak: expected a recipe on a data set.")
@@ -42,6 +46,16 @@ def run_checks(
         tables=data.task_labels,
         item_ids=data.item_ids,
     )
+
+
+def _checks_of_demonstrations(
+    trained: TrainedLearner, data: SimulatedData, n_episodes: int, seed: int
+) -> list[Finding]:
+    """What is asked of answers, and whether the goal can be seen without a demonstration."""
+    recipe = trained.require_recipe()
+    test = data.source("test", recipe.evaluation[0], seed)
+    findings = find_leaks(trained.learner, test, n_episodes=n_episodes, checks=OF_ANSWERS)
+    return [goal_is_hidden(trained.learner, data.training(recipe.episodes, seed), test, n_episodes), *findings]
 
 
 def show_findings(findings: Sequence[Finding], console: Console | None = None) -> None:

@@ -74,6 +74,7 @@ class RecordedData(SimulatedData):
         environments: name to what makes it, for rollouts; none where there is no simulator.
         reader: steps to rows.
         blind: nothing is shown in training: the goal-agnostic policy.
+        n_side_by_side: robots of one trial at most.
         record_test: makes the demonstrations of tasks (environment name, tasks, how many); the expert's by default.
     """
 
@@ -85,6 +86,7 @@ class RecordedData(SimulatedData):
     blind: bool = False
     encoder: dict[str, Any] = field(default_factory=dict)
     record_test: Callable[[str, Sequence[int], int], Demonstrations] | None = None
+    n_side_by_side: int = 1000
 
     @property
     def has_simulator(self) -> bool:
@@ -148,5 +150,7 @@ class RecordedData(SimulatedData):
                 shown = self.record_test(name, tasks, n_demonstrations)
             else:
                 shown = record(make(), tasks, n_demonstrations)
-            trials.append(Trial(make, tasks, tuple(shown.of_task(task) for task in tasks), placements))
+            for begin in range(0, share, self.n_side_by_side):
+                some = tasks[begin : begin + self.n_side_by_side]
+                trials.append(Trial(make, some, tuple(shown.of_task(task) for task in some), placements))
         return trials

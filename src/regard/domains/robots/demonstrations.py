@@ -200,7 +200,8 @@ def record(
         tasks: numbers of its tasks; the demonstrations have them.
         n_clean, n_noisy: of each task. Those in which the expert does not succeed are dropped, and tried again from
             another placement.
-        noise: standard deviation of what is added to executed actions, which drifts slowly from step to step.
+        noise: standard deviation of what is added to executed actions, which drifts slowly from step to step; with
+            every further try it is less.
         n_tries: tries per demonstration.
         n_extra_steps: that are kept after success.
         n_noisy_actions: the first so many actions are disturbed; all by default.
@@ -217,7 +218,9 @@ def record(
             disturbed = np.array([number >= n_clean for _, number in some])
             placements = [number + attempt * (n_clean + n_noisy) for _, number in some]
             rng = np.random.default_rng([attempt, *(n for pair in some for n in pair)])
-            scale = noise * disturbed[:, None] * (np.arange(environment.n_actions) < (n_noisy_actions or 99))
+            scale = (
+                noise * 0.7**attempt * disturbed[:, None] * (np.arange(environment.n_actions) < (n_noisy_actions or 99))
+            )
             found = _run(environment, [t for t, _ in some], placements, scale, rng, n_extra_steps)
             done |= {which: pair for which, pair in zip(some, found, strict=True) if pair is not None}
     failed = sorted({task for task, number in wanted if (task, number) not in done})

@@ -49,7 +49,7 @@ from regard.sampling.dataset import Dataset
 from regard.sampling.source import EpisodeSource
 from regard.sampling.task_table import TaskTable
 
-__all__ = ["CHECKS", "Check", "Finding", "LeakContext", "Verdict", "find_leaks"]
+__all__ = ["CHECKS", "OF_ANSWERS", "Check", "Finding", "LeakContext", "Verdict", "find_leaks"]
 
 CHECKS: tuple[Check, ...] = (
     class_names_stand_in_one_split,
@@ -72,6 +72,16 @@ CHECKS: tuple[Check, ...] = (
     a_batch_of_one_is_a_batch_of_many,
 )
 """All checks, in the order in which they are reported."""
+
+OF_ANSWERS: tuple[Check, ...] = (
+    weight_0_is_absence,
+    queries_can_be_shuffled,
+    queries_can_be_removed,
+    no_statistics_of_other_queries,
+    the_same_episode_gives_the_same_prediction,
+    a_batch_of_one_is_a_batch_of_many,
+)
+"""Those that need no data set, and no task without evidence: what is not known is then guessed from all tasks."""
 
 
 def find_leaks(

@@ -1,0 +1,148 @@
+"""A page that shows what a policy did, beside the demonstrations it acted by.
+
+Three pictures: the demonstrations, each shown step as large as it was attended to, with the rollout; the heat map
+rollout step by demonstration step; and the same as a film.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.domains.robots.data import RecordedData
+from regard.errors import ConfigError
+from regard.evaluation.rollouts import LearnerPolicy
+from regard.explain.demonstrations import AttendedRollout, attended_rollout
+from regard.files import make_folder, write_whole
+from regard.recipes.trained import TrainedLearner
+
+_PLACES = {"reach2d": (0, 1), "choose2d": (0, 1), "reacher": (6, 7)}
+"""Which features are drawn as a place; the first two of others."""
+
+Floats = NDArray[np.float64]
+
+
+def show_rollout(
+    checkpoint: Path | str, folder: Path, settings: Sequence[str] = (), *, n_demonstrations: int = 1, task: int = 0
+) -> Path:
+    """Write rollout.html, rollout.png and rollout.gif; returns the page.
+
+    Args:
+        checkpoint: a run of the domain "robots", of a learner that attends.
+        folder: for the files.
+        settings: as of `regard evaluate`.
+        n_demonstrations: that are shown to the policy.
+        task: number of the task among those of the test.
+
+    Raises:
+        ConfigError: data without a simulator, or a learner that does not attend.
+    """
+    trained = TrainedLearner.load(checkpoint, settings)
+    data = trained.data()
+    if not isinstance(data, RecordedData) or not data.has_simulator:
+        raise ConfigError(f"{data.title} has no rollouts to show: expected a run such as that of reach2d or reacher.")
+    trial = data.trials("test", n_demonstrations, task + 1, 1, 0)[-1]
+    policy = LearnerPolicy(trained.learner, data.reader, name=trained.name)
+    rollout = attended_rollout(policy, trial)
+    places = _PLACES.get(next(iter(data.environments)), (0, 1))
+    shown = data.reader.support(trial.demonstrations).x[-1][rollout.weight[-1] > 0].double().numpy()
+    make_folder(folder, "--out")
+    figure = draw(rollout, shown, places, len(rollout.attention[-1]))
+    write_whole(folder / "rollout.png", figure)
+    write_whole(folder / "rollout.gif", _film(rollout, shown, places))
+    won = "succeeded" if rollout.success[-1] else "failed"
+    title = f"{trained.name} on {data.title}, task {trial.tasks[-1]}: {won}"
+    write_whole(folder / "rollout.html", _page(title, figure, (folder / "rollout.gif").read_bytes()).encode())
+    return folder / "rollout.html"
+
+
+def draw(rollout: AttendedRollout, shown: Floats, places: tuple[int, int], n_steps: int) -> bytes:
+    """A PNG: on the left the places, demonstrated steps sized by attention; on the right the heat map.
+
+    Args:
+        rollout: its last task is drawn.
+        shown: (S, D) rows of the demonstrations, without padding.
+        places: the two features that are a place.
+        n_steps: so many steps of the rollout.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6))
+    _draw_places(left, rollout, shown, places, n_steps)
+    present = rollout.weight[-1] > 0
+    image = right.imshow(rollout.attention[-1][:, present], aspect="auto", cmap="viridis", vmin=0)
+    right.set(xlabel="step of the demonstrations", ylabel="step of the rollout", title="attention")
+    figure.colorbar(image, ax=right)
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def _draw_places(axis: Any, rollout: AttendedRollout, shown: Floats, places: tuple[int, int], n_steps: int) -> None:
+    present = rollout.weight[-1] > 0
+    attention = rollout.attention[-1][:, present]
+    now = attention.mean(0) if n_steps >= len(attention) else attention[n_steps]
+    x, y = places
+    axis.plot(shown[:, x], shown[:, y], color="0.8", linewidth=1, zorder=1)
+    sizes = 15 + 500 * now / max(now.max(), 1e-9)
+    axis.scatter(shown[:, x], shown[:, y], s=sizes, alpha=0.6, color="tab:blue", label="demonstrated", zorder=2)
+    path = rollout.observations[-1][: n_steps + 1]
+    axis.plot(path[:, x], path[:, y], color="tab:red", label="rollout", zorder=3)
+    axis.plot(*path[-1][[x, y]], "o", color="tab:red", zorder=4)
+    both = np.concatenate([shown[:, [x, y]], rollout.observations[-1][:, [x, y]]])
+    low, high = both.min(0) - 0.15, both.max(0) + 0.15
+    axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", title="steps, sized by attention")
+    axis.legend(loc="best", fontsize=8)
+
+
+def _film(rollout: AttendedRollout, shown: Floats, places: tuple[int, int]) -> bytes:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    from PIL import Image
+
+    n_steps = len(rollout.attention[-1])
+    frames = []
+    for step in np.unique(np.linspace(0, n_steps - 1, 20).astype(int)):
+        figure, axis = plt.subplots(figsize=(4, 4), dpi=70)
+        _draw_places(axis, rollout, shown, places, int(step))
+        axis.set_title(f"step {step}")
+        figure.tight_layout()
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+        plt.close(figure)
+        frames.append(Image.open(buffer).convert("P", palette=Image.Palette.ADAPTIVE, colors=32))
+    film = io.BytesIO()
+    frames[0].save(film, format="GIF", save_all=True, append_images=frames[1:], duration=150, loop=0)
+    return film.getvalue()
+
+
+def _page(title: str, figure: bytes, film: bytes) -> str:
+    """One file that asks nothing of the network."""
+    pictures = [
+        f'<img alt="{html.escape(what)}" src="data:image/{kind};base64,{base64.b64encode(content).decode()}">'
+        for what, kind, content in (
+            ("demonstrated steps sized by attention with the rollout, and the heat map", "png", figure),
+            ("the rollout as a film", "gif", film),
+        )
+    ]
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        "<style>body{font:16px/1.5 system-ui;margin:2rem auto;max-width:60rem}img{max-width:100%}</style>"
+        f"<h1>{html.escape(title)}</h1>{pictures[0]}<p>Left: the steps that were shown, as large as they were attended "
+        "to, and what the policy did. Right: which of them each of its steps read. Below: the same, step by step."
+        f"</p>{pictures[1]}</html>"
+    )

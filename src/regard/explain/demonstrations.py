@@ -1,0 +1,111 @@
+"""Which steps of a demonstration a policy acts by, along a rollout, and whether to believe it.
+
+    attention_btr    how much row r of the demonstrations of task b counted for the action at step t
+    deleted          the rows that counted most, over the whole rollout, get weight 0, and the robot tries again
+
+If success falls as attended rows are deleted, and hardly falls as random ones are, the attention is what the policy
+acts by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from regard.domains.robots.data import Trial
+from regard.episode import Support
+from regard.errors import ConfigError, did_you_mean
+from regard.evaluation.rollouts import LearnerPolicy
+from regard.learners.base import AttendingLearner
+
+Deleted = Literal["attended", "random"]
+
+
+@dataclass(frozen=True)
+class AttendedRollout:
+    """What happened, and what each step of it attended to.
+
+    Args:
+        observations: (B, T + 1, D) what was seen, the last one after the last action.
+        attention: (B, T, S) over the support rows, K demonstrations of n rows.
+        weight: (B, S) of the rows; 0 is padding.
+        success: (B,).
+    """
+
+    observations: NDArray[np.float64]
+    attention: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    success: NDArray[np.bool_]
+
+
+def attended_rollout(
+    policy: LearnerPolicy, trial: Trial, *, without: NDArray[np.bool_] | None = None
+) -> AttendedRollout:
+    """Roll out once, from the first placement, and keep the attention of every step.
+
+    Args:
+        policy: of a learner that attends.
+        trial: B tasks.
+        without: (B, S) rows whose weight is set to 0.
+
+    Raises:
+        ConfigError: a learner that does not attend.
+    """
+    learner = policy.learner
+    if not isinstance(learner, AttendingLearner):
+        raise ConfigError(f"{policy.name} does not attend: see `regard learners`; expected one that does.")
+    support = _without(policy.reader.support(trial.demonstrations), without)
+    environment = trial.environment()
+    simulation = environment.start(trial.tasks, [trial.placements[0]] * len(trial.tasks))
+    with torch.no_grad():
+        state = learner.adapt(support)
+    act, seen, attention = policy.acting(state), [simulation.observation], []
+    for _ in range(environment.horizon):
+        active = ~simulation.success if environment.stops_at_success else np.ones(len(trial.tasks), dtype=bool)
+        if not active.any():
+            break
+        with torch.inference_mode():
+            attention.append(learner.attend(state, policy.reader(seen[-1])[:, None])[:, 0].double().numpy())
+        simulation.step(act(seen[-1]), active)
+        seen.append(simulation.observation)
+    weight = support.weight.double().numpy()
+    return AttendedRollout(np.stack(seen, 1), np.stack(attention, 1), weight, simulation.success)
+
+
+def success_without(
+    policy: LearnerPolicy, trial: Trial, share: float, deleted: Deleted = "attended", *, seed: int = 0
+) -> NDArray[np.bool_]:
+    """(B,) success where a share of the rows is deleted.
+
+    Args:
+        policy, trial: as `attended_rollout`.
+        share: of each task's rows, from 0 to less than 1.
+        deleted: those most attended to over the rollout with all rows, or random ones.
+        seed: of the random ones.
+
+    Raises:
+        ConfigError: an unknown choice, a share out of range, or a learner that does not attend.
+    """
+    if deleted not in get_args(Deleted) or not 0 <= share < 1:
+        raise ConfigError(
+            f"deleted is {deleted!r} and share {share}: expected a share from 0 to less than 1, and "
+            f"{did_you_mean(deleted, get_args(Deleted))}"
+        )
+    full = attended_rollout(policy, trial)
+    score = full.attention.mean(1)
+    if deleted == "random":
+        score = np.random.default_rng(seed).random(score.shape)
+    score = np.where(full.weight > 0, score, -1)
+    rank = (-score).argsort(1, kind="stable").argsort(1)
+    n_deleted = np.round(share * (full.weight > 0).sum(1)).astype(int)
+    return attended_rollout(policy, trial, without=rank < n_deleted[:, None]).success
+
+
+def _without(support: Support, rows: NDArray[np.bool_] | None) -> Support:
+    if rows is None:
+        return support
+    return replace(support, weight=support.weight * torch.from_numpy(~rows).to(support.weight.dtype))
