@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ from regard.evaluation.rollouts import (
     success_interval,
 )
 from regard.recipes.config import Recipe
+from regard.recipes.data import load_data
 from regard.recipes.run import train_recipe
 from regard.recipes.trained import TrainedLearner
 
@@ -56,7 +58,7 @@ ENVIRONMENTS: dict[str, tuple[str, tuple[int, ...], int, int]] = {
     "reach2d": ("reach2d", (1, 3, 5), 60, 3),
     "choose2d": ("choose2d", (1, 5), 60, 3),
     "reacher": ("reacher", (1, 3, 5), 60, 3),
-    "goals": ("metaworld", (1, 5), 60, 1),
+    "goals": ("metaworld", (1, 5), 100, 1),
     "new": ("metaworld", (1, 5), 100, 1),
 }
 """Recipe, numbers of demonstrations, tasks, and rollouts of each task."""
@@ -154,6 +156,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("environments", nargs="+", choices=tuple(ENVIRONMENTS), metavar="ENVIRONMENT")
     made.add_argument("--runs", type=Path, default=Path("runs/robots"))
     made.add_argument("--shots", type=int, nargs="+", help="only these numbers of demonstrations")
+    made.add_argument("--skills", nargs="+", help="of Meta-World, only these of those that are tested")
     made.add_argument("--steps", type=int, help="training steps, instead of the recipe's")
     return made
 
@@ -181,9 +184,10 @@ def main() -> None:
                 if data is None:
                     trained_as = "attention" if policy in OTHERS else policy
                     recipe = recipe_of(environment, trained_as, arguments.data, arguments.steps)
-                    data = load(recipe)
+                    data = load(recipe, arguments.skills)
                     made, cpu = policy_of(arguments, environment, policy, data)
-                trials = data.trials("test", n_shot, n_tasks, n_starts, arguments.seed)
+                n_here = n_tasks if arguments.skills is None else n_tasks * len(data.environments) // 5
+                trials = data.trials("test", n_shot, n_here, n_starts, arguments.seed)
                 began = time.process_time()
                 result = evaluate_rollouts(made, trials, data=environment, seed=arguments.seed)
                 names = [name for name, trial in zip(_names(data, trials), trials, strict=True) for _ in trial.tasks]
@@ -204,13 +208,12 @@ def main() -> None:
     render_after(arguments, SECTIONS)
 
 
-def load(recipe: Recipe) -> RecordedData:
-    """The recipe's data."""
-    from regard.recipes.data import load_data
-
+def load(recipe: Recipe, skills: list[str] | None) -> RecordedData:
+    """The recipe's data, tested on some of its skills, or on all."""
     data = load_data(recipe.data)
     assert isinstance(data, RecordedData)
-    return data
+    kept = {name: make for name, make in data.environments.items() if skills is None or name in skills}
+    return replace(data, environments=kept)
 
 
 def _names(data: RecordedData, trials: list[Any]) -> list[str]:

@@ -98,5 +98,5 @@ class Hopeless(Reach2D):
 
 
 def test_an_expert_that_never_succeeds_is_said() -> None:
-    with pytest.raises(DataError, match="did not succeed in 6 tries at task 0 and 1 others"):
+    with pytest.raises(DataError, match="did not succeed in 8 tries at task 0 and 1 others"):
         record(Hopeless(), [0, 1], 1)

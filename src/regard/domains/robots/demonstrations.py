@@ -189,7 +189,7 @@ def record(
     n_noisy: int = 0,
     *,
     noise: float = 0.2,
-    n_tries: int = 6,
+    n_tries: int = 8,
     n_extra_steps: int = 3,
     n_noisy_actions: int | None = None,
 ) -> Demonstrations:
@@ -201,7 +201,7 @@ def record(
         n_clean, n_noisy: of each task. Those in which the expert does not succeed are dropped, and tried again from
             another placement.
         noise: standard deviation of what is added to executed actions, which drifts slowly from step to step; with
-            every further try it is less.
+            every further try it is less, and in the last two nothing.
         n_tries: tries per demonstration.
         n_extra_steps: that are kept after success.
         n_noisy_actions: the first so many actions are disturbed; all by default.
@@ -219,7 +219,10 @@ def record(
             placements = [number + attempt * (n_clean + n_noisy) for _, number in some]
             rng = np.random.default_rng([attempt, *(n for pair in some for n in pair)])
             scale = (
-                noise * 0.7**attempt * disturbed[:, None] * (np.arange(environment.n_actions) < (n_noisy_actions or 99))
+                noise
+                * max(1 - attempt / max(n_tries - 2, 1), 0)
+                * disturbed[:, None]
+                * (np.arange(environment.n_actions) < (n_noisy_actions or 99))
             )
             found = _run(environment, [t for t, _ in some], placements, scale, rng, n_extra_steps)
             done |= {which: pair for which, pair in zip(some, found, strict=True) if pair is not None}
