@@ -91,12 +91,18 @@ def test_the_disturbed_robot_drifts_otherwise_every_time() -> None:
 
 
 class Hopeless(Reach2D):
+    """The goals of even tasks are out of reach."""
+
     def start(self, tasks: Any, placements: Any) -> PointSimulation:
         simulation = super().start(tasks, placements)
-        simulation.goal = simulation.goal + 5
+        simulation.goal = simulation.goal + 5 * (np.asarray(tasks)[:, None] % 2 == 0)
         return simulation
 
 
 def test_an_expert_that_never_succeeds_is_said() -> None:
     with pytest.raises(DataError, match="did not succeed in 8 tries at task 0 and 1 others"):
-        record(Hopeless(), [0, 1], 1)
+        record(Hopeless(), [0, 1, 2], 1)
+    some = record(Hopeless(), [0, 1, 2, 3], 2, leave_out_failed=True)
+    assert some.tasks.tolist() == [1, 1, 3, 3] and set(some.families) == {1, 3}
+    with pytest.raises(DataError, match="at task 0 and 1 others"):
+        record(Hopeless(), [0, 2], 1, leave_out_failed=True)

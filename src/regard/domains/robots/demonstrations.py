@@ -192,6 +192,7 @@ def record(
     n_tries: int = 8,
     n_extra_steps: int = 3,
     n_noisy_actions: int | None = None,
+    leave_out_failed: bool = False,
 ) -> Demonstrations:
     """The expert, recorded: of each task, `n_clean` demonstrations and `n_noisy` with disturbed actions.
 
@@ -205,9 +206,11 @@ def record(
         n_tries: tries per demonstration.
         n_extra_steps: that are kept after success.
         n_noisy_actions: the first so many actions are disturbed; all by default.
+        leave_out_failed: leave out tasks at which the expert does not succeed often enough, as some goals are beyond
+            it, unless those are all.
 
     Raises:
-        DataError: the expert never succeeds.
+        DataError: the expert does not succeed.
     """
     wanted = [(task, number) for task in tasks for number in range(n_clean + n_noisy)]
     done: dict[tuple[int, int], tuple[Any, Any]] = {}
@@ -227,16 +230,17 @@ def record(
             found = _run(environment, [t for t, _ in some], placements, scale, rng, n_extra_steps)
             done |= {which: pair for which, pair in zip(some, found, strict=True) if pair is not None}
     failed = sorted({task for task, number in wanted if (task, number) not in done})
-    if failed:
+    if failed and not (leave_out_failed and len(failed) < len(set(tasks))):
         raise DataError(
             f"{environment.name}: the expert did not succeed in {n_tries} tries at task {failed[0]}"
             f"{f' and {len(failed) - 1} others' if len(failed) > 1 else ''}: expected another seed, or less noise."
         )
+    wanted = [(task, number) for task, number in wanted if task not in failed]
     return Demonstrations.of(
         [done[w] for w in wanted],
         [task for task, _ in wanted],
         [number >= n_clean for _, number in wanted],
-        dict.fromkeys(tasks, environment.name),
+        dict.fromkeys([task for task, _ in wanted], environment.name),
     )
 
 
