@@ -63,7 +63,11 @@ class FewShotPolicy:
             try:
                 self._state = self._learner.adapt(support)
             except RuntimeError as error:
-                raise self._wrong_sizes(demonstrations, error) from error
+                sizes = demonstrations.observations.shape[1], demonstrations.actions.shape[1]
+                raise DataError(
+                    f"demonstrations have {sizes[0]} features and {sizes[1]} actions, which the learner was not trained "
+                    f"on ({str(error).splitlines()[0][:100]}): expected those of its training."
+                ) from error
         self.demonstrations_ = demonstrations
         return self
 
@@ -104,10 +108,3 @@ class FewShotPolicy:
         if x.ndim != 2 or x.shape[1] != width:
             raise DataError(f"the observation has shape {np.shape(observation)}: expected ({width},) or (B, {width}).")
         return self._reader(x)
-
-    def _wrong_sizes(self, demonstrations: Demonstrations, error: RuntimeError) -> DataError:
-        sizes = demonstrations.observations.shape[1], demonstrations.actions.shape[1]
-        return DataError(
-            f"demonstrations have {sizes[0]} features and {sizes[1]} actions, which the learner was not trained "
-            f"on ({str(error).splitlines()[0][:100]}): expected those of its training."
-        )

@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 
 from regard.domains.robots.data import Trial
-from regard.episode import Support
 from regard.errors import ConfigError, did_you_mean
 from regard.evaluation.rollouts import LearnerPolicy
 from regard.learners.base import AttendingLearner
@@ -58,7 +57,9 @@ def attended_rollout(
     learner = policy.learner
     if not isinstance(learner, AttendingLearner):
         raise ConfigError(f"{policy.name} does not attend: see `regard learners`; expected one that does.")
-    support = _without(policy.reader.support(trial.demonstrations), without)
+    support = policy.reader.support(trial.demonstrations)
+    if without is not None:
+        support = replace(support, weight=support.weight * torch.from_numpy(~without).to(support.weight.dtype))
     environment = trial.environment()
     simulation = environment.start(trial.tasks, [trial.placements[0]] * len(trial.tasks))
     with torch.no_grad():
@@ -103,9 +104,3 @@ def success_without(
     rank = (-score).argsort(1, kind="stable").argsort(1)
     n_deleted = np.round(share * (full.weight > 0).sum(1)).astype(int)
     return attended_rollout(policy, trial, without=rank < n_deleted[:, None]).success
-
-
-def _without(support: Support, rows: NDArray[np.bool_] | None) -> Support:
-    if rows is None:
-        return support
-    return replace(support, weight=support.weight * torch.from_numpy(~rows).to(support.weight.dtype))

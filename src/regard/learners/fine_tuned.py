@@ -113,7 +113,8 @@ class FineTuned(Learner):
         if not self.n_steps:
             return TunedState({}, self.learner.adapt(support))
         with lock_of(self.learner), outside_inference_mode():
-            support = _owned(support)
+            # Copies: those of inference mode cannot be differentiated through, and a state is its own.
+            support = support.map(torch.clone)
             pieces = [slice(i, i + self.tasks_at_once) for i in range(0, support.n_tasks, self.tasks_at_once)]
             weights = [self._tuned(support.tasks(piece).detach()) for piece in pieces]
             joined = {name: torch.cat([w[name] for w in weights]) for name in weights[0]}
@@ -265,8 +266,3 @@ def _rebuilt(value: Value, tensors: list[Tensor]) -> Any:
     """A state with other tensors in the same order."""
     remaining = iter(tensors)
     return value.map(lambda _: next(remaining))
-
-
-def _owned(support: Support) -> Support:
-    """Tensors of inference mode cannot be differentiated through, and a state must not change with the caller's."""
-    return support.map(torch.clone)

@@ -13,7 +13,7 @@ pytest.importorskip("mujoco", reason="pip install 'regard[robots]'")
 pytest.importorskip("gymnasium", reason="pip install 'regard[robots]'")
 
 from regard.domains.robots.demonstrations import record
-from regard.domains.robots.reacher import Reacher, _jacobian, fingertip
+from regard.domains.robots.reacher import Reacher, fingertip, jacobian_of
 
 
 def test_the_fingertip_is_where_mujoco_says() -> None:
@@ -28,7 +28,7 @@ def test_the_jacobian_is_a_difference_quotient() -> None:
     for joint in (0, 1):
         moved = angle + step * np.eye(2)[joint]
         np.testing.assert_allclose(
-            _jacobian(angle)[:, :, joint], (fingertip(moved) - fingertip(angle)) / step, atol=1e-6
+            jacobian_of(angle)[:, :, joint], (fingertip(moved) - fingertip(angle)) / step, atol=1e-6
         )
 
 

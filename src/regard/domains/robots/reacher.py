@@ -90,7 +90,7 @@ class ReacherSimulation(Simulation):
     def expert(self) -> Floats:
         angle, speed = self._joints
         way = self._target - fingertip(angle)
-        jacobian = _jacobian(angle)
+        jacobian = jacobian_of(angle)
         square = jacobian @ jacobian.transpose(0, 2, 1) + 1e-3 * np.eye(2)
         turn = (jacobian.transpose(0, 2, 1) @ np.linalg.solve(square, way[..., None]))[..., 0]
         wanted = np.clip(15 * turn, -8, 8)
@@ -117,7 +117,7 @@ def fingertip(angle: Floats) -> Floats:
     return np.stack([np.cos(along) @ _LINKS, np.sin(along) @ _LINKS], 1)
 
 
-def _jacobian(angle: Floats) -> Floats:
+def jacobian_of(angle: Floats) -> Floats:
     """(B, 2, 2) of `fingertip` by the joints."""
     along = np.cumsum(angle, 1)
     second = _LINKS[1] * np.stack([-np.sin(along[:, 1]), np.cos(along[:, 1])], 1)
