@@ -65,8 +65,8 @@ class FewShotPolicy:
             except RuntimeError as error:
                 sizes = demonstrations.observations.shape[1], demonstrations.actions.shape[1]
                 raise DataError(
-                    f"demonstrations have {sizes[0]} features and {sizes[1]} actions, which the learner was not trained "
-                    f"on ({str(error).splitlines()[0][:100]}): expected those of its training."
+                    f"demonstrations have {sizes[0]} features and {sizes[1]} actions, not those "
+                    f"of training ({str(error).splitlines()[0][:100]}): expected the same sizes."
                 ) from error
         self.demonstrations_ = demonstrations
         return self
