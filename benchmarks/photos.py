@@ -103,12 +103,12 @@ def _signs(folder: Path) -> Dataset:
 
 def _digits(folder: Path) -> Dataset:
     with np.load(folder / "mnist_t10k" / "mnist_t10k.npz") as file:
-        return first_of_each(Dataset.of(file["images"], [str(label) for label in file["labels"]]), 60)
+        return first_of_each(Dataset.of(file["images"], [str(label) for label in file["labels"]]), 30)
 
 
 def _characters(folder: Path) -> Dataset:
     images = packed_images(folder / "omniglot" / "omniglot28_shared.npz")
-    return first_of_each(images, 12, every=16)
+    return first_of_each(images, 10, every=32)
 
 
 KINDS = {
