@@ -59,7 +59,6 @@ METHODS: dict[str, dict[str, Any]] = {
     BASELINE: {"name": "Prototypical", "compare": "cosine", "scale": 20.0, "encoder": _HEAD},
     "nearest neighbour": {"name": "NearestNeighbour", "compare": "cosine", "encoder": _HEAD},
     "attention to examples": {"name": "Matching", "scale": 30.0, "encoder": _HEAD},
-    "logistic regression": {"name": "LinearProbe", "penalty": 0.1, "encoder": _HEAD},
     "ridge and prototypes": {"name": "RidgePrototypes", "penalty": 0.1, "encoder": _HEAD},
     "ridge and prototypes, several stages": {
         "name": "RidgePrototypes",

@@ -38,6 +38,7 @@ def test_the_page_shows_each_answer_and_its_examples(files: Path) -> None:
     text = page.read_text()
     assert sentence in text.replace("&#39;", "'")
     assert text.count('<section class="why"') == 2
+    assert text.count('class="heat"') >= 2, "CrossTransformer says where it looked"
     assert "O/O0.png" in text
     assert "spoke for it" in text
     assert "http" not in text.replace("http-equiv", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regard.domains.base import Domain, LabelledFiles
 from regard.errors import ConfigError
@@ -12,6 +13,8 @@ from regard.estimators import FewShotClassifier
 from regard.explain import Counterfactual, Explanation
 from regard.recipes.trained import TrainedLearner
 from regard.report.explanations import ExampleEffect, ExplainedAnswer, write_explanations
+
+Map = NDArray[np.floating]
 
 _SHOWN = 5
 """Examples per answer."""
@@ -41,13 +44,14 @@ def explain_files(learner: Path | str, support: Path | str, query: Path | str, p
     queries, names = list(read.queries)[:most], list(read.query_names)[:most]
     found = model.explain(queries)
     classes = [domain.class_title(str(name)) for name in model.classes_]
+    maps = [_maps(model, query) for query in queries]
     answers = [
         ExplainedAnswer(
             name=names[row],
-            item=domain.render(queries[row]),
+            item=domain.render(queries[row], maps[row][0]),
             answer=classes[int(found.predicted[row])],
             probability=float(found.probability[row]),
-            effects=_effects(domain, read, found, row),
+            effects=_effects(domain, read, found, row, maps[row][1]),
             turns=_sentences(read, found, row, classes),
         )
         for row in range(len(queries))
@@ -75,7 +79,18 @@ def trust_sentence(found: Explanation) -> str:
     return f"Do not believe which example is named first here: {measured}, which is no better than chance."
 
 
-def _effects(domain: Domain, read: LabelledFiles, found: Explanation, row: int) -> list[ExampleEffect]:
+def _maps(model: FewShotClassifier, query: object) -> tuple[Map | None, Map | None]:
+    """Where the learner looked, in 0..1: on the query (H, W) and the examples (S, H, W); None where it cannot say."""
+    found = model.saliency([query])
+    if found is None:
+        return None, None
+    argued, attended = np.clip(found.query[0, 0], 0, None), found.support[0, 0]
+    return argued / max(float(argued.max()), 1e-12), attended / max(float(attended.max()), 1e-12)
+
+
+def _effects(
+    domain: Domain, read: LabelledFiles, found: Explanation, row: int, maps: Map | None
+) -> list[ExampleEffect]:
     drop = found.drop[row]
     order = [int(s) for s in np.argsort(-np.abs(drop), kind="stable")[:_SHOWN]]
     largest = max(float(np.abs(drop).max(initial=0)), 1e-12)
@@ -83,7 +98,7 @@ def _effects(domain: Domain, read: LabelledFiles, found: Explanation, row: int) 
         ExampleEffect(
             name=read.support_names[s],
             label=domain.class_title(str(read.labels[s])),
-            item=domain.render(read.support[s]),
+            item=domain.render(read.support[s], None if maps is None else maps[s]),
             drop=float(drop[s]),
             share=abs(float(drop[s])) / largest,
         )

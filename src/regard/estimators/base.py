@@ -26,7 +26,14 @@ from regard.episode import Episode, Items, Support, first_tensor, flatten_tasks,
 from regard.errors import ConfigError, EpisodeError, RegardError, SizeWarning
 from regard.estimators.inputs import Prepare, Prepared, blank_rows, named, other_shape, require_count, shapes
 from regard.explain.answers import Explanation, explain, renumbered
-from regard.learners.base import AttendingLearner, EncodingAttendingLearner, Learner, Output
+from regard.explain.saliency import SaliencyMaps, saliency_maps
+from regard.learners.base import (
+    AttendingLearner,
+    EncodingAttendingLearner,
+    Learner,
+    Output,
+    TokenAttendingLearner,
+)
 from regard.limits import N_VIEWS
 from regard.recipes.trained import TrainedLearner
 
@@ -102,6 +109,28 @@ class FewShotEstimator(BaseEstimator):
         Raises:
             ConfigError: the learner is transductive. Otherwise as `predict`.
         """
+        found = explain(self._learner, self._episode(X))
+        n_classes = 0 if self._regression else int(self._given.target.max(initial=-1)) + 1
+        return renumbered(found, self._views.class_order(n_classes)[0].numpy(force=True)) if n_classes else found
+
+    def saliency(self, X: Any) -> SaliencyMaps | None:
+        """Where on each picture it looked, see `regard.explain.saliency_maps`: for one task of N queries.
+
+        Returns:
+            None where the learner does not attend to patches, or items are no pictures.
+
+        Raises:
+            As `predict`.
+        """
+        if not isinstance(self._learner, TokenAttendingLearner):
+            return None
+        episode = self._episode(X)
+        x = first_tensor(episode.query_x)
+        is_picture = not isinstance(episode.query_x, dict) and x.ndim in (4, 5)
+        return saliency_maps(self._learner, episode) if is_picture else None
+
+    def _episode(self, X: Any) -> Episode:
+        """The examples of `fit` and these queries, in the first view, as one task whose queries have no labels."""
         check_is_fitted(self)
         items = self.reader_(X)
         self._check_queries(items)
@@ -118,8 +147,7 @@ class FewShotEstimator(BaseEstimator):
         x = map_items(lambda t: t[:1], self._placed(self._views.queries(items)))
         n_queries = len(first_tensor(items))
         no_label = torch.zeros((1, n_queries) if n_classes else (1, n_queries, target.shape[-1]), dtype=target.dtype)
-        found = explain(self._learner, Episode(support, x, no_label.to(like.device)))
-        return found if order is None else renumbered(found, order.numpy(force=True))
+        return Episode(support, x, no_label.to(like.device))
 
     def _output(self, output: Output) -> Tensor:
         """(E, N, ...) what subclasses keep of the learner's output."""

@@ -91,7 +91,8 @@ def influence(learner: Learner, episode: Episode, *, over_targets: OverTargets =
                 each = [torch.autograd.grad(total, weight, retain_graph=True)[0] for total in totals]
                 gradient, value = torch.stack(each).norm(dim=0), output.norm(dim=-1)
             else:
-                gradient = torch.autograd.grad(value.sum(), weight)[0]
+                # Not used at all where weights change nothing, as with one example per class in CrossTransformer.
+                (gradient,) = torch.autograd.grad(value.sum(), weight, materialize_grads=True)
         attention = None
         if isinstance(learner, AttendingLearner):
             with torch.no_grad():

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from bodies import efficientnet_weights, tiny_vit
+from regard.commands.explain import explain_files
 from regard.commands.predict import predict_files
 from regard.errors import BodyError, ConfigError
 from regard.estimators import FewShotClassifier, FewShotRegressor
@@ -142,6 +143,28 @@ def test_a_body_that_is_not_there_or_another_one_is_named(run: Path, weights: st
     save_file(efficientnet_weights(seed=1), other)
     with pytest.raises(BodyError, match="a head fits its own body only"):
         PhotoStages(str(other), digest="5" * 64)
+
+
+def test_attention_between_patches_lies_over_the_photographs(weights: str, folder: Path, tmp_path: Path) -> None:
+    settings = (
+        f"data={{name: folder, folder: '{folder}', size: 64}}",
+        f"learner.encoder={{name: PhotoStages, body: '{weights}', size: 64, parts: true, cache: false}}",
+        "episodes={n_way: 2, n_shot: 1, n_query: 1}",
+        "validation={n_way: 2, n_shot: 1, n_query: 1}",
+        "evaluation=[{n_way: 2, n_shot: 1, n_query: 1}]",
+        "train.steps=1",
+        "train.validation_episodes=2",
+        "train.tensorboard=false",
+    )
+    train_recipe(Recipe.read("photos-patches", settings), tmp_path / "run")
+    for name, colour in list(COLOURS.items())[:2]:
+        (tmp_path / "examples" / name).mkdir(parents=True)
+        photograph(colour, 1).save(tmp_path / "examples" / name / "1.png")
+    photograph(COLOURS["red"], 5).save(tmp_path / "query.png")
+    explain_files(tmp_path / "run", tmp_path / "examples", tmp_path / "query.png", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count('class="heat"') == 3
+    assert page.index("data:image/jpeg") < page.index('class="heat"'), "a photograph would hide what lies under it"
 
 
 def test_packed_images_say_how_large_those_of_users_are_read(tmp_path: Path) -> None:

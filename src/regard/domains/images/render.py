@@ -19,6 +19,9 @@ _LEVELS = 16
 _SIDE = 96
 """Pixels of a file that is shown."""
 
+_VEIL = 0.7
+"""Opacity of heat over a photograph, where it is strongest."""
+
 INK = (0x1F, 0x1C, 0x18)
 HEAT = (0xF5, 0x7C, 0x00)
 
@@ -36,9 +39,13 @@ def render_image(thing: Any, saliency: NDArray[np.floating[Any]] | None = None) 
     else:
         image = ImageReader(_SIDE, 3)([thing])[0].numpy()
     image = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
-    ink = f'<img src="{data_uri(image)}" alt="">'
-    under = "" if saliency is None else f'<img class="heat" src="{heat(saliency)}" alt="">'
-    return Rendering(f"{under}{ink}", f"a picture of {image.shape[1]} x {image.shape[0]}")
+    # Ink is transparent paper: heat glows through it from below. A photograph is not, and keeps a veil of it above.
+    is_photograph = image.ndim == 3
+    shown = [f'<img src="{data_uri(image)}" alt="">']
+    if saliency is not None:
+        glow = f'<img class="heat" src="{heat(_VEIL * saliency if is_photograph else saliency)}" alt="">'
+        shown = [*shown, glow] if is_photograph else [glow, *shown]
+    return Rendering("".join(shown), f"a picture of {image.shape[1]} x {image.shape[0]}")
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
