@@ -216,7 +216,7 @@ def section(document: Document) -> str:
     for c in comparisons:
         other = c.b if c.a == BASELINE else c.a
         d = c.difference
-        difference = d if c.a == other else Interval(-d.mean, -d.high, -d.low)
+        difference = d if c.a == other else Interval(0.0 - d.mean, 0.0 - d.high, 0.0 - d.low)
         above[other, c.data, int(str(c.n_shot))] = points(difference) + or_tie(c)
     paired = [[name, *(above.get((name, *key), "") for key in settings)] for name in names if name != BASELINE]
     n_episodes = results[0].episodes
