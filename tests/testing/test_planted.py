@@ -332,6 +332,34 @@ def test_made_up_attention_is_caught_by_deletion(name: str) -> None:
     assert_caught(MadeUp, "attention_is_felt")
 
 
+MISPLACED: dict[str, Callable[[Tensor], Tensor]] = {  # (B, Q, S) attention to attention that is somebody else's
+    "first_query_for_all": lambda p: p[:, :1].expand_as(p),
+    "mean_of_queries": lambda p: p.mean(1, keepdim=True).expand_as(p),
+    "most_attended_row_for_all": lambda p: one_hot(p.mean(1).argmax(-1), p.shape[-1])[:, None].expand_as(p),
+    "next_query": lambda p: p.roll(1, 1),
+    "drawn_to_the_mean": lambda p: 0.5 * p + 0.5 * p.mean(1, keepdim=True),
+    "first_rows_favoured": lambda p: normalised(p * torch.linspace(2, 1, p.shape[-1])),
+    "a_row_of_its_own_for_each_query": lambda p: normalised(p * one_hot(torch.arange(p.shape[1]), p.shape[-1]) + 0 * p),
+}
+
+
+@pytest.mark.parametrize("name", MISPLACED)
+def test_attention_of_another_query_or_row_is_caught(name: str) -> None:
+    class Misplaced(Attends):
+        def attend_encoded(self, state: Support[Tensor], query_z: Tensor) -> Tensor:
+            return MISPLACED[name](super().attend_encoded(state, query_z))
+
+    assert_caught(Misplaced, "attention_is_of_its_query_and_rows")
+
+
+def one_hot(index: Tensor, n: int) -> Tensor:
+    return torch.nn.functional.one_hot(index, n).double()
+
+
+def normalised(p: Tensor) -> Tensor:
+    return p / p.sum(-1, keepdim=True).clamp_min(1e-300)
+
+
 def assert_caught(make: Callable[[], Learner], name: str) -> None:
     law = next(law for law in LAWS if law.__name__ == name)
     with pytest.raises(LawError, match=name):
@@ -340,5 +368,5 @@ def assert_caught(make: Callable[[], Learner], name: str) -> None:
 
 def test_every_law_of_use_has_a_planted_fault() -> None:
     of_use = {law.__name__ for law in LAWS if law.__module__ == "regard.testing.use"}
-    assert of_use == of_use & {"attention_is_felt", *(law for *_, law in FAULTS)}
+    assert of_use == of_use & {"attention_is_felt", "attention_is_of_its_query_and_rows", *(law for *_, law in FAULTS)}
     assert len(FAULTS) + len(ATTENTIONS) >= 60

@@ -118,9 +118,11 @@ class AttendingLearner(Learner):
     Attributes:
         rebuilds: summing `attend` over the rows of a class gives the predicted probability of that class exactly
             (and, in regression, the weighted mean of the targets is the predicted mean).
+        attends_by_query: what is attended to depends on the query; False where every query has the same weights.
     """
 
     rebuilds: bool = True
+    attends_by_query: bool = True
 
     @abstractmethod
     def attend(self, state: Any, query_x: Items) -> Tensor:

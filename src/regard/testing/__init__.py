@@ -48,6 +48,7 @@ from regard.testing.use import (
     a_state_is_its_own,
     absent_queries_are_not_scored,
     attention_is_felt,
+    attention_is_of_its_query_and_rows,
     float32_is_near_float64,
     gradients_change_no_answer,
     random_numbers_are_left_alone,
@@ -88,6 +89,7 @@ LAWS: tuple[Law, ...] = (
     threads_agree,
     absent_queries_are_not_scored,
     attention_is_felt,
+    attention_is_of_its_query_and_rows,
     separable_tasks_are_solved,
 )
 """All laws, in the order in which they are checked."""

@@ -198,6 +198,42 @@ def attention_is_felt(case: Case) -> Iterator[str]:
         )
 
 
+def attention_is_of_its_query_and_rows(case: Case) -> Iterator[str]:
+    """Attention differs between queries whose answers differ, sees one query at a time, and follows its rows.
+
+    For an `AttendingLearner`: the same rows for every query, another query's rows, and rows picked by where they stand
+    look like attention and explain nothing.
+    """
+    learner = case.learner
+    if not isinstance(learner, AttendingLearner):
+        return
+    apart = answers_apart = 0.0
+    with torch.no_grad():
+        for seed in range(4):
+            episode = case.new_episode(seed)
+            p = learner.attend(learner.adapt(episode.support), episode.query_x)
+            answers = _probabilities(learner(episode))
+            apart = max(apart, (p - p[:, :1]).abs().max().item())
+            answers_apart = max(answers_apart, (answers - answers[:, :1]).abs().max().item())
+        support, query_x = case.episode.support, case.episode.query_x
+        state = learner.adapt(support)
+        p = learner.attend(state, query_x)
+        if not learner.transductive:
+            alone = [
+                learner.attend(state, map_items(lambda t, q=q: t[:, q : q + 1], query_x)) for q in range(p.shape[1])
+            ]
+            yield from far(torch.cat(alone, 1), p, case.tolerance, "attention of one query at a time")
+        if learner.ignores_order:
+            order = torch.randperm(support.n_rows, generator=torch.Generator().manual_seed(1))
+            shuffled = learner.attend(learner.adapt(take_rows(support, order)), query_x)
+            yield from far(shuffled, p[..., order], case.tolerance, "attention, support rows shuffled")
+    if learner.attends_by_query and answers_apart > 1e-6 and not apart > 1e-9:
+        yield (
+            f"in four episodes every query attends to the same rows alike, and answers differ by {answers_apart:.3g}: "
+            "if that is meant, set attends_by_query = False"
+        )
+
+
 def separable_tasks_are_solved(case: Case) -> Iterator[str]:
     """Queries that are copies of support items are predicted right, after a short training where that is needed."""
     learner = case.new_learner(0).train()
