@@ -89,11 +89,12 @@ def test_a_manifest_knows_absent_rows_from_rows_that_cannot_be(tmp_path) -> None
     data, path = numbered(), tmp_path / "episodes.json"
     write_manifest(path, EpisodeSampler(data, (2, 5), 1, 2).rows([0, 1, 2]), data)
     text = path.read_text()
-    assert "-1" in text
     read_manifest(path, data)
-    path.write_text(text.replace("-1", "-2", 1))
-    with pytest.raises(DataError, match="outside"):
-        read_manifest(path, data)
+    for part in ("support", "query"):
+        start = text.index("-1", text.index(f'"{part}"'))
+        path.write_text(f"{text[:start]}-2{text[start + 2 :]}")
+        with pytest.raises(DataError, match=f"{part} rows outside"):
+            read_manifest(path, data)
 
 
 def test_a_buffer_comes_back_once_nobody_holds_it() -> None:
