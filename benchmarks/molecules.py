@@ -59,6 +59,7 @@ SHARES = {"tox21": 0.25, "sider_train21": 0.25, "toxcast450": 0.5}
 TOX21_TEST = ("SR-HSE", "SR-MMP", "SR-p53")
 N_DEV = 40
 N_SHOT = 10
+RECIPES = {"AssayPrototypes": "molecules", "MHNfs": "molecules_mhnfs"}
 Score = Callable[[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]], NDArray[np.floating[Any]]]
 """Rows and labels of the support and rows of the queries, to scores or values of the queries."""
 
@@ -80,7 +81,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--run", type=Path, default=Path("runs/molecules"), help="folder of the trainings")
     made.add_argument("--strict", action="store_true", help="also train on no assay whose labels repeat a test assay's")
     made.add_argument("--decoys", type=int, default=800, help="inactive molecules per assay of a large test file")
-    made.add_argument("--seeds", type=int, default=10, help="episodes per assay; forests take at most 3")
+    made.add_argument("--seeds", type=int, default=10, help="episodes per assay")
+    made.add_argument(
+        "--baseline-seeds", type=int, default=3, help="episodes per assay of the baselines, which are slow"
+    )
+    made.add_argument(
+        "--learners", nargs="+", choices=tuple(RECIPES), default=list(RECIPES), help="of the disjoint tables"
+    )
     return made
 
 
@@ -243,9 +250,14 @@ def label_profile(pool: Any, train: Sequence[int]) -> Score:
 
 
 def evaluated(
-    tasks: Sequence[Task], scores: Mapping[str, Score], n_seeds: int, seed: int, few: Sequence[str] = ()
+    tasks: Sequence[Task],
+    scores: Mapping[str, Score],
+    n_seeds: int,
+    seed: int,
+    few: Sequence[str] = (),
+    few_seeds: int = 3,
 ) -> Document:
-    """AUC of each assay by method: mean over seeds, and over the first 3 for all methods, where some had no more."""
+    """AUC of each assay and seed by method; those in `few` take no more than `few_seeds`."""
     from sklearn.metrics import roc_auc_score
 
     results: dict[str, dict[str, list[float]]] = {name: {} for name in scores}
@@ -257,7 +269,7 @@ def evaluated(
             support = np.concatenate([active[:N_SHOT], inactive[:N_SHOT]])
             query = np.concatenate([active[N_SHOT:], inactive[N_SHOT:]])
             for name, score in scores.items():
-                if name in few and draw >= 3:
+                if name in few and draw >= few_seeds:
                     continue
                 found = score(task.rows[support], task.y[support], task.rows[query])
                 results[name].setdefault(task.name, []).append(float(roc_auc_score(task.y[query], found)))
@@ -275,9 +287,6 @@ def assay_tasks(
         if min((y == 1).sum(), (y == 0).sum()) >= 2 * N_SHOT:
             found.append(Task(pool.names[t], group(t), rows, y))
     return found
-
-
-FORESTS = ("random forest, ECFP4", "random forest, descriptors")
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------
@@ -323,11 +332,13 @@ def compared(arguments: argparse.Namespace, data: Any, tasks: Sequence[Task], fo
     items = data.all_items
     scores: dict[str, Score] = {}
     seconds: dict[str, float] = {}
-    for name, recipe in (("AssayPrototypes", "molecules"), ("MHNfs", "molecules_mhnfs")):
-        learner, seconds[name] = trained(arguments, data, recipe, f"{folder}-{name}")
+    for name in arguments.learners:
+        learner, seconds[name] = trained(arguments, data, RECIPES[name], f"{folder}-{name}")
         scores[name] = by_learner(learner, items)
-    scores |= baselines(items["counts"].numpy(), items["descriptors"].numpy())
-    return {**evaluated(tasks, scores, arguments.seeds, arguments.seed, FORESTS), "training_cpu_seconds": seconds}
+    plain = baselines(items["counts"].numpy(), items["descriptors"].numpy())
+    scores |= plain
+    found = evaluated(tasks, scores, arguments.seeds, arguments.seed, list(plain), arguments.baseline_seeds)
+    return {**found, "training_cpu_seconds": seconds}
 
 
 def usual(arguments: argparse.Namespace) -> Document:
@@ -417,23 +428,27 @@ def regression(arguments: argparse.Namespace, test_assays: Any = None) -> Docume
         "TanimotoKernel": by_learner(learner, data.all_items),
         "Tanimoto process, fitted per task": fitted_process(data.all_items["counts"].numpy()),
     }
-    found: Document = {"training_cpu_seconds": {"TanimotoKernel": seconds}, "n_assays": len(test), "r2": {}}
+    r2 = explained(pool, test, scores, arguments.seed)
+    return {"regression": {"training_cpu_seconds": {"TanimotoKernel": seconds}, "n_assays": len(test), "r2": r2}}
+
+
+def explained(pool: Any, test: Sequence[int], scores: Mapping[str, Score], seed: int) -> Document:
+    """R2 by number of examples, method and target, one value per draw."""
+    found: Document = {}
     for n_shot in (16, 32, 64):
         results: dict[str, dict[str, list[float]]] = {name: {} for name in scores}
         for t in test:
             rows = np.flatnonzero(pool.is_test_scaffold & ~np.isnan(pool.y[:, t]))
             for draw in range(5):
-                order = np.random.default_rng([arguments.seed, draw, zlib.crc32(pool.names[t].encode())]).permutation(
-                    rows
-                )
+                order = np.random.default_rng([seed, draw, zlib.crc32(pool.names[t].encode())]).permutation(rows)
                 support, query = order[:n_shot], order[n_shot:]
                 y = pool.y[query, t].astype(np.float64)
                 for name, score in scores.items():
                     mean = score(support, pool.y[support, t], query)
                     r2 = 1 - float(np.square(mean - y).sum() / np.square(y - y.mean()).sum())
                     results[name].setdefault(pool.names[t], []).append(r2)
-        found["r2"][str(n_shot)] = results
-    return {"regression": found}
+        found[str(n_shot)] = results
+    return found
 
 
 def fitted_process(counts: NDArray[np.uint8]) -> Score:
@@ -501,7 +516,7 @@ def table_of(content: Document) -> str:
         row = [method]
         row += [cell(100 * per_assay(results, assays)) for assays in inside.values()]
         for assays in inside.values():
-            few = 3 if any(len(v) <= 3 for v in results.values()) else None
+            few = min(len(v) for v in results.values())
             gap = per_assay(content["auc"][first], assays, few) - per_assay(results, assays, few)
             row.append("" if method == first else cell(100 * gap, "+.1f"))
         rows.append(row)

@@ -76,6 +76,8 @@ class FewShotRegressor(RegressorMixin, FewShotEstimator):
         self._flat = np.asarray(y).ndim == 1
         # In double precision, as the columns.
         self._offset = np.average(target, 0, weight if weight.sum() > 0 else None)
+        if self._trained.learner.keeps_units:
+            self._offset = np.zeros_like(self._offset)
         if self._learner.reads_zero:
             self._offset = np.zeros_like(self._offset)
         size = float(np.abs(target - self._offset).max())

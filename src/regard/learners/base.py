@@ -37,6 +37,7 @@ class Learner(nn.Module, ABC):
         relabels: renaming the classes renames the prediction.
         regresses: accepts targets (B, S, T) as well as classes.
         classifies: accepts class indices.
+        keeps_units: knows the unit and usual values of the training targets, so that these are not centred for it.
         domain: of items that only this learner reads, such as "tables"; see `regard.domains`.
         differentiates_twice: second derivatives are right, so the learner can stand inside MAML.
         solves_separable: tells apart items it has just seen after a few hundred steps of training at most.
@@ -50,6 +51,7 @@ class Learner(nn.Module, ABC):
     relabels: bool = True
     regresses: bool = False
     classifies: bool = True
+    keeps_units: bool = False
     domain: str = "arrays"
     differentiates_twice: bool = True
     solves_separable: bool = True

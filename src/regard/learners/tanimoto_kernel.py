@@ -97,6 +97,7 @@ class TanimotoKernel(EncodingLearner):
     """
 
     regresses = True
+    keeps_units = True
 
     def __init__(
         self,
