@@ -28,6 +28,7 @@ SCRIPTS = (
     "tables_regression",
     "tables_speed",
     "intents",
+    "sentences",
     "molecules",
     "gradient_speed",
     "context_speed",
