@@ -41,6 +41,8 @@ SCRIPTS = (
     "robots",
     "interop",
     "service",
+    "materials",
+    "next_experiment",
 )
 """Those that have sections."""
 

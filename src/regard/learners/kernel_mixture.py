@@ -44,6 +44,9 @@ from regard.nn.flat import Flat
 from regard.nn.transforms import inside_transform
 
 _CONSTANT = 10.0
+_Z = 1.959964
+"""Of a normal distribution: 95% lie within as many deviations."""
+
 _WIDEST = 20.0
 """Logarithms of a ratio are cut here: beyond, single precision has no number."""
 
@@ -157,14 +160,18 @@ class KernelMixture(EncodingLearner):
         variance = (1 + _CONSTANT - explained).clamp_min(0) + noise
         variance = variance[:, None, None] * state.size[..., None]
         unit, centre = (t[..., None, None, None] for t in (state.unit, state.centre))
-        mean, reach = mean * unit + centre, 1.96 * variance.sqrt() * unit * self.log_widen.exp().to(mean.dtype)
+        # Each process predicts by a t distribution of n + 2 degrees of freedom: its quantile, by Cornish and Fisher.
+        freedom = (state.weight.sum(1) + 2)[:, None, None, None, None, None]
+        quantile = _Z + (_Z**3 + _Z) / (4 * freedom) + (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / (96 * freedom**2)
+        quantile = quantile + (3 * _Z**7 + 19 * _Z**5 + 17 * _Z**3 - 15 * _Z) / (384 * freedom**3)
+        mean, reach = mean * unit + centre, quantile * variance.sqrt() * unit * self.log_widen.exp().to(mean.dtype)
         median = torch.stack([mean[:, 0], mean[:, 1].clamp(-_WIDEST * 4, _WIDEST * 4).exp()], 1)
         wide = reach[:, 1].clamp_max(_WIDEST)
         half = torch.stack([reach[:, 0], median[:, 1] * (wide.exp() - (-wide).exp()) / 2], 1)
         share = state.share[..., None]
         answer = (share * median).sum((1, 3, 4))  # (B, T, Q)
         apart = median - answer[:, None, :, None, None]
-        spread = (share * ((half / 1.96).square() + apart.square())).sum((1, 3, 4)).sqrt()
+        spread = (share * ((half / _Z).square() + apart.square())).sum((1, 3, 4)).sqrt()
         dtype = query_z.dtype
         return Normal(torch.maximum(answer.mT, state.floor).to(dtype), spread.mT.to(dtype), validate_args=False)
 
