@@ -159,7 +159,7 @@ def shares_of(one: Property, properties: list[Property], runs: Path) -> torch.Te
         with torch.no_grad():
             z = encoder(torch.from_numpy(pool.fractions[rows.ravel()])).unflatten(0, rows.shape)
             target = torch.from_numpy(pool.target[rows]).float()[..., None]
-            shares = KernelMixture(encoder).adapt_encoded(Support(z, target, None, 0)).share[:, :, 0].mean(0)
+            shares = KernelMixture(encoder).adapt_encoded(Support(z, target)).share[:, :, 0].mean(0)
         torch.save(shares, path)
     return torch.load(path, weights_only=True)
 
@@ -235,7 +235,7 @@ def answer(
     """Mean and deviation of the queries, from encoded rows."""
     rows = torch.from_numpy(z)
     with torch.no_grad():
-        state = learner.adapt_encoded(Support(rows[None, support], torch.from_numpy(y)[None, :, None].float(), None, 0))
+        state = learner.adapt_encoded(Support(rows[None, support], torch.from_numpy(y)[None, :, None].float()))
         output = learner.predict_encoded(state, rows[None, query])
     return output.mean[0, :, 0].double().numpy(), output.stddev[0, :, 0].double().numpy()
 

@@ -69,7 +69,7 @@ def test_it_is_an_average_of_processes_by_their_likelihood() -> None:
     x, y, query = task()
     learner = KernelMixture(Same(5), blocks=(2, 3), noises=(0.05, 0.5))
     with torch.no_grad():
-        output = learner.predict(learner.adapt(Support(x, y)), query)
+        output = learner.predict_encoded(learner.adapt_encoded(Support(x, y)), query)
     mean, deviation = by_scipy(learner, x[0].numpy(), y[0, :, 0].numpy(), query[0].numpy())
     np.testing.assert_allclose(output.mean[0, :, 0].numpy(), mean, rtol=1e-9)
     np.testing.assert_allclose(output.stddev[0, :, 0].numpy(), deviation, rtol=2e-3)
@@ -87,7 +87,7 @@ def test_a_target_that_is_not_positive_is_never_a_logarithm() -> None:
 def test_units_do_not_matter() -> None:
     x, y, query = task()
     learner = KernelMixture(Same(5))
-    a, b = (learner.predict(learner.adapt(Support(x, s * y)), query) for s in (1.0, 1000.0))
+    a, b = (learner.predict_encoded(learner.adapt_encoded(Support(x, s * y)), query) for s in (1.0, 1000.0))
     torch.testing.assert_close(b.mean, 1000 * a.mean)
     torch.testing.assert_close(b.stddev, 1000 * a.stddev)
 
@@ -96,9 +96,9 @@ def test_equal_targets_and_equal_rows_are_survived() -> None:
     x, y, query = task()
     learner = KernelMixture(Same(5))
     for support in (Support(x, torch.full_like(y, 4.0)), Support(torch.zeros_like(x), y)):
-        output = learner.predict(learner.adapt(support), query)
+        output = learner.predict_encoded(learner.adapt_encoded(support), query)
         assert bool((output.mean.isfinite() & output.stddev.isfinite()).all())
-    constant = learner.predict(learner.adapt(Support(x, torch.full_like(y, 4.0))), query)
+    constant = learner.predict_encoded(learner.adapt_encoded(Support(x, torch.full_like(y, 4.0))), query)
     torch.testing.assert_close(constant.mean, torch.full((1, 3, 1), 4.0))
 
 
@@ -108,7 +108,7 @@ def test_the_estimator_leaves_zero_where_it_is() -> None:
     model = FewShotRegressor(KernelMixture(Same(5))).fit(x[0].numpy(), y[0, :, 0].numpy())
     assert float(model.state_.share[:, 1].sum()) > 0.5
     expected = KernelMixture(Same(5)).double()
-    output = expected.predict(expected.adapt(Support(x, y)), query)
+    output = expected.predict_encoded(expected.adapt_encoded(Support(x, y)), query)
     np.testing.assert_allclose(model.predict(query[0].numpy()), output.mean[0, :, 0].detach().numpy(), rtol=1e-5)
 
 

@@ -98,7 +98,8 @@ def test_tables_of_the_elements_are_read() -> None:
     magpie = element_table("magpie", 22)
     assert magpie[ELEMENTS.index("Fe"), 0] == 26 and magpie[ELEMENTS.index("Fe"), 2] == pytest.approx(55.845, abs=0.01)
     assert bool(magpie[ELEMENTS.index("Og")].isnan().all())
-    shipped = load("materials").learner.encoder  # type: ignore[union-attr]
+    shipped = load("materials").learner.encoder
+    assert isinstance(shipped, CompositionEncoder)
     torch.testing.assert_close(shipped.magpie[:83], magpie[:83])
     assert bool(CompositionEncoder(output="magpie").magpie.isfinite().all())
 
@@ -119,4 +120,5 @@ def test_a_materials_estimator_is_saved(tmp_path: Path) -> None:
     model = FewShotRegressor("materials").fit(["NaCl", "KCl", "LiF"], [1.0, 2.0, 3.0])
     save_estimator(model, tmp_path / "model.safetensors")
     again = load_estimator(tmp_path / "model.safetensors")
+    assert isinstance(again, FewShotRegressor)
     np.testing.assert_allclose(again.predict(["NaF"]), model.predict(["NaF"]), rtol=1e-5)

@@ -161,7 +161,7 @@ def merged(name: str, formulas: Sequence[str], target: Floats, skipped: dict[int
     mean = np.bincount(group, target) / np.bincount(group)
     order = np.argsort(first)
     first = first[order]
-    return Property(name, tuple(formulas[i] for i in first), fractions[first], mean[order], skipped or {})
+    return Property(name, tuple(str(formulas[i]) for i in first), fractions[first], mean[order], skipped or {})
 
 
 def read_folder(folder: Path) -> list[Property]:
