@@ -5,6 +5,7 @@
     python benchmarks/robots.py goals new --data FOLDER   with the extra metaworld; the experts' demonstrations are recorded
                                                           into FOLDER once
     python benchmarks/robots.py reach2d --only attention
+    python benchmarks/robots.py cost                      what adapting and acting take, of the network of Meta-World
 
 Each learner is trained by the recipe of its environment, with the changes that are listed in `VARIANTS`, in a folder
 below --runs; one that is there already is taken as it is. Cloning from scratch, replay and nearest state have nothing
@@ -16,7 +17,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,7 @@ from common import (
     write_document,
 )
 from regard.domains.robots.data import RecordedData
+from regard.episode import Support
 from regard.evaluation.intervals import Interval, paired_interval
 from regard.evaluation.rollouts import (
     CloningFromScratch,
@@ -49,6 +53,8 @@ from regard.evaluation.rollouts import (
     evaluate_rollouts,
     success_interval,
 )
+from regard.learners import FineTuned
+from regard.recipes.components import build_learner
 from regard.recipes.config import Recipe
 from regard.recipes.data import load_data
 from regard.recipes.run import train_recipe
@@ -153,7 +159,7 @@ def parser() -> argparse.ArgumentParser:
         seed=0,
         only=ORDER,
     )
-    made.add_argument("environments", nargs="+", choices=tuple(ENVIRONMENTS), metavar="ENVIRONMENT")
+    made.add_argument("environments", nargs="+", choices=(*ENVIRONMENTS, "cost"), metavar="ENVIRONMENT")
     made.add_argument("--runs", type=Path, default=Path("runs/robots"))
     made.add_argument("--shots", type=int, nargs="+", help="only these numbers of demonstrations")
     made.add_argument("--skills", nargs="+", help="of Meta-World, only these of those that are tested")
@@ -166,6 +172,10 @@ def main() -> None:
     arguments = parser().parse_args()
     torch.set_num_threads(1)
     for environment in arguments.environments:
+        if environment == "cost":
+            document = read_document(arguments.out)
+            write_document(arguments.out, {**document, **_made(document), "cost": cost()}, indent=None)
+            continue
         _, shots, n_tasks, n_starts = ENVIRONMENTS[environment]
         for policy in arguments.only or ORDER:
             if policy == ADAPTED and environment != "new" and not arguments.only:
@@ -206,6 +216,43 @@ def main() -> None:
                 ]
                 write_document(arguments.out, {**document, **_made(document), environment: [*rows, row]}, indent=None)
     render_after(arguments, SECTIONS)
+
+
+def cost() -> Document:
+    """Milliseconds of processor time, medians: one action for 50 tasks at once, and adapting one task of one demonstration.
+
+    Of the network of Meta-World, as it is and with 80 leave-one-out steps; its weights make no difference.
+    """
+    learner = build_learner(Recipe.read("metaworld").learner.spec()).eval()
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    found: Document = {}
+    for name, made in {"in context": learner, ADAPTED: FineTuned(learner, 2, rows_per_group=12)}.items():
+        with torch.inference_mode():
+            state = made.adapt(Support(normal(50, 12, 29), normal(50, 12, 4)))
+            found[f"acting, {name}"] = _milliseconds(
+                lambda made=made, state=state: made.predict(state, normal(50, 1, 29)), 15
+            )
+    one = Support(normal(10, 12, 29), normal(10, 12, 4))
+    with torch.inference_mode():
+        found["adapting, in context"] = _milliseconds(lambda: learner.adapt(one), 5) / 10
+        tuned = [FineTuned(learner, n, rows_per_group=12) for n in (1, 11)]
+        few, more = (_milliseconds(lambda t=t: t.adapt(one), 3) / 10 for t in tuned)
+    # Of 80 steps, from the difference that ten make.
+    found["adapting, 80 steps"] = few + 79 * (more - few) / 10
+    return found
+
+
+def _milliseconds(function: Callable[[], object], rounds: int) -> float:
+    seconds = []
+    for _ in range(rounds + 1):
+        began = time.process_time()
+        function()
+        seconds.append(time.process_time() - began)
+    return 1000 * statistics.median(seconds[1:])
 
 
 def load(recipe: Recipe, skills: list[str] | None) -> RecordedData:
@@ -279,6 +326,10 @@ def _share(interval: Interval) -> str:
 def section(document: Document) -> str:
     """All environments."""
     parts = [rendered_rows(environment, document) for environment in ENVIRONMENTS if environment in document]
+    if "cost" in document:
+        rows = [[what, f"{value:.1f}"] for what, value in document["cost"].items()]
+        about = "One action for 50 tasks at once, and adapting one task of one demonstration, one thread."
+        parts += ["## Cost, in ms of processor time", "", about, "", table(["what", "ms"], rows), ""]
     return "\n".join([*parts, made_by(document)])
 
 

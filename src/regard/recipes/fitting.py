@@ -9,6 +9,7 @@ import numpy as np
 
 from regard.domains.data import Data, LabelledData
 from regard.domains.options import EpisodeOptions
+from regard.domains.robots.data import SimulatedData
 from regard.errors import DataError
 from regard.recipes.config import Recipe
 from regard.sampling.counts import Count
@@ -53,7 +54,8 @@ def check_episodes(recipe: Recipe, data: Data) -> None:
         DataError: names each split that is too small, and the keys to set.
     """
     kinds = [("episodes", recipe.episodes, "train"), ("validation", recipe.validation, "validation")]
-    kinds += [(f"evaluation.{i}", kind, data.evaluation_split) for i, kind in enumerate(recipe.evaluation)]
+    if not isinstance(data, SimulatedData) or not data.has_simulator:  # else rollouts, whose tasks are made for them
+        kinds += [(f"evaluation.{i}", kind, data.evaluation_split) for i, kind in enumerate(recipe.evaluation)]
     mistakes = []
     for key, episodes, split in kinds:
         try:

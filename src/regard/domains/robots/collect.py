@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
+
 from regard.domains.robots.data import RecordedData
 from regard.domains.robots.demonstrations import Demonstrations, record
 from regard.domains.robots.domain import ROBOTS
@@ -16,6 +18,9 @@ from regard.errors import ConfigError, DataError
 
 N_FREE_GOALS, N_SEEN_GOALS = 60, 20
 """Training tasks of a skill whose goal has numbers of its own, and of one whose goal follows from the object."""
+
+N_TESTED = 20
+"""Tasks of a skill that are recorded at once where they are not trained on; fewer are the first of them."""
 
 N_SHOWN = 5
 """Demonstrations that are recorded of a task that is not trained on; any smaller number is the first of them."""
@@ -79,9 +84,11 @@ def metaworld_data(
     recorded = collect_skills(place, skills, {skill: training_tasks(skill) for skill in skills}, 3, 2, seed)
 
     def shown(skill: str, tasks: Sequence[int], n_demonstrations: int) -> Demonstrations:
-        kept = collect_skills(place, [skill], {skill: tasks}, max(n_demonstrations, N_SHOWN), 0, seed)
+        block = range(tasks[0], tasks[0] + max(N_TESTED, len(tasks)))
+        kept = collect_skills(place, [skill], {skill: block}, max(n_demonstrations, N_SHOWN), 0, seed)
         first = kept.first(n_demonstrations)
-        return replace(first, tasks=first.tasks + tasks[0] - int(first.tasks.min()))
+        numbered = replace(first, tasks=first.tasks + tasks[0])
+        return numbered.select(np.flatnonzero(numbered.tasks < tasks[0] + len(tasks)))
 
     evaluated = new[suite] if test == "new" else GOALS
     return RecordedData(

@@ -271,7 +271,7 @@ def _run(
     found: list[tuple[NDArray[np.float64], NDArray[np.float64]] | None] = []
     for b in range(len(tasks)):
         n_steps = x.shape[1]
-        if environment.stops_at_success and won[b].any():
+        if (environment.stops_at_success or environment.shows_arrival_only) and won[b].any():
             n_steps = min(n_steps, int(won[b].argmax()) + 1 + n_extra_steps)
         found.append((x[b, :n_steps], y[b, :n_steps]) if won[b, -1] else None)
     return found

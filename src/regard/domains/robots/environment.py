@@ -61,6 +61,7 @@ class Environment(ABC):
         n_features, n_actions: D and A.
         horizon: steps of a rollout.
         stops_at_success: success counts at any step and ends the rollout; else it counts at the last step.
+        shows_arrival_only: a demonstration ends soon after it has succeeded, and does not show how to stay there.
         n_side_by_side: robots that are simulated at once when demonstrations are recorded.
     """
 
@@ -69,6 +70,7 @@ class Environment(ABC):
     n_actions: int
     horizon: int
     stops_at_success: ClassVar[bool] = False
+    shows_arrival_only: ClassVar[bool] = False
     n_side_by_side: ClassVar[int] = 1000
 
     @abstractmethod

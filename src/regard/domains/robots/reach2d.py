@@ -86,6 +86,7 @@ class Choose2D(Environment):
 
     name = "choose2d"
     n_actions = 2
+    shows_arrival_only: ClassVar[bool] = True
     n_shared: ClassVar[int] = 2
     n_object_features: ClassVar[int] = 5
 
