@@ -239,3 +239,18 @@ def test_where_a_run_stands_is_checked_as_it_is_read(change: dict[str, object]) 
     assert RunState.from_json(content) == state
     with pytest.raises((ValueError, TypeError), match=next(iter(change))):
         RunState.from_json(content | change)
+
+
+def test_when_no_time_is_left_one_step_more_is_taken() -> None:
+    state, config = RunState(steps=None, step=5), TrainConfig(max_minutes=1.0)
+    assert state.steps_in_time(config, seconds=100.0, each=1.0) == 6
+    assert state.steps_in_time(config, seconds=40.0, each=1.0) == 5 + 19  # 95% of the 20 s that are left
+
+
+def test_training_stores_as_often_as_documented() -> None:
+    config = TrainConfig()
+    assert (config.patience, config.log_every, config.checkpoint_every, config.devices) == (0, 20, 200, 1)
+    for name in ("log_every", "checkpoint_every", "devices"):
+        TrainConfig(**{name: 1})  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=name):
+            TrainConfig(**{name: 0})  # type: ignore[arg-type]

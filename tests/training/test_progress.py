@@ -81,3 +81,11 @@ def test_rows_are_on_the_disk_after_sync(tmp_path: Path, monkeypatch: pytest.Mon
         assert logs.path.read_text().endswith("1,0.5,1.0\n"), "a row waits in a buffer"
         logs.sync()
         assert synced == [str(logs.path.resolve())]
+
+
+def test_a_resumed_run_says_from_where_and_a_new_one_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        LogLines().start(0, 10)
+        assert not caplog.records
+        LogLines().start(7, None)
+    assert [record.message for record in caplog.records] == ["going on from step 7 of ?"]
