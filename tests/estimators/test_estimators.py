@@ -210,7 +210,8 @@ def test_scikit_learn_can_clone_it_and_set_its_parameters() -> None:
     with pytest.raises(NotFittedError):
         classifier.predict(x)
     assert classifier.fit(x, y).score(x, y) == 1.0
-    assert set(classifier.get_params(deep=False)) == {"learner", "prepare", "n_estimators", "chunk_size"}
+    names = {"learner", "prepare", "encoder", "n_estimators", "chunk_size", "label_weight"}
+    assert set(classifier.get_params(deep=False)) == names
     assert classifier.score(x, np.full(15, "cat")) == accuracy_score(np.full(15, "cat"), classifier.predict(x))
 
 
