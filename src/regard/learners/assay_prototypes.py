@@ -62,7 +62,8 @@ class AssayPrototypes(EncodingLearner):
         kind: how far the kind of the support decides.
         evidence: how far marginal likelihoods decide; 1 is Bayes' rule, 0 leaves them aside.
         structure: log of the prior of structure, beside those of the groups.
-        scale, structure_scale: of the logits of groups and of structure, whose likenesses differ less.
+        scale, structure_scale: of the logits of groups and of structure, whose likenesses differ less; these
+            had the lowest loss on held-out assays of ToxCast, Tox21 and SIDER.
         n_levels: how far counts are told apart.
 
     Raises:
@@ -77,8 +78,8 @@ class AssayPrototypes(EncodingLearner):
         kind: float = 1.0,
         evidence: float = 0.5,
         structure: float = 3.0,
-        scale: float = 12.0,
-        structure_scale: float = 48.0,
+        scale: float = 6.0,
+        structure_scale: float = 24.0,
         n_levels: int = 3,
     ) -> None:
         super().__init__()
