@@ -21,6 +21,9 @@ from regard.domains.materials.data import (
 from regard.domains.materials.tasks import PropertySampler, load_properties
 from regard.domains.options import EpisodeOptions
 from regard.errors import ConfigError, DataError
+from regard.recipes.config import Recipe
+from regard.recipes.run import train_recipe
+from regard.recipes.trained import load
 
 METALS = ("Fe", "Co", "Ni", "Cu", "Zn", "Ti", "V", "Mn", "Al", "Mg")
 
@@ -115,6 +118,18 @@ def test_splits_share_neither_group_nor_system(folder: Path) -> None:
     assert not systems["test"] & (systems["train"] | systems["validation"])
     with pytest.raises(ConfigError, match="no property is of the group"):
         load_properties(str(folder), held_out=("optical",))
+
+
+@pytest.mark.parametrize("learner", ["DeepKernel", "AttentiveNeuralProcess", "KernelMixture"])
+def test_the_recipe_trains_on_a_folder_of_properties(folder: Path, tmp_path: Path, learner: str) -> None:
+    pytest.importorskip("elementembeddings", reason="the extra materials is not installed")
+    settings = [f"data.folder={folder}", "train.steps=2", "train.validate_every=2", "train.validation_episodes=2"]
+    settings += [f"learner={{name: {learner}, encoder: {{name: CompositionEncoder, width: 16, output: z}}}}"]
+    rows = "{n_shot: 5, n_query: 5}"
+    recipe = Recipe.read("materials", [*settings, f"episodes={rows}", f"validation={rows}", f"evaluation=[{rows}]"])
+    trained = load(train_recipe(recipe, tmp_path / "run"))
+    assert type(trained.learner).__name__ == learner
+    assert trained.reader()(["NaCl"]).shape == (1, 118)
 
 
 def test_episodes_are_a_function_of_seed_and_number(folder: Path) -> None:
