@@ -73,12 +73,12 @@ def without_atoms(molecule: Molecule, atoms: tuple[int, ...]) -> NDArray[np.uint
     counts = np.zeros(N_BITS, dtype=np.uint8)
     deleted = set(atoms)
     for bit, environments in output.GetBitInfoMap().items():
-        kept = sum(not deleted & environment(molecule, centre, radius) for centre, radius in environments)
+        kept = sum(not deleted & environment_atoms(molecule, centre, radius) for centre, radius in environments)
         counts[bit] = min(kept, 255)
     return counts
 
 
-def environment(molecule: Molecule, centre: int, radius: int) -> set[int]:
+def environment_atoms(molecule: Molecule, centre: int, radius: int) -> set[int]:
     """The atoms of one environment."""
     bonds = chem().FindAtomEnvironmentOfRadiusN(molecule.mol, radius, centre) if radius else ()
     found = {centre}

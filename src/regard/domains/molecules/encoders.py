@@ -83,7 +83,7 @@ class AssayNetwork(Encoder):
     averages over training, so that a strong assay does not drown weak ones in a distance.
 
     Args:
-        groups: numbers of assays of each file, in the order of the labels.
+        groups: numbers of assays of each file, in the order of the labels; the data set assays fills them in.
         n_features, hidden, dropout, input_dropout, n_counts, n_descriptors: as `FingerprintNetwork`.
         assay_weights: of each assay's loss; ones by default.
 
@@ -98,7 +98,7 @@ class AssayNetwork(Encoder):
 
     def __init__(
         self,
-        groups: Sequence[int],
+        groups: Sequence[int] = (1,),
         n_features: int = 256,
         hidden: int = 512,
         *,
