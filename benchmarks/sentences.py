@@ -208,7 +208,8 @@ def main() -> None:
     if arguments.test:
         texts = read_corpus(arguments.test).at_most(arguments.rows)
         n_classes = len(set(texts.labels))
-        kinds = [(5, 1), (5, 5), *([(10, 1), (10, 5)] if n_classes >= 10 else []), (n_classes, 5)]
+        ways = sorted({min(5, n_classes), min(10, n_classes), n_classes})
+        kinds = [(n_way, n_shot) for n_way in ways for n_shot in (1, 5)]
         results += measured(trained, vectors, texts, arguments.test.name, kinds, arguments)
     elif "clinc150" in sources:
         oos = read_corpus_without_labels(arguments.data / "clinc150" / "oos.jsonl.gz")
