@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
 from regard.errors import ConfigError, did_you_mean
 
@@ -74,7 +74,8 @@ def _options_of(function: Callable[..., Any]) -> tuple[dict[str, bool], bool]:
             # `**options: Unpack[InnerOptions]` names them; a function without that passes on what it gets. A module
             # without an __init__ of its own shows that of nn.Module: *args and **kwargs, which nobody has to give.
             source = function.__init__ if isinstance(function, type) else function
-            unpacked = "Unpack" in str(parameter.annotation)
+            # A string where annotations are not evaluated; what checks types in tests evaluates them.
+            unpacked = "Unpack" in str(parameter.annotation) or get_origin(parameter.annotation) is Unpack
             shared = get_args(get_type_hints(source)[name]) if unpacked else ()
             for options in shared:
                 named |= dict.fromkeys(options.__annotations__, False)

@@ -26,6 +26,8 @@ def test_every_shipped_recipe_is_whole_and_its_learner_can_be_built(name: str) -
     # What only the data knows.
     if network["name"].startswith("Token"):
         network["n_tokens"] = 10
+    if network["name"] == "SceneObjects":
+        network |= {"n_shared": 2, "n_objects": 3, "n_object_features": 4}
     if network["name"] == "MLP":
         network["n_inputs"] = 1
     try:
