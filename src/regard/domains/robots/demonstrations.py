@@ -118,8 +118,8 @@ class Demonstrations:
             tasks.append(number.reshape(-1).astype(np.int64) + offset)
             families |= {offset + i: each.families[t] for i, t in enumerate(names.tolist()) if t in each.families}
             offset += len(names)
-        arrays = [np.concatenate([getattr(each, name) for each in sets]) for name in _PARTS if name != "tasks"]
-        return cls(*arrays[:3], np.concatenate(tasks), arrays[3], families)
+        joined = {name: np.concatenate([getattr(each, name) for each in sets]) for name in _PARTS if name != "tasks"}
+        return cls(**joined, tasks=np.concatenate(tasks), families=families)
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
@@ -175,11 +175,11 @@ class Demonstrations:
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                arrays = [file[name] for name in _PARTS]
+                arrays = {name: file[name] for name in _PARTS}
                 pairs = [str(name).partition("=") for name in file["families"]]
         except (OSError, KeyError, ValueError) as error:
             raise DataError(f"{path} holds no demonstrations ({error}): expected the .npz of Demonstrations.") from None
-        return cls(*arrays, {int(number): name for number, _, name in pairs})
+        return cls(**arrays, families={int(number): name for number, _, name in pairs})
 
 
 def record(

@@ -176,10 +176,10 @@ class MetaWorldSimulation(Simulation):
         return np.clip(np.asarray(actions, dtype=np.float64), -1, 1)
 
     def step(self, action: Floats, active: Bools | None = None) -> None:
-        action = np.clip(action, -1, 1).astype(np.float32)
+        clipped = np.clip(action, -1, 1).astype(np.float32)
         for b, robot in enumerate(self._robots):
             if active is None or active[b]:
-                self._full[b], _, _, _, info = robot.step(action[b])
+                self._full[b], _, _, _, info = robot.step(clipped[b])
                 self._success[b] |= bool(info["success"])
 
     def frame(self, robot: int = 0) -> NDArray[np.uint8]:

@@ -166,7 +166,7 @@ class DemonstrationSource(EpisodeSource):
         stream: int = 0,
     ) -> None:
         self.n_shot, n_query = count_range(n_shot, "n_shot"), count_range(n_query, "n_query")[1]
-        self.n_query, self.seed, self.stream, self.blind = n_query, seed, stream, blind
+        self.n_query, self.n_states, self.seed, self.stream, self.blind = n_query, n_query, seed, stream, blind
         self.demonstrations, self.reader = demonstrations, reader
         self._x, self._y, self._weight = reader.rows(demonstrations)
         self._states = reader(demonstrations.observations)
@@ -197,10 +197,10 @@ class DemonstrationSource(EpisodeSource):
         others = members >= 0
         others &= ~((members[:, :, None] == chosen[:, None]) & is_shown[:, None]).any(2)
         order = (~others).argsort(1, kind="stable")
-        pick = (self._draw(_ASKED, number, self.n_query) * others.sum(1)[:, None]).astype(np.int64)
+        pick = (self._draw(_ASKED, number, self.n_states) * others.sum(1)[:, None]).astype(np.int64)
         asked = np.take_along_axis(members, np.take_along_axis(order, pick, 1), 1)
         lengths, starts = self.demonstrations.lengths[asked], self.demonstrations.starts[asked]
-        step = starts + (self._draw(_STEP, number, self.n_query) * lengths).astype(np.int64)
+        step = starts + (self._draw(_STEP, number, self.n_states) * lengths).astype(np.int64)
         index = torch.from_numpy(chosen)
         weight = self._weight[index] * torch.from_numpy(is_shown & (not self.blind)).to(self._weight.dtype)[..., None]
         support = Support(self._x[index].flatten(1, 2), self._y[index].flatten(1, 2), weight.reshape(n, -1), 0)
