@@ -34,6 +34,11 @@ TINY = [
     "--set=learner.d_head=8",
 ]
 
+COMMANDS = {
+    *("quickstart", "train", "evaluate", "compare", "calibrate", "doctor", "learners", "cite"),
+    *("predict", "next", "rollout", "explain", "serve"),
+}
+
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, as a user starts it."""
@@ -214,9 +219,15 @@ def test_calibrate_keeps_what_it_set_in_the_checkpoint(trained: Path, tmp_path: 
     assert done.returncode == 1 and "calibrate that" in done.stderr
 
 
+def test_no_command_is_lost() -> None:
+    """Commands stand in two files, and a merge may drop one without a sound."""
+    named = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    assert named == COMMANDS
+
+
 def test_every_command_has_help() -> None:
     runner = CliRunner()
-    for name in ("quickstart", "train", "evaluate", "calibrate", "compare", "doctor", "predict", "learners", "cite"):
+    for name in COMMANDS:
         assert runner.invoke(app, [name, "--help"]).exit_code == 0
 
 

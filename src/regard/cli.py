@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from regard.commands.answering import answering
+from regard.commands.options import Checkpoint, JsonFile, Settings
 from regard.errors import RegardError
 
 if TYPE_CHECKING:
@@ -23,9 +25,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich's help would double the time that --help takes
 )
 
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the results to this file.")]
-Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint (.safetensors), or the folder of a training run.")]
 Episodes = Annotated[int | None, typer.Option(min=2, help="Number of episodes; the recipe's by default.")]
 Seed = Annotated[
     int, typer.Option(min=0, max=2**63 - 1, help="Random seed of the episodes; the same seed gives the same episodes.")
@@ -252,68 +251,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-@app.command()
-def predict(
-    checkpoint: Annotated[
-        str, typer.Argument(help="A model that ships, such as characters; a checkpoint, or the folder of a run.")
-    ],
-    support: Annotated[
-        Path, typer.Option(help="Labelled examples: a folder per class; CSV text,label; demonstrations.")
-    ],
-    query: Annotated[Path, typer.Option(help="What to label: images; a text file, one text per line; observations.")],
-    json: JsonFile = None,
-) -> None:
-    """Label new things from a few labelled examples of your own."""
-    from regard.commands.predict import predict_files, show_predictions, write_predictions
-    from regard.recipes.trained import TrainedLearner
-
-    if TrainedLearner.shared(checkpoint).domain.acts:
-        from regard.commands.act import act_on_files, show_actions, write_actions
-
-        actions = act_on_files(checkpoint, support, query)
-        show_actions(actions)
-        if json is not None:
-            write_actions(json, actions)
-        return
-    predictions = predict_files(checkpoint, support, query)
-    show_predictions(predictions)
-    if json is not None:
-        write_predictions(json, predictions)
-
-
-@app.command("next")
-def next_experiment(
-    model: Annotated[
-        str, typer.Argument(help="A model that ships, such as materials; a checkpoint, or the folder of a run.")
-    ],
-    measured: Annotated[Path, typer.Option(help="What was measured: CSV with the columns formula and target.")],
-    candidates: Annotated[Path, typer.Option(help="What could be measured: CSV with a column formula.")],
-    n: Annotated[int, typer.Option("--number", "-n", min=1, max=100, help="How many to choose.")] = 5,
-    minimise: Annotated[bool, typer.Option("--minimise", help="Small values are wanted.")] = False,
-    page: Annotated[Path | None, typer.Option(help="Also write a page, with intervals drawn.")] = None,
-    json: JsonFile = None,
-) -> None:
-    """Choose which of your candidates to measure next, by expected improvement."""
-    from regard.commands.next_experiment import plan_experiments, show_plan, write_plan
-
-    plan = plan_experiments(model, measured, candidates, n=n, maximise=not minimise)
-    show_plan(plan)
-    write_plan(plan, page=page, json_file=json)
-
-
-@app.command()
-def rollout(
-    checkpoint: Checkpoint,
-    settings: Settings = None,
-    out: Annotated[Path, typer.Option(help="Folder for rollout.html, its picture and its film.")] = Path("rollout"),
-    demonstrations: Annotated[int, typer.Option(min=1, help="How many the policy is shown.")] = 1,
-    task: Annotated[int, typer.Option(min=0, help="Number of the test task.")] = 0,
-) -> None:
-    """Show what a robot's policy does, and which steps of the demonstrations it acts by."""
-    from regard.commands.rollout import show_rollout
-
-    page = show_rollout(checkpoint, out, settings or (), n_demonstrations=demonstrations, task=task)
-    _say(f"Open {page} in a browser.")
+app.registered_commands += answering.registered_commands
 
 
 @app.command()

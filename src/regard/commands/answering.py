@@ -1,0 +1,106 @@
+"""The commands that answer: label, explain, choose the next experiment, act, serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from regard.commands.options import Checkpoint, JsonFile, Settings
+
+answering = typer.Typer()
+
+
+@answering.command()
+def predict(
+    checkpoint: Annotated[
+        str, typer.Argument(help="A model that ships, such as characters; a checkpoint, or the folder of a run.")
+    ],
+    support: Annotated[
+        Path, typer.Option(help="Labelled examples: a folder per class; CSV text,label; demonstrations.")
+    ],
+    query: Annotated[Path, typer.Option(help="What to label: images; a text file, one text per line; observations.")],
+    json: JsonFile = None,
+) -> None:
+    """Label new things from a few labelled examples of your own."""
+    from regard.commands.predict import predict_files, show_predictions, write_predictions
+    from regard.recipes.trained import TrainedLearner
+
+    if TrainedLearner.shared(checkpoint).domain.acts:
+        from regard.commands.act import act_on_files, show_actions, write_actions
+
+        actions = act_on_files(checkpoint, support, query)
+        show_actions(actions)
+        if json is not None:
+            write_actions(json, actions)
+        return
+    predictions = predict_files(checkpoint, support, query)
+    show_predictions(predictions)
+    if json is not None:
+        write_predictions(json, predictions)
+
+
+@answering.command("next")
+def next_experiment(
+    model: Annotated[
+        str, typer.Argument(help="A model that ships, such as materials; a checkpoint, or the folder of a run.")
+    ],
+    measured: Annotated[Path, typer.Option(help="What was measured: CSV with the columns formula and target.")],
+    candidates: Annotated[Path, typer.Option(help="What could be measured: CSV with a column formula.")],
+    n: Annotated[int, typer.Option("--number", "-n", min=1, max=100, help="How many to choose.")] = 5,
+    minimise: Annotated[bool, typer.Option("--minimise", help="Small values are wanted.")] = False,
+    page: Annotated[Path | None, typer.Option(help="Also write a page, with intervals drawn.")] = None,
+    json: JsonFile = None,
+) -> None:
+    """Choose which of your candidates to measure next, by expected improvement."""
+    from regard.commands.next_experiment import plan_experiments, show_plan, write_plan
+
+    plan = plan_experiments(model, measured, candidates, n=n, maximise=not minimise)
+    show_plan(plan)
+    write_plan(plan, page=page, json_file=json)
+
+
+@answering.command()
+def rollout(
+    checkpoint: Checkpoint,
+    settings: Settings = None,
+    out: Annotated[Path, typer.Option(help="Folder for rollout.html, its picture and its film.")] = Path("rollout"),
+    demonstrations: Annotated[int, typer.Option(min=1, help="How many the policy is shown.")] = 1,
+    task: Annotated[int, typer.Option(min=0, help="Number of the test task.")] = 0,
+) -> None:
+    """Show what a robot's policy does, and which steps of the demonstrations it acts by."""
+    from regard.commands.rollout import show_rollout
+
+    page = show_rollout(checkpoint, out, settings or (), n_demonstrations=demonstrations, task=task)
+    typer.echo(f"Open {page} in a browser.")
+
+
+@answering.command()
+def explain(
+    learner: Annotated[str, typer.Argument(help="A model that ships, a checkpoint, or the folder of a run.")],
+    support: Annotated[Path, typer.Option(help="Labelled examples, as for `regard predict`.")],
+    query: Annotated[Path, typer.Option(help="What to answer and explain, as for `regard predict`.")],
+    out: Annotated[Path, typer.Option(help="The page.")] = Path("explanation.html"),
+    most: Annotated[int, typer.Option(min=1, help="Queries that are explained.")] = 50,
+) -> None:
+    """Explain answers: which examples spoke for each, what would turn it, and whether to believe that."""
+    from regard.commands.explain import explain_files
+
+    typer.echo(explain_files(learner, support, query, out, most))
+    typer.echo(f"Open {out} in a browser.")
+
+
+@answering.command()
+def serve(
+    learner: Annotated[str, typer.Argument(help="A model that ships, a checkpoint, or the folder of a run.")],
+    host: Annotated[str, typer.Option(help="Address; beyond the loopback it needs REGARD_TOKEN.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes one that is free.")] = 8000,
+    folder: Annotated[Path, typer.Option(help="Folder of the handles; they survive a restart.")] = Path("handles"),
+    regression: Annotated[bool, typer.Option(help="Answer numbers, where a name stands for both.")] = False,
+    max_handles: Annotated[int, typer.Option(min=1, help="Handles that are kept.")] = 1000,
+) -> None:
+    """Serve a learner over HTTP: adapt once, get a handle, ask it many times."""
+    from regard.commands.serve import run_service
+
+    run_service(learner, host, port, folder, regression=regression, max_handles=max_handles)
