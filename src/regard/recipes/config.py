@@ -49,10 +49,12 @@ class Component(BaseModel):
 class FineTuneOptions(Strict):
     """Leave-one-out gradient steps on the support before a trained learner answers; see `FineTuned`."""
 
-    n_steps: int = Field(0, ge=0, description="steps per task; 0 answers in context")
-    learning_rate: float = Field(3e-4, gt=0, description="of Adam")
-    rows_per_group: int = Field(1, ge=1, description="support rows that are left out together")
-    threshold: float | None = Field(None, description="tasks whose leave-one-out loss is at most this take no step")
+    n_steps: int = Field(default=0, ge=0, description="steps per task; 0 answers in context")
+    learning_rate: float = Field(default=3e-4, gt=0, description="of Adam")
+    rows_per_group: int = Field(default=1, ge=1, description="support rows that are left out together")
+    threshold: float | None = Field(
+        default=None, description="tasks whose leave-one-out loss is at most this take no step"
+    )
 
 
 class Recipe(Strict):
