@@ -25,7 +25,9 @@ FIRST_CALLS = 16
 ONE_IN = 16
 
 # The hook decorates functions one by one, where beartype does not know what Self is.
-_check_types = beartype(conf=BeartypeConf(is_pep484_tower=True, hint_overrides=FrozenDict({Self: Any})))
+_check_types = beartype(
+    conf=BeartypeConf(is_pep484_tower=True, hint_overrides=FrozenDict({Self: Any}), violation_type=TypeCheckError)
+)
 _check_shapes = jaxtyping.jaxtyped
 _n_tests = 0
 _nested: dict[CodeType, int] = {}

@@ -124,6 +124,6 @@ def column_predictions(
     return Normal(mean, sigma, validate_args=False)
 
 
-def sign_logits(mean: Float[Tensor, "B Q C"], variance: Float[Tensor, "B Q #C"]) -> Float[Tensor, "B Q C"]:
+def sign_logits(mean: Float[Tensor, "*B Q C"], variance: Float[Tensor, "*B Q #C"]) -> Float[Tensor, "*B Q C"]:
     """Of each column the log-probability of +1 and not -1, where it is normal: log sigmoid of 2 mean / variance."""
     return F.logsigmoid(2 * mean / variance)
