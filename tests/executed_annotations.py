@@ -26,7 +26,9 @@ ONE_IN = 16
 
 # The hook decorates functions one by one, where beartype does not know what Self is.
 _check_types = beartype(
-    conf=BeartypeConf(is_pep484_tower=True, hint_overrides=FrozenDict({Self: Any}), violation_type=TypeCheckError)
+    conf=BeartypeConf(
+        is_pep484_tower=True, hint_overrides=FrozenDict({Self: Any}), violation_type=jaxtyping.TypeCheckError
+    )
 )
 _check_shapes = jaxtyping.jaxtyped
 _n_tests = 0
