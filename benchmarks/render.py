@@ -29,6 +29,7 @@ SCRIPTS = (
     "tables_speed",
     "intents",
     "sentences",
+    "reviews",
     "molecules",
     "gradient_speed",
     "context_speed",

@@ -241,7 +241,7 @@ def section(document: Document) -> str:
     )
 
 
-SECTIONS: tuple[Section, ...] = ()
+SECTIONS = (Section("reviews", "reviews.json", section),)
 
 
 if __name__ == "__main__":
