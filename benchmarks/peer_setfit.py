@@ -133,7 +133,7 @@ def section(document: Document) -> str:
     return "\n".join([title, "", table(heads, rows), "", "Paired differences:", "", *lines, "", made_by(document)])
 
 
-SECTIONS: tuple[Section, ...] = ()
+SECTIONS = (Section("sentences_setfit", "sentences_setfit.json", section),)
 
 
 if __name__ == "__main__":

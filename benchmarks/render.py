@@ -29,6 +29,7 @@ SCRIPTS = (
     "tables_speed",
     "intents",
     "sentences",
+    "peer_setfit",
     "reviews",
     "molecules",
     "gradient_speed",
