@@ -99,17 +99,23 @@ def test_two_machines_take_the_steps_of_one_bit_for_bit(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = [f"{key}={value}" for key, value in (SETTINGS | settings | {"nodes": 2, "strategy": "ddp"}).items()]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
-    torchrun += ["--master-addr=127.0.0.1", f"--master-port={port}"]
-    machines = [
-        subprocess.Popen(
-            [*torchrun, f"--node-rank={rank}", SCRIPT, str(tmp_path / "two"), *words],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+    machines = []
+    for rank in range(2):
+        # What torchrun sets for the only process of each machine.
+        torchrun = {
+            "RANK": rank,
+            "GROUP_RANK": rank,
+            "NODE_RANK": rank,
+            "LOCAL_RANK": 0,
+            "TORCHELASTIC_RUN_ID": "test",
+            "WORLD_SIZE": 2,
+            "LOCAL_WORLD_SIZE": 1,
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+        }
+        environment = os.environ | {"OMP_NUM_THREADS": "1"} | {key: str(value) for key, value in torchrun.items()}
+        command = [sys.executable, SCRIPT, str(tmp_path / "two"), *words]
+        machines.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
     for machine in machines:
         code, errors = finish(machine)
         assert code == 0, errors
