@@ -11,7 +11,6 @@ from pages import ROOT
 
 PLACES = ["src", "docs", "examples", "benchmarks", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 KINDS = (".py", ".md", ".yaml", ".toml", ".j2", ".css", ".js")
-PUBLISHED = "Best practices for"  # the title of a paper
 
 FORBIDDEN = {
     r"(?i)\b(un)?practi[sc](e|es|ed|ing)\b|practi[sc]e_|_practi[sc]e": "train, training",
@@ -44,7 +43,7 @@ def _texts() -> dict[str, str]:
     if not listed:  # unpacked without its history
         listed = [str(path.relative_to(ROOT)) for place in PLACES for path in sorted((ROOT / place).rglob("*"))]
     kept = [name for name in listed if name.endswith(KINDS) and (ROOT / name).is_file()]
-    return {name: (ROOT / name).read_text().replace(PUBLISHED, "") for name in kept}
+    return {name: (ROOT / name).read_text() for name in kept}
 
 
 @pytest.fixture(scope="module")

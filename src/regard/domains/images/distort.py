@@ -5,8 +5,8 @@ function of (seed, index) stays one after distortion, in any batch.
 
 Affine map and elastic field are one linear map. A picture's noise becomes two columns of coefficients; the
 product of a fixed basis (x, y, 1 and one cubic bump for each knot of a coarse grid) with them says where each
-pixel looks. The elastic field follows Simard, Steinkraus and Platt (2003), "Best practices for convolutional
-neural networks applied to visual document analysis", with a coarse grid in place of blurred white noise.
+pixel looks. The elastic field follows Simard, Steinkraus and Platt (ICDAR 2003), with a coarse grid in place of
+blurred white noise.
 
 Strengths describe where a pixel looks, so ink moves by the inverse map. Their distributions are symmetric
 about no change, which makes the two much alike.
