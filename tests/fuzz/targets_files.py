@@ -15,7 +15,7 @@ import torch
 from harness import damage, damage_json, target
 from safetensors.torch import load
 
-from regard.domains.images.cache import cached
+from regard.domains.cached import cached
 from regard.domains.images.packed import packed_images, packed_parts
 from regard.learners.prototypical import Prototypical
 from regard.nn.conv4 import Conv4

@@ -10,7 +10,6 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from regard.domains.registry import find_domain
 from regard.errors import DataError
 from regard.estimators import FewShotClassifier, FewShotRegressor
 from regard.files import make_folder, write_whole
@@ -47,7 +46,7 @@ class HandleStore:
         self.folder = make_folder(folder, "the folder of handles")
         self.max_handles, self.max_adapted = max_handles, max_adapted
         trained = TrainedLearner.shared(learner, regression=regression)
-        self.domain = find_domain(trained.domain.name)
+        self.domain = trained.domain
         self.transductive = trained.learner.transductive
         self._adapted: OrderedDict[str, Estimator] = OrderedDict()
         self._lock = threading.Lock()

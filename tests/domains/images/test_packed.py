@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from regard.domains.data import LabelledData
-from regard.domains.images.npz import read_npz
 from regard.domains.images.packed import packed_images, packed_parts
+from regard.domains.npz import read_npz
 from regard.domains.options import EpisodeOptions
 from regard.errors import DataError
 from regard.recipes.config import Component

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from regard.domains.images.cache import Arrays, cached
+from regard.domains.cached import Arrays, cached
 from regard.domains.images.distort import Distortion
 from regard.domains.images.folder import ImageReader
 from regard.domains.images.fonts import SPLIT, render_glyphs

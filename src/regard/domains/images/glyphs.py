@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regard.domains.images.cache import cached
+from regard.domains.cached import cached
 from regard.domains.images.distort import Distortion
 from regard.domains.images.fonts import SPLIT, SYMBOLS, render_glyphs
 from regard.errors import ConfigError

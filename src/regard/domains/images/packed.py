@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regard.domains.images.npz import Arrays, read_npz
+from regard.domains.npz import Arrays, read_npz
 from regard.errors import DataError
 from regard.sampling.dataset import Dataset
 from regard.sampling.splits import split_by_name

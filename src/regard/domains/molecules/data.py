@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.domains.base import Domain
+from regard.domains.cached import cached
 from regard.domains.data import Data, describe_items
 from regard.domains.molecules.assays import Assays, family, in_test_scaffolds, read_assays, same_target
 from regard.domains.molecules.chemistry import Molecule
@@ -31,7 +32,6 @@ from regard.domains.molecules.features import descriptors, fingerprints
 from regard.domains.molecules.reader import DescriptorScale, MoleculeReader, graph_items
 from regard.domains.options import EpisodeOptions
 from regard.errors import ConfigError, DataError, did_you_mean
-from regard.files import write_whole
 from regard.sampling.task_table import TaskTable, TaskTableSampler, repeated_tasks
 
 Protocol = Literal["disjoint", "usual"]
@@ -121,20 +121,13 @@ class AssayData(Data):
 
 def features(molecules: Sequence[Molecule], cache: Path | None) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Counts and raw descriptors of many molecules, kept in a folder where there is one (3 ms a molecule)."""
-    if cache is None:
-        return fingerprints(molecules), descriptors(molecules)
-    key = hashlib.sha256("\n".join(["1", *(m.smiles for m in molecules)]).encode()).hexdigest()[:20]
-    path = cache / f"molecules-{key}.npz"
-    if not path.exists():
-        counts, raw = fingerprints(molecules), descriptors(molecules)
-        import io
 
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, counts=counts, descriptors=raw)
-        cache.mkdir(parents=True, exist_ok=True)
-        write_whole(path, buffer.getvalue())
-    with np.load(path) as archive:
-        return archive["counts"], archive["descriptors"]
+    def compute() -> dict[str, NDArray[Any]]:
+        return {"counts": fingerprints(molecules), "descriptors": descriptors(molecules)}
+
+    settings = {"version": 1, "smiles": hashlib.sha256("\n".join(m.smiles for m in molecules).encode()).hexdigest()}
+    found = compute() if cache is None else cached("molecules", settings, compute, cache, packages=("rdkit",))
+    return found["counts"], found["descriptors"]
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,16 @@ from regard.sampling.task_table import TaskTable
 
 __all__ = ["CHECKS", "OF_ANSWERS", "Check", "Finding", "LeakContext", "Verdict", "find_leaks"]
 
+OF_ANSWERS: tuple[Check, ...] = (
+    weight_0_is_absence,
+    queries_can_be_shuffled,
+    queries_can_be_removed,
+    no_statistics_of_other_queries,
+    the_same_episode_gives_the_same_prediction,
+    a_batch_of_one_is_a_batch_of_many,
+)
+"""Those that need no data set, and no task without evidence: what is not known is then guessed from all tasks."""
+
 CHECKS: tuple[Check, ...] = (
     class_names_stand_in_one_split,
     contents_stand_in_one_split,
@@ -64,24 +74,9 @@ CHECKS: tuple[Check, ...] = (
     items_of_tasks_stand_in_one_split,
     nothing_is_known_without_evidence,
     classes_can_be_renamed,
-    weight_0_is_absence,
-    queries_can_be_shuffled,
-    queries_can_be_removed,
-    no_statistics_of_other_queries,
-    the_same_episode_gives_the_same_prediction,
-    a_batch_of_one_is_a_batch_of_many,
+    *OF_ANSWERS,
 )
 """All checks, in the order in which they are reported."""
-
-OF_ANSWERS: tuple[Check, ...] = (
-    weight_0_is_absence,
-    queries_can_be_shuffled,
-    queries_can_be_removed,
-    no_statistics_of_other_queries,
-    the_same_episode_gives_the_same_prediction,
-    a_batch_of_one_is_a_batch_of_many,
-)
-"""Those that need no data set, and no task without evidence: what is not known is then guessed from all tasks."""
 
 
 def find_leaks(

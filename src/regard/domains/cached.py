@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from regard.domains.images.npz import Arrays, read_npz
+from regard.domains.npz import Arrays, read_npz
 from regard.errors import DataError, StorageError
 from regard.files import cache_folder, write_whole
 
@@ -19,7 +20,11 @@ _logger = logging.getLogger(__name__)
 
 
 def cached(
-    what: str, settings: Mapping[str, object], make: Callable[[], Arrays], folder: Path | str | None = None
+    what: str,
+    settings: Mapping[str, object],
+    make: Callable[[], Arrays],
+    folder: Path | str | None = None,
+    packages: Sequence[str] = ("matplotlib", "pillow", "torch"),
 ) -> Arrays:
     """What `make` returns, or what it returned when it was last called with these settings.
 
@@ -30,13 +35,10 @@ def cached(
         settings: all that the arrays depend on, a number of their format among it.
         make: makes them; no array may be of objects.
         folder: of the file; defaults to `cache_folder()`. One that cannot be written costs a warning.
+        packages: whose versions the arrays depend on; by default those of pictures: the fonts' carrier, and who
+            reduces and distorts them.
     """
-    import matplotlib
-    import PIL
-    import torch
-
-    # All that pictures depend on: settings, the fonts' carrier, and who reduces and distorts them.
-    versions = (matplotlib.__version__, PIL.__version__, torch.__version__)
+    versions = tuple(version(package) for package in packages)
     key = sha256(repr((versions, sorted(settings.items()))).encode()).hexdigest()[:16]
     path = Path(folder or cache_folder()) / f"{what}-{key}.npz"
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regard.domains.images.cache import cached
+from regard.domains.cached import cached
 
 ARRAYS = {"images": np.arange(48, dtype=np.uint8).reshape(3, 4, 4), "names": np.array(["a", "b", "c"])}
 FAULTS = {
