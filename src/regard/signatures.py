@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
@@ -26,7 +27,7 @@ def call_checked(function: Callable[..., T], options: Mapping[str, Any], what: s
     Raises:
         ConfigError: an option that it does not have, or one that it needs and did not get.
     """
-    named, open_ended = _options_of(function)
+    named, open_ended = options_of(function)
     for option in options:
         if option not in named and not open_ended:
             raise ConfigError(f"{what} has no option {option!r}: {did_you_mean(option, named)}")
@@ -47,14 +48,18 @@ def _checked(function: Callable[..., Any], options: Mapping[str, Any], what: str
 
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
     source = inspect.unwrap(function.__init__ if isinstance(function, type) else function)
-    annotations = getattr(source, "__annotations__", {})
+    own = getattr(source, "__annotations__", {})
+    annotations = {key: (hint, getattr(source, "__globals__", {})) for key, hint in own.items()}
+    for shared in _unpacked(function):
+        names = vars(import_module(shared.__module__))
+        annotations |= {key: (hint, names) for key, hint in shared.__annotations__.items()}
     for key, value in values.items():
         if key not in annotations or not isinstance(value, bool | int | float | str | tuple | dict | None):
             continue
         try:
             # One by one: others may name what is imported for type checkers only.
-            one = SimpleNamespace(__annotations__={key: annotations[key]})
-            hint = get_type_hints(one, getattr(source, "__globals__", {}))[key]
+            annotation, names = annotations[key]
+            hint = get_type_hints(SimpleNamespace(__annotations__={key: annotation}), names)[key]
             config = ConfigDict(strict=True, arbitrary_types_allowed=True)
             TypeAdapter(hint, config=config).validate_python(value)
         except ValidationError as error:
@@ -65,21 +70,30 @@ def _checked(function: Callable[..., Any], options: Mapping[str, Any], what: str
     return values
 
 
-def _options_of(function: Callable[..., Any]) -> tuple[dict[str, bool], bool]:
-    """The options that a function takes by name and whether it needs each; and whether it takes any others."""
+def options_of(function: Callable[..., Any]) -> tuple[dict[str, bool], bool]:
+    """The options that a function takes by name, those of `Unpack` among them, and whether it needs each; and whether
+    it takes any others.
+    """
     named: dict[str, bool] = {}
     open_ended = False
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             # `**options: Unpack[InnerOptions]` names them; a function without that passes on what it gets. A module
             # without an __init__ of its own shows that of nn.Module: *args and **kwargs, which nobody has to give.
-            source = function.__init__ if isinstance(function, type) else function
-            # A string where annotations are not evaluated; what checks types in tests evaluates them.
-            unpacked = "Unpack" in str(parameter.annotation) or get_origin(parameter.annotation) is Unpack
-            shared = get_args(get_type_hints(source)[name]) if unpacked else ()
+            shared = _unpacked(function)
             for options in shared:
                 named |= dict.fromkeys(options.__annotations__, False)
             open_ended = inspect.isfunction(function) and not shared
         elif parameter.kind is not parameter.VAR_POSITIONAL:
             named[name] = parameter.default is parameter.empty
     return named, open_ended
+
+
+def _unpacked(function: Callable[..., Any]) -> tuple[Any, ...]:
+    """The dicts of options that a function takes as `**options: Unpack[...]`."""
+    source = function.__init__ if isinstance(function, type) else function
+    for name, parameter in inspect.signature(function).parameters.items():
+        # A string where annotations are not evaluated; what checks types in tests evaluates them.
+        if "Unpack" in str(parameter.annotation) or get_origin(parameter.annotation) is Unpack:
+            return get_args(get_type_hints(source)[name])
+    return ()

@@ -119,3 +119,18 @@ def test_not_yaml_and_not_a_checkpoint(tmp_path: Path) -> None:
 def test_a_network_beyond_the_limits_is_refused_before_it_is_built(encoder: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=r"too large a network .*use fewer"):
         build_learner({"name": "Prototypical", "encoder": encoder})
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("learner.inner_lr=fast", "inner_lr is 'fast', expected a valid number"),
+        ("learner.noise=loud", "noise is 'loud', expected a valid number"),  # of the options that many learners share
+        ("learner.task_chunk=1.5", "task_chunk is 1.5, expected a valid integer"),
+        ("learner.execution=turbo", "execution is 'turbo'"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_wherever_the_option_stands(setting: str, expected: str) -> None:
+    recipe = Recipe.read("sinusoid", ["learner.model.n_inputs=1", setting])
+    with pytest.raises(ConfigError, match=expected):
+        build_learner(recipe.learner.spec())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from regard.recipes.config import Recipe, changed
 from regard.recipes.data import load_data
 from regard.recipes.fitting import check_episodes
 from regard.recipes.trained import TrainedLearner
+from regard.signatures import options_of
 from regard.training import train
 from regard.training.checkpoint import LAST
 from regard.training.progress import Progress
@@ -79,7 +79,7 @@ def _filled(network: Any, data: Data) -> Any:
         return network
     if "encoder" in network:  # a model that is an encoder with a head
         return {**network, "encoder": _filled(network["encoder"], data)}
-    accepted = signature(encoder_class(str(network.get("name")))).parameters
+    accepted, _ = options_of(encoder_class(str(network.get("name"))))
     return {**{key: value for key, value in data.encoder.items() if key in accepted}, **network}
 
 

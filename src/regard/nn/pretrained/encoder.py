@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypedDict
 
 import torch
 from jaxtyping import Float
@@ -26,11 +26,28 @@ from regard.nn.pretrained.layers import CutModel, find_layers
 BodyPrecision = Literal["auto", "float32", "bfloat16"]
 
 
+class BodyOptions(TypedDict, total=False):
+    """Options, by keyword, of every encoder on a pretrained body; see `PretrainedEncoder`, which has the defaults.
+
+    A constructor takes them as `**options: Unpack[BodyOptions]`.
+    """
+
+    digest: str | None
+    n_trained_layers: int
+    lora_rank: int
+    layer: int | None
+    precision: BodyPrecision
+    parts: bool
+    pooling: str
+    normalise: bool
+
+
 class PretrainedEncoder(Encoder):
     """Abstract: a body of transformers.
 
     Attributes:
         tower: of a body for texts and images together, the attribute that holds the half of this encoder.
+        poolings: names of the ways from states to a vector.
 
     Args:
         body: short name, path, or name on the hub; see `regard.nn.pretrained.bodies`.
@@ -40,6 +57,9 @@ class PretrainedEncoder(Encoder):
         layer: whose output is taken, from 1 to the number of layers; None is the last one.
         precision: of the frozen layers; "auto" is bfloat16 where the machine multiplies it in hardware. What is
             trained computes in the precision of its weights.
+        parts: give the states of tokens or patches (N, P, D) in place of one vector.
+        pooling: of them to a vector, one of `poolings`.
+        normalise: vectors to length 1.
 
     Raises:
         MissingExtraError: transformers, peft or the package of the body is not installed.
@@ -47,6 +67,7 @@ class PretrainedEncoder(Encoder):
     """
 
     tower: ClassVar[str]
+    poolings: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
@@ -57,8 +78,13 @@ class PretrainedEncoder(Encoder):
         lora_rank: int = 0,
         layer: int | None = None,
         precision: BodyPrecision = "auto",
+        parts: bool = False,
+        pooling: str = "auto",
+        normalise: bool = True,
     ) -> None:
         super().__init__()
+        if pooling not in self.poolings:
+            raise BodyError(f"pooling is {pooling!r}: {did_you_mean(pooling, self.poolings)}")
         if n_trained_layers < 0 or lora_rank < 0 or (lora_rank and not n_trained_layers):
             raise BodyError(
                 f"n_trained_layers is {n_trained_layers} and lora_rank {lora_rank}: expected both to be 0, the first "
@@ -67,6 +93,7 @@ class PretrainedEncoder(Encoder):
         self.body = find_body(body)
         self.body.require(digest)
         self.precision: BodyPrecision = precision
+        self.parts, self.pooling, self.normalise = parts, pooling, normalise
         self.n_trained_layers = n_trained_layers
         self.model = self._load()
         if layer is not None:
@@ -173,16 +200,6 @@ class PretrainedEncoder(Encoder):
         }
         config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=linear)
         peft.inject_adapter_in_model(config, self.model)
-
-
-def require_option(value: str, options: tuple[str, ...], name: str) -> None:
-    """Say so where an option is none of those there are.
-
-    Raises:
-        BodyError: it is not.
-    """
-    if value not in options:
-        raise BodyError(f"{name} is {value!r}: {did_you_mean(value, options)}")
 
 
 def _keep_trained(module: nn.Module, state: dict[str, Any], prefix: str, local: Any) -> None:

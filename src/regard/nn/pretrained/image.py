@@ -9,7 +9,7 @@ Sizes, crops and the mean and deviation of colours are those of the body's own p
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from jaxtyping import Float
@@ -20,9 +20,8 @@ from regard.episode import Items
 from regard.errors import BodyError, EpisodeError
 from regard.extras import import_extra
 from regard.nn.pretrained.bodies import EXTRA, offline_remedies
-from regard.nn.pretrained.encoder import BodyPrecision, PretrainedEncoder, require_option
+from regard.nn.pretrained.encoder import BodyOptions, PretrainedEncoder
 
-_POOLINGS = ("auto", "cls", "mean", "pooler")
 _IMAGES_AT_ONCE = 32
 
 
@@ -30,10 +29,8 @@ class PretrainedImages(PretrainedEncoder):
     """(N, H, W), or (N, H, W, 1 or 3) images of uint8 0..255 or floats 0..1, to vectors or patches.
 
     Args:
-        body, digest, n_trained_layers, lora_rank, layer, precision: as for `PretrainedEncoder`.
-        parts: give the patches (N, P, D) in place of one vector.
-        pooling: to a vector; "auto" is the class token where there is one, or else the mean.
-        normalise: vectors to length 1.
+        body: as for `PretrainedEncoder`.
+        options: as for `PretrainedEncoder`; pooling "auto" is the class token where there is one, or else the mean.
 
     Raises:
         MissingExtraError, BodyError: as `PretrainedEncoder`.
@@ -41,34 +38,14 @@ class PretrainedImages(PretrainedEncoder):
     """
 
     tower = "vision_model"
+    poolings = ("auto", "cls", "mean", "pooler")
 
-    def __init__(
-        self,
-        body: str,
-        *,
-        digest: str | None = None,
-        n_trained_layers: int = 0,
-        lora_rank: int = 0,
-        layer: int | None = None,
-        precision: BodyPrecision = "auto",
-        parts: bool = False,
-        pooling: str = "auto",
-        normalise: bool = True,
-    ) -> None:
-        super().__init__(
-            body,
-            digest=digest,
-            n_trained_layers=n_trained_layers,
-            lora_rank=lora_rank,
-            layer=layer,
-            precision=precision,
-        )
-        require_option(pooling, _POOLINGS, "pooling")
-        self.parts, self.pooling, self.normalise = parts, pooling, normalise
+    def __init__(self, body: str, **options: Unpack[BodyOptions]) -> None:
+        super().__init__(body, **options)
         with torch.no_grad():
             example = self._example()
             states = self._cut.run_lower(example)
-            states = self._cut.run_upper(states, example).last_hidden_state if n_trained_layers else states
+            states = self._cut.run_upper(states, example).last_hidden_state if self.n_trained_layers else states
         self.n_features = int(_sequence(states).shape[-1])
 
     def forward(self, x: Items) -> Float[Tensor, "N *P D"]:

@@ -11,7 +11,7 @@ al. 2019, "Matching the Blanks", arXiv:1906.03158, for the states of marked enti
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from jaxtyping import Float
@@ -19,11 +19,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regard.episode import Items
-from regard.nn.pretrained.encoder import BodyPrecision, PretrainedEncoder, require_option
+from regard.nn.pretrained.encoder import BodyOptions, PretrainedEncoder
 from regard.nn.pretrained.tokens import BodyTokenizer
 from regard.nn.sequence import tokens
 
-_POOLINGS = ("auto", "mean", "cls", "max")
 _TOKENS_AT_ONCE = 4096
 """Padding included: states of more leave the cache of a CPU, of fewer leave its cores without work."""
 
@@ -34,10 +33,8 @@ class PretrainedText(PretrainedEncoder):
     Items with "head" and "tail" give (N, 3 D); all others (N, D). Items may also hold "states" of `prepare`.
 
     Args:
-        body, digest, n_trained_layers, lora_rank, layer, precision: as for `PretrainedEncoder`.
-        parts: give the tokens (N, L, D) in place of one vector.
-        pooling: of tokens to a vector; "auto" takes what the body's own files say, or else the mean.
-        normalise: vectors to length 1.
+        body: as for `PretrainedEncoder`.
+        options: as for `PretrainedEncoder`; pooling "auto" takes what the body's own files say, or else the mean.
 
     Raises:
         MissingExtraError, BodyError: as `PretrainedEncoder`.
@@ -45,36 +42,17 @@ class PretrainedText(PretrainedEncoder):
     """
 
     tower = "text_model"
+    poolings = ("auto", "mean", "cls", "max")
 
-    def __init__(
-        self,
-        body: str = "minilm",
-        *,
-        digest: str | None = None,
-        n_trained_layers: int = 0,
-        lora_rank: int = 0,
-        layer: int | None = None,
-        precision: BodyPrecision = "auto",
-        parts: bool = False,
-        pooling: str = "auto",
-        normalise: bool = True,
-    ) -> None:
-        super().__init__(
-            body,
-            digest=digest,
-            n_trained_layers=n_trained_layers,
-            lora_rank=lora_rank,
-            layer=layer,
-            precision=precision,
-        )
-        require_option(pooling, _POOLINGS, "pooling")
-        self.parts, self.normalise = parts, normalise
+    def __init__(self, body: str = "minilm", **options: Unpack[BodyOptions]) -> None:
+        super().__init__(body, **options)
         self.n_features = int(self.model.config.hidden_size)
         own = self.body.read_json("1_Pooling/config.json")
         by_file = (
             "cls" if own.get("pooling_mode_cls_token") else "max" if own.get("pooling_mode_max_tokens") else "mean"
         )
-        self.pooling = by_file if pooling == "auto" else pooling
+        if self.pooling == "auto":
+            self.pooling = by_file
         self.length = BodyTokenizer(self.body).length
 
     def forward(self, x: Items) -> Float[Tensor, "N *L D"]:
