@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -14,6 +10,7 @@ pytest.importorskip("gymnasium", reason="pip install 'regard[robots]'")
 
 from regard.domains.robots.demonstrations import record
 from regard.domains.robots.reacher import Reacher, fingertip, jacobian_of
+from rendering import assert_a_picture_is_rendered
 
 
 def test_the_fingertip_is_where_mujoco_says() -> None:
@@ -65,16 +62,4 @@ def test_demonstrations() -> None:
 
 
 def test_a_picture() -> None:
-    # In a process of its own: MuJoCo chooses its renderer when it is imported, and one that fails complains at exit.
-    code = "from regard.domains.robots.reacher import Reacher; f = Reacher().start([0], [0]).frame()"
-    code += "; print(f.shape, f.std() > 5)"
-    ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        env=os.environ | {"MUJOCO_GL": "egl"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ran.returncode:
-        pytest.skip(f"nothing renders here: {ran.stderr[-100:]}")
-    assert ran.stdout.split() == ["(200,", "200,", "3)", "True"]
+    assert_a_picture_is_rendered("regard.domains.robots.reacher", "Reacher()")
