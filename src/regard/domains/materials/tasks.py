@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from regard.domains.base import Domain
 from regard.domains.data import Data, describe_items
 from regard.domains.materials.data import (
     Floats,
@@ -20,9 +21,9 @@ from regard.domains.materials.data import (
     normal_ranks,
     read_folder,
 )
-from regard.domains.materials.domain import MATERIALS
 from regard.domains.materials.reader import FormulaReader
 from regard.domains.options import EpisodeOptions
+from regard.domains.registry import find_domain
 from regard.episode import Episode, Support
 from regard.errors import ConfigError, DataError, did_you_mean
 from regard.sampling.counts import Count
@@ -102,7 +103,7 @@ class PropertyData(Data):
 
     splits: dict[str, list[Property]]
     ranked: bool = True
-    domain: Any = MATERIALS
+    domain: Domain = field(default_factory=lambda: find_domain("materials"))
     title: str = "materials"
     encoder: dict[str, Any] = field(default_factory=dict)
 

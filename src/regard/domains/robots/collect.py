@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from regard.domains.registry import find_domain
 from regard.domains.robots.data import RecordedData
 from regard.domains.robots.demonstrations import Demonstrations, record
-from regard.domains.robots.domain import ROBOTS
 from regard.domains.robots.metaworld import ML10_TEST, ML10_TRAIN, ML45_TEST, MetaWorld, skill_names
 from regard.domains.robots.source import StepReader
 from regard.errors import ConfigError, DataError
@@ -92,7 +92,7 @@ def metaworld_data(
 
     evaluated = new[suite] if test == "new" else GOALS
     return RecordedData(
-        ROBOTS,
+        find_domain("robots"),
         f"metaworld {suite} {test}",
         recorded,
         {skill: partial(shared_environment, skill, seed) for skill in evaluated},
