@@ -107,3 +107,9 @@ MOLECULES = 2**20
 
 MOLECULE_ATOMS = 1000
 """Heavy atoms of one molecule: descriptors of it take a second, and no assay of small molecules has larger ones."""
+
+# ---- sentences of others --------------------------------------------------------------------------------------------
+
+SENTENCE_CHARACTERS = 1000
+"""Characters of one side of a sentence pair, some 200 words: alignment costs the product of both sides. Tatoeba's longest
+have 400; a paragraph is to be cut into sentences first."""

@@ -12,6 +12,7 @@ import io
 import json
 import warnings
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,19 @@ def read_rows(path: Path, wanted: Sequence[str], encoding: str | None = None) ->
     """
     content = _read(path, encoding)
     return _json_rows(path, content) if _suffix(path) in _JSON else _table_rows(path, content, wanted)
+
+
+def read_cells(path: Path, wanted: Sequence[str] = ()) -> list[tuple[str, list[str]]] | None:
+    """The cells of each line of a table, its first line too, with where they stand; None of a file of JSON.
+
+    Args:
+        path: a table, packed by gzip or not.
+        wanted: names of columns by which the separator of cells is recognised.
+
+    Raises:
+        DataError: no such file, or no table.
+    """
+    return None if _suffix(path) in _JSON else _cells(path, _read(path), wanted)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -175,15 +189,31 @@ def _delimiter(first: str, wanted: Sequence[str]) -> str:
 
 
 def _table_rows(path: Path, content: str, wanted: Sequence[str]) -> list[Row]:
+    lines = _cells(path, content, wanted)
+    names = lines[0][1] if lines else []
+    return [
+        (
+            where,
+            {
+                **dict(zip_longest(names, cells[: len(names)])),
+                **({None: cells[len(names) :]} if cells[len(names) :] else {}),
+            },
+        )
+        for where, cells in lines[1:]
+    ]
+
+
+def _cells(path: Path, content: str, wanted: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """The cells of each line that is not blank, with where it stands."""
     first, _, rest = content.partition("\n")
     if first[:4].lower() == "sep=" and len(first) == 5:  # as Excel writes it
         delimiter, content = first[4], rest
     else:
         delimiter = _delimiter(first, wanted)
     previous = csv.field_size_limit(TEXT_FIELD)
-    reader = csv.DictReader(io.StringIO(content, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter)
     try:
-        return [(f"line {reader.line_num}", dict(row)) for row in reader]
+        return [(f"line {reader.line_num}", cells) for cells in reader if cells]
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}; mend its quotes.") from error
     finally:
