@@ -111,5 +111,5 @@ MOLECULE_ATOMS = 1000
 # ---- sentences of others --------------------------------------------------------------------------------------------
 
 SENTENCE_CHARACTERS = 1000
-"""Characters of one side of a sentence pair, some 200 words: alignment costs the product of both sides. Tatoeba's longest
-have 400; a paragraph is to be cut into sentences first."""
+"""Characters of one side of a sentence pair, some 200 words: alignment costs the product of both sides.
+Tatoeba's longest have 700; a paragraph is to be cut into sentences first."""

@@ -111,7 +111,7 @@ def test_another_target_than_english_is_used_with_a_warning() -> None:
 
 
 def test_rows_in_another_script_are_named() -> None:
-    mixed = ["Собака спит.", "Где кошка?", "У меня дом.", "Ona pjot vodu.", "Мы идём домой."]
+    mixed = ["Собака спит.", "Где кошка?", "Вот дом.", "Ona pjot vodu.", "Мы идём домой."]
     with pytest.warns(UserWarning, match=r"1 of 5 sources are not written in Cyrillic.*row 3 \('Ona pjot vodu.'\)"):
         check_support(mixed, TARGETS)
     assert other_script(["猫がいる", "東京", "カメラ", "1, 2"]) == {}

@@ -29,11 +29,11 @@ _CODE = re.compile(r"[a-z]{2,3}(?:[-_][A-Za-z]{2,4})?")
 
 # The words that make up half of any English text; sentences of other languages have next to none of them.
 _FREQUENT_WORDS = (
-    "the a an and or but of to in on at for with from by about not no t s m re ve ll d is are was were be been am do does "
-    "did don have has had will would can could should must may might i you he she it we they me him her us them my your "
-    "his our their this that these those what who where when why how which there here if as so than then very all some "
-    "any one two more out up down into over after before like just know think want go going get come see said say says "
-    "man woman people tom"
+    "the a an and or but of to in on at for with from by about not no t s m re ve ll d is are was were be been am "
+    "do does did don have has had will would can could should must may might i you he she it we they me him her "
+    "us them my your his our their this that these those what who where when why how which there here if as so "
+    "than then very all some any one two more out up down into over after before like just know think want go "
+    "going get come see said say says man woman people tom"
 )
 _FREQUENT = frozenset(_FREQUENT_WORDS.split())
 
@@ -183,8 +183,8 @@ def check_support(sources: Sequence[str], targets: Sequence[str], fewest: int = 
         main = _script([pair.source for i, pair in enumerate(pairs) if i not in odd])
         listed = ", ".join(f"row {i} ({pairs[i].source!r:.30})" for i in list(odd)[:_LISTED])
         warnings.warn(
-            f"{len(odd)} of {len(pairs)} sources are not written in {main}, as the others are: {listed}. They are used, "
-            "but teach little about the rest; transliterate or remove them.",
+            f"{len(odd)} of {len(pairs)} sources are not written in {main}, as the others are: {listed}. They are "
+            "used, but teach little about the rest; transliterate or remove them.",
             UserWarning,
             stacklevel=3,
         )

@@ -71,7 +71,7 @@ def tokenise_english(text: str, lower: bool = True) -> list[str]:
 
 
 def normalise_english(text: str) -> str:
-    """What two sentences share that are the same English: lower case, one space for whatever is neither letter nor digit.
+    """What equal English has in common: lower case, one space for whatever is neither letter nor digit.
 
     Examples:
         >>> normalise_english("Don't  stop, Tom!")
