@@ -38,7 +38,7 @@ Key = TypeVar("Key", bound=Hashable)
 # ---- arguments -------------------------------------------------------------------------------------------------------
 
 _PLACEHOLDERS = {"--data": "FOLDER", "--test": "TEST", "--trained": "RUN"}
-_LEFT_OUT = ("--out", "--runs", "--run", "--picture")
+_LEFT_OUT = ("--out", "--runs", "--run", "--cache", "--picture")
 
 
 def argument_parser(

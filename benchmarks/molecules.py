@@ -16,16 +16,22 @@ Training assays that give a test assay away leave the pool: readings of one expe
 --test takes a CSV file with SMILES and assays (0, 1) or values: one pooled model is trained on the files of --data without
 whatever gives its assays away, and evaluated by both protocols; where most molecules are new to the pool, all of them are
 test molecules (with at most --decoys inactive ones per assay).
+
+A run that was stopped is resumed by the same command: trainings from their folders under --run, scores from the results,
+which are written after every assay. A score is made again where its learner, the data or the seed are others.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +65,23 @@ SHARES = {"tox21": 0.25, "sider_train21": 0.25, "toxcast450": 0.5}
 TOX21_TEST = ("SR-HSE", "SR-MMP", "SR-p53")
 N_DEV = 40
 N_SHOT = 10
-RECIPES = {"AssayPrototypes": "molecules", "MHNfs": "molecules_mhnfs"}
+N_TARGET = 110
+"""Values of new molecules that a target of the regression table has at least."""
+FINGERPRINTS = "{name: FingerprintNetwork, n_features: 128, hidden: 256}"
+LEARNERS = {
+    "AssayPrototypes": ("molecules", ""),
+    "MHNfs": ("molecules_mhnfs", "train.steps=400"),
+    **{
+        name: ("molecules_mhnfs", f"learner={{name: {name}, encoder: {FINGERPRINTS}}};train.steps=400")
+        for name in ("Prototypical", "IterRefLSTM", "PAR", "FewShotGNN", "EGNN", "TPN")
+    },
+    "TanimotoKernel": (
+        "molecules_mhnfs",
+        f"learner={{name: TanimotoKernel, encoder: {FINGERPRINTS[:-1]}, keep_counts: true}}}};train.steps=400",
+    ),
+    "TanimotoKernel, values": ("molecules_regression", ""),
+}
+"""Recipe and settings; those that are trained by episodes have one encoder and as many steps."""
 Score = Callable[[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]], NDArray[np.floating[Any]]]
 """Rows and labels of the support and rows of the queries, to scores or values of the queries."""
 
@@ -81,13 +103,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--run", type=Path, default=Path("runs/molecules"), help="folder of the trainings")
     made.add_argument("--strict", action="store_true", help="also train on no assay whose labels repeat a test assay's")
     made.add_argument("--decoys", type=int, default=800, help="inactive molecules per assay of a large test file")
-    made.add_argument("--seeds", type=int, default=10, help="episodes per assay")
-    made.add_argument(
-        "--baseline-seeds", type=int, default=3, help="episodes per assay of the baselines, which are slow"
-    )
-    made.add_argument(
-        "--learners", nargs="+", choices=tuple(RECIPES), default=list(RECIPES), help="of the disjoint tables"
-    )
+    made.add_argument("--seeds", type=int, default=10, help="episodes per assay of AssayPrototypes")
+    made.add_argument("--baseline-seeds", type=int, default=3, help="of the baselines, which are slow")
+    made.add_argument("--other-seeds", type=int, default=1, help="of the other learners")
+    made.add_argument("--learners", nargs="+", choices=tuple(LEARNERS), default=["AssayPrototypes"], help="disjoint")
     return made
 
 
@@ -95,20 +114,75 @@ def main() -> None:
     """Train, evaluate, write."""
     arguments = parser().parse_args()
     torch.set_num_threads(1)
-    out = out_with_test(arguments, OUT)
-    document = read_document(out)
-    tables: dict[str, Any] = dict(document.get("tables", {}))
+    arguments.out = out_with_test(arguments, OUT)
+    results = Results(arguments.out, arguments.seed)
     if arguments.test:
-        tables = test_tables(arguments)
+        test_tables(arguments, results)
     else:
         for name in arguments.only or ("disjoint", "usual", "regression"):
-            tables |= {"disjoint": disjoint, "usual": usual, "regression": regression}[name](arguments)
-    made = provenance(seed=arguments.seed, interval="bootstrap over assays, 10,000 draws; differences are paired")
-    write_document(out, {**made, "tables": tables})
-    for name, content in tables.items():
+            {"disjoint": disjoint, "usual": usual, "regression": regression}[name](arguments, results)
+    results.write()
+    for name, content in results.tables.items():
         print(f"\n{name}\n{table_of(content)}")
-    arguments.out = out
     render_after(arguments, SECTIONS)
+
+
+# ---- what was measured before ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Method:
+    """Something that scores molecules.
+
+    Args:
+        key: of what its scores depend on; scores of another key are made again.
+        make: it, when there is something to score.
+        n_seeds: episodes per assay.
+    """
+
+    key: str
+    make: Callable[[], Score]
+    n_seeds: int
+
+
+class Results:
+    """The file of results, with what an earlier run has measured; written again at most every ten seconds.
+
+    Args:
+        path: of the file.
+        seed: of the episodes.
+    """
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.path, self.seed, self.tables = path, seed, dict(read_document(path).get("tables", {}))
+        self._written = time.monotonic()
+
+    def table(self, name: str, unit: str, methods: Mapping[str, Method], assays: Mapping[str, str]) -> Document:
+        """A table with what is still true of it: of these assays (name to group) and of methods of the same key.
+
+        Args:
+            name: of the table.
+            unit: "auc", or "r2 16" of the number of examples.
+            methods: their scores are kept where the key is the same.
+            assays: to their groups.
+        """
+        content = self.tables.setdefault(name, {})
+        keys = {method: f"{made.key} {self.seed}" for method, made in methods.items()}
+        before, scores = content.setdefault("keys", {}).get(unit, {}), content.get(unit, {})
+        content[unit] = {
+            method: {a: v for a, v in scores.get(method, {}).items() if a in assays and before.get(method) == key}
+            for method, key in keys.items()
+        }
+        content["keys"][unit] = keys
+        content |= {"groups": dict(assays), "n_assays": len(assays)}
+        return content
+
+    def write(self, *, soon: bool = False) -> None:
+        """The file; `soon` only where ten seconds have passed."""
+        if not soon or time.monotonic() - self._written > 10:
+            made = provenance(seed=self.seed, interval="bootstrap over assays, 10,000 draws; differences are paired")
+            write_document(self.path, {**made, "tables": self.tables})
+            self._written = time.monotonic()
 
 
 # ---- data and training -----------------------------------------------------------------------------------------------
@@ -167,23 +241,45 @@ def data_of(arguments: argparse.Namespace, pool: Any, test: Sequence[int], proto
     )
 
 
-def trained(
-    arguments: argparse.Namespace, data: Any, recipe_name: str, folder: str, **settings: Any
-) -> tuple[Any, float]:
-    """A learner trained by a recipe that ships, and the CPU seconds it took."""
-    recipe = Recipe.read(recipe_name, [f"data.folder={arguments.data}", *(f"{k}={v}" for k, v in settings.items())])
-    began = time.process_time()
-    checkpoint = train_recipe(recipe, arguments.run / folder, data=data, resume=False)
-    return load(checkpoint).learner, time.process_time() - began
+def trained(arguments: argparse.Namespace, data: Any, name: str, table: str) -> tuple[Any, float, str]:
+    """A learner trained by a recipe that ships, the CPU seconds it took, and a digest of its weights.
+
+    Args:
+        arguments: where the data are, and where trainings are kept.
+        data: of the table.
+        name: of `LEARNERS`.
+        table: the table's name.
+    """
+    recipe_name, settings = LEARNERS[name]
+    recipe = Recipe.read(recipe_name, [f"data.folder={arguments.data}", *filter(None, settings.split(";"))])
+    kind = hashlib.sha256(repr((recipe.model_dump(mode="json"), digest_of(data))).encode()).hexdigest()[:8]
+    folder = arguments.run / f"{table}-{name}-{kind}".replace(", ", "-")
+    cost, finished = folder / "cpu_seconds.json", folder / "finished"
+    seconds = float(json.loads(cost.read_text())) if cost.exists() else 0.0
+    best = folder / "best.safetensors"
+    if not finished.exists():
+        began = time.process_time()
+        try:
+            best = train_recipe(recipe, folder, data=data)
+            finished.touch()
+        finally:
+            seconds += time.process_time() - began
+            if folder.is_dir():
+                cost.write_text(json.dumps(round(seconds, 1)))
+    return load(best).learner, seconds, hashlib.sha256(best.read_bytes()).hexdigest()[:12]
+
+
+def digest_of(data: Any) -> str:
+    """Of what a table is trained on."""
+    table = data.splits["train"]
+    return hashlib.sha256("\n".join((*table.names, *table.ids)).encode() + table.y.tobytes()).hexdigest()[:12]
 
 
 def encoded(learner: EncodingLearner, items: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """All items of the pool as vectors."""
     n = len(items["counts"])
     with torch.inference_mode():
-        parts = [
-            learner.encode({k: v[i : i + 1024] for k, v in items.items() if k != "assays"}) for i in range(0, n, 1024)
-        ]
+        parts = [learner.encode({k: v[i : i + 1024] for k, v in items.items()}) for i in range(0, n, 1024)]
     return torch.cat(parts)
 
 
@@ -261,31 +357,27 @@ def label_profile(pool: Any, train: Sequence[int]) -> Score:
     return lambda s, labels, q: total[q]
 
 
-def evaluated(
-    tasks: Sequence[Task],
-    scores: Mapping[str, Score],
-    n_seeds: int,
-    seed: int,
-    few: Sequence[str] = (),
-    few_seeds: int = 3,
-) -> Document:
-    """AUC of each assay and seed by method; those in `few` take no more than `few_seeds`."""
+def evaluated(results: Results, name: str, tasks: Sequence[Task], methods: Mapping[str, Method]) -> Document:
+    """AUC of each assay and seed by method, those that are there already left as they are."""
     from sklearn.metrics import roc_auc_score
 
-    results: dict[str, dict[str, list[float]]] = {name: {} for name in scores}
-    for task in tasks:
-        for draw in range(n_seeds):
-            rng = np.random.default_rng([seed, draw, zlib.crc32(task.name.encode())])
-            order = rng.permutation(len(task.rows))
-            active, inactive = (order[task.y[order] == label] for label in (1, 0))
-            support = np.concatenate([active[:N_SHOT], inactive[:N_SHOT]])
-            query = np.concatenate([active[N_SHOT:], inactive[N_SHOT:]])
-            for name, score in scores.items():
-                if name in few and draw >= few_seeds:
-                    continue
-                found = score(task.rows[support], task.y[support], task.rows[query])
-                results[name].setdefault(task.name, []).append(float(roc_auc_score(task.y[query], found)))
-    return {"groups": {t.name: t.group for t in tasks}, "auc": results, "n_assays": len(tasks)}
+    content = results.table(name, "auc", methods, {t.name: t.group for t in tasks})
+    for method, made in methods.items():
+        found = content["auc"][method]
+        missing = [t for t in tasks if len(found.get(t.name, ())) < made.n_seeds]
+        score = made.make() if missing else None
+        for task in missing:
+            assert score is not None
+            for draw in range(len(found.get(task.name, ())), made.n_seeds):
+                rng = np.random.default_rng([results.seed, draw, zlib.crc32(task.name.encode())])
+                order = rng.permutation(len(task.rows))
+                active, inactive = (order[task.y[order] == label] for label in (1, 0))
+                support = np.concatenate([active[:N_SHOT], inactive[:N_SHOT]])
+                query = np.concatenate([active[N_SHOT:], inactive[N_SHOT:]])
+                values = score(task.rows[support], task.y[support], task.rows[query])
+                found.setdefault(task.name, []).append(float(roc_auc_score(task.y[query], values)))
+            results.write(soon=True)
+    return content
 
 
 def assay_tasks(
@@ -326,7 +418,7 @@ def group_of(pool: Any) -> Callable[[int], str]:
     return group
 
 
-def disjoint(arguments: argparse.Namespace) -> Document:
+def disjoint(arguments: argparse.Namespace, results: Results) -> None:
     """One pooled model, new molecules."""
     pool = pooled(arguments, POOL)
     test = development(pool)
@@ -335,78 +427,89 @@ def disjoint(arguments: argparse.Namespace) -> Document:
     toxcast = [t for t in tasks if t.group.startswith("ToxCast")]
     kept = np.random.default_rng(0).permutation(len(toxcast))[:N_DEV]
     others = [t for t in tasks if not t.group.startswith("ToxCast")]
-    tasks = [*others, *(toxcast[i] for i in sorted(kept))]
-    return {"disjoint": compared(arguments, data, tasks, "disjoint")}
+    compare(arguments, results, "disjoint", data, [*others, *(toxcast[i] for i in sorted(kept))])
 
 
-def compared(arguments: argparse.Namespace, data: Any, tasks: Sequence[Task], folder: str) -> Document:
-    """The recipes and the baselines on the same episodes."""
+def compare(
+    arguments: argparse.Namespace,
+    results: Results,
+    name: str,
+    data: Any,
+    tasks: Sequence[Task],
+    learners: Sequence[str] = (),
+    plain: Mapping[str, Score] | None = None,
+) -> None:
+    """Learners and baselines on the same episodes.
+
+    Args:
+        arguments: `learners`, and the numbers of seeds.
+        results: where the table goes.
+        name: of the table.
+        data: of the trainings.
+        tasks: to evaluate on.
+        learners: of `LEARNERS`; those of the arguments by default.
+        plain: what needs no training; the baselines by default.
+    """
     items = data.all_items
-    scores: dict[str, Score] = {}
+    if plain is None:
+        plain = baselines(items["counts"].numpy(), items["descriptors"].numpy())
+    methods: dict[str, Method] = {}
     seconds: dict[str, float] = {}
-    for name in arguments.learners:
-        learner, seconds[name] = trained(arguments, data, RECIPES[name], f"{folder}-{name}")
-        scores[name] = by_learner(learner, items)
-    plain = baselines(items["counts"].numpy(), items["descriptors"].numpy())
-    scores |= plain
-    found = evaluated(tasks, scores, arguments.seeds, arguments.seed, list(plain), arguments.baseline_seeds)
-    return {**found, "training_cpu_seconds": seconds}
+    for learner_name in learners or arguments.learners:
+        learner, seconds[learner_name], digest = trained(arguments, data, learner_name, name)
+        n_seeds = arguments.seeds if learner_name == "AssayPrototypes" else arguments.other_seeds
+        methods[learner_name] = Method(digest, partial(by_learner, learner, items), n_seeds)
+    digest = digest_of(data)
+    for method, score in plain.items():
+        methods[method] = Method(digest, partial(_identity, score), arguments.baseline_seeds)
+    evaluated(results, name, tasks, methods)["training_cpu_seconds"] = seconds
 
 
-def usual(arguments: argparse.Namespace) -> Document:
+def _identity(score: Score) -> Score:
+    return score
+
+
+def usual(arguments: argparse.Namespace, results: Results) -> None:
     """Known molecules: Tox21's test assays, trained on its own nine and on the pool."""
-    found: Document = {}
     for name, files in (("usual, own", ("tox21",)), ("usual, pooled", ("tox21", "toxcast450"))):
         pool = pooled(arguments, files)
         test = [t for t, assay in enumerate(pool.names) if assay in TOX21_TEST]
         data = data_of(arguments, pool, test, "usual", files)
         everything = np.ones(len(pool.molecules), dtype=bool)
         tasks = assay_tasks(pool, test, everything, group_of(pool))
-        learner, seconds = trained(arguments, data, "molecules", name.replace(", ", "-"))
-        own = [t for t in np.flatnonzero(~pool.leaking(test, bool(arguments.strict))) if pool.files[t] == "tox21"]
-        scores = {
-            "AssayPrototypes": by_learner(learner, data.all_items),
-            "label profile, no example": label_profile(pool, own),
-        }
-        found[name] = {
-            **evaluated(tasks, scores, arguments.seeds, arguments.seed),
-            "training_cpu_seconds": {"AssayPrototypes": seconds},
-        }
-    return found
+        profile = {"label profile, no example": label_profile(pool, known_assays(arguments, pool, test, files))}
+        compare(arguments, results, name, data, tasks, ["AssayPrototypes"], profile)
 
 
-def test_tables(arguments: argparse.Namespace) -> Document:
+def known_assays(arguments: argparse.Namespace, pool: Any, test: Sequence[int], files: Sequence[str]) -> list[int]:
+    """Those whose labels may be known: of these files, and none that gives a test assay away."""
+    return [int(t) for t in np.flatnonzero(~pool.leaking(test, bool(arguments.strict))) if pool.files[t] in files]
+
+
+def test_tables(arguments: argparse.Namespace, results: Results) -> None:
     """The assays of --test, by a pooled model that was trained without whatever gives them away."""
     from regard.domains.molecules.assays import read_assays
 
     test_assays = read_assays(arguments.test)
     if not test_assays.has_classes:
-        return regression(arguments, test_assays)
+        regression(arguments, results, test_assays)
+        return
     pool = pooled(arguments, POOL, arguments.test)
     test = [t for t, file in enumerate(pool.files) if file == "test"]
     labelled = (~np.isnan(pool.y[:, test])).any(1)
     known = (~np.isnan(pool.y[:, [t for t in range(len(pool.names)) if t not in set(test)]])).any(1)
-    found: Document = {}
     if (labelled & known).sum() < 0.5 * labelled.sum():
         data = data_of(arguments, pool, test, "usual", POOL)
         tasks = [thinned(t, arguments.decoys) for t in assay_tasks(pool, test, labelled, group_of(pool))]
-        return {"new molecules": compared(arguments, data, tasks, "test-new")}
+        compare(arguments, results, "new molecules", data, tasks)
+        return
     data = data_of(arguments, pool, test, "disjoint", POOL)
     tasks = assay_tasks(pool, test, pool.is_test_scaffold, group_of(pool))
-    found["disjoint"] = compared(arguments, data, tasks, "test-disjoint")
+    compare(arguments, results, "disjoint", data, tasks)
     data = data_of(arguments, pool, test, "usual", POOL)
     tasks = assay_tasks(pool, test, labelled, group_of(pool))
-    learner, seconds = trained(arguments, data, "molecules", "test-usual")
-    train = [t for t in np.flatnonzero(~pool.leaking(test, bool(arguments.strict))) if pool.files[t] != "test"]
-    scores = {
-        "AssayPrototypes": by_learner(learner, data.all_items),
-        "label profile, no example": label_profile(pool, train),
-    }
-    found["usual"] = {
-        **evaluated(tasks, scores, min(arguments.seeds, 3), arguments.seed),
-        "training_cpu_seconds": {"AssayPrototypes": seconds},
-    }
-    return found
+    profile = {"label profile, no example": label_profile(pool, known_assays(arguments, pool, test, POOL))}
+    compare(arguments, results, "usual", data, tasks, ["AssayPrototypes"], profile)
 
 
 def thinned(task: Task, n_inactive: int) -> Task:
@@ -421,46 +524,52 @@ def thinned(task: Task, n_inactive: int) -> Task:
 # ---- regression ------------------------------------------------------------------------------------------------------
 
 
-def regression(arguments: argparse.Namespace, test_assays: Any = None) -> Document:
+def regression(arguments: argparse.Namespace, results: Results, test_assays: Any = None) -> None:
     """R2 of pIC50 on new targets and new molecules, beside a Tanimoto process fitted per task."""
     files = ("chembl5_targets_shared",)
     pool = pooled(arguments, files, arguments.test if test_assays is not None else None)
     counted = (~np.isnan(pool.y) & pool.is_test_scaffold[:, None]).sum(0)
     if test_assays is None:
-        large = sorted(np.flatnonzero(counted >= 110), key=lambda t: zlib.crc32(pool.names[t].encode()))
+        large = sorted(np.flatnonzero(counted >= N_TARGET), key=lambda t: zlib.crc32(pool.names[t].encode()))
         test = [int(t) for t in large[:22]]
     else:
-        test = [t for t, file in enumerate(pool.files) if file == "test" and counted[t] >= 110]
-        leaving = [t for t, file in enumerate(pool.files) if file == "test" and t not in set(test)]
-        pool = pool.without(leaving)
+        test = [t for t, file in enumerate(pool.files) if file == "test" and counted[t] >= N_TARGET]
+        pool = pool.without([t for t, file in enumerate(pool.files) if file == "test" and t not in set(test)])
         test = [t for t, file in enumerate(pool.files) if file == "test"]
     data = data_of(arguments, pool, test, "disjoint", files)
-    learner, seconds = trained(arguments, data, "molecules_regression", "regression")
-    scores: dict[str, Score] = {
-        "TanimotoKernel": by_learner(learner, data.all_items),
-        "Tanimoto process, fitted per task": fitted_process(data.all_items["counts"].numpy()),
+    learner, seconds, digest = trained(arguments, data, "TanimotoKernel, values", "regression")
+    fitted = fitted_process(data.all_items["counts"].numpy())
+    methods = {
+        "TanimotoKernel": Method(digest, partial(by_learner, learner, data.all_items), 5),
+        "Tanimoto process, fitted per task": Method(digest_of(data), partial(_identity, fitted), 5),
     }
-    r2 = explained(pool, test, scores, arguments.seed)
-    return {"regression": {"training_cpu_seconds": {"TanimotoKernel": seconds}, "n_assays": len(test), "r2": r2}}
-
-
-def explained(pool: Any, test: Sequence[int], scores: Mapping[str, Score], seed: int) -> Document:
-    """R2 by number of examples, method and target, one value per draw."""
-    found: Document = {}
     for n_shot in (16, 32, 64):
-        results: dict[str, dict[str, list[float]]] = {name: {} for name in scores}
-        for t in test:
+        explained(results, n_shot, pool, test, methods)
+    results.tables["regression"]["training_cpu_seconds"] = {"TanimotoKernel": seconds}
+
+
+def explained(results: Results, n_shot: int, pool: Any, test: Sequence[int], methods: Mapping[str, Method]) -> None:
+    """R2 by method and target, one value per draw."""
+    name = f"r2 {n_shot}"
+    content = results.table("regression", name, methods, {pool.names[t]: "target" for t in test})
+    for method, made in methods.items():
+        found = content[name][method]
+        missing = [t for t in test if pool.names[t] not in found]
+        score = made.make() if missing else None
+        for t in missing:
+            assert score is not None
             rows = np.flatnonzero(pool.is_test_scaffold & ~np.isnan(pool.y[:, t]))
-            for draw in range(5):
-                order = np.random.default_rng([seed, draw, zlib.crc32(pool.names[t].encode())]).permutation(rows)
+            values = []
+            for draw in range(made.n_seeds):
+                order = np.random.default_rng([results.seed, draw, zlib.crc32(pool.names[t].encode())]).permutation(
+                    rows
+                )
                 support, query = order[:n_shot], order[n_shot:]
                 y = pool.y[query, t].astype(np.float64)
-                for name, score in scores.items():
-                    mean = score(support, pool.y[support, t], query)
-                    r2 = 1 - float(np.square(mean - y).sum() / np.square(y - y.mean()).sum())
-                    results[name].setdefault(pool.names[t], []).append(r2)
-        found[str(n_shot)] = results
-    return found
+                mean = score(support, pool.y[support, t], query)
+                values.append(1 - float(np.square(mean - y).sum() / np.square(y - y.mean()).sum()))
+            found[pool.names[t]] = values
+            results.write(soon=True)
 
 
 def fitted_process(counts: NDArray[np.uint8]) -> Score:
@@ -513,7 +622,7 @@ def per_assay(
 
 def table_of(content: Document) -> str:
     """A table of AUC by group of assays, or of R2 by number of examples."""
-    if "r2" in content:
+    if "auc" not in content:
         return regression_table(content)
     groups = content["groups"]
     names = sorted(set(groups.values()))
@@ -539,18 +648,15 @@ def table_of(content: Document) -> str:
 def regression_table(content: Document) -> str:
     """R2 at each number of examples."""
     rows = []
-    methods = list(next(iter(content["r2"].values())))
+    units = [unit for unit in content if unit.startswith("r2 ")]
+    methods = list(content[units[0]])
     for method in methods:
-        row = [method]
-        for results in content["r2"].values():
-            assays = list(results[method])
-            row.append(cell(per_assay(results[method], assays), ".3f"))
-        for results in content["r2"].values():
-            assays = list(results[method])
-            gap = per_assay(results[methods[0]], assays) - per_assay(results[method], assays)
-            row.append("" if method == methods[0] else cell(gap, "+.3f"))
+        row = [method, *(cell(per_assay(content[u][method], list(content["groups"])), ".3f") for u in units)]
+        for unit in units:
+            ours, other = (per_assay(content[unit][m], list(content["groups"])) for m in (methods[0], method))
+            row.append("" if method == methods[0] else cell(ours - other, "+.3f"))
         rows.append(row)
-    shots = list(content["r2"])
+    shots = [unit.removeprefix("r2 ") for unit in units]
     return table(["method", *(f"R2, {k}" for k in shots), *(f"{methods[0]} minus it, {k}" for k in shots)], rows)
 
 

@@ -75,3 +75,12 @@ def test_repeats_are_found_as_a_correlation_of_the_shared_rows_says() -> None:
     assert found[1, 0].phi == pytest.approx(np.corrcoef(others[both, 1], y[both, 0])[0, 1])
     assert found[1, 0].n_shared == both.sum() == 300
     assert not repeated_tasks(others, y, n_shared=900)
+
+
+def test_rows_with_labels_follow_the_queries_with_weight_0() -> None:
+    values = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
+    data = TaskTable(torch.arange(300)[:, None], values, ("a", "b"), tuple(map(str, range(300))))
+    plain, more = (TaskTableSampler(data, 4, (3, 5), regression=True, n_labelled=k)(range(40)) for k in (0, 7))
+    assert torch.equal(plain.query_x, more.query_x[:, :5]) and torch.equal(plain.support.y, more.support.y)  # type: ignore[index]
+    assert more.query_weight.shape == (40, 12) and not more.query_weight[:, 5:].any()
+    assert set(plain.query_weight.sum(1).tolist()) == {3.0, 4.0, 5.0}

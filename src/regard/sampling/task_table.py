@@ -26,6 +26,8 @@ from regard.sampling.random import uniform, without_replacement
 from regard.sampling.source import EpisodeSource, Numbers, count_range
 
 _TASK, _ROWS, _SHOTS, _N_STREAMS = range(4)
+_LABELLED, _QUERIES = 100, 200
+"""Beyond the streams of every split."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +135,15 @@ class TaskTableSampler(EpisodeSource):
 
     Args:
         table: items and labels.
-        n_shot, n_query: rows per class, or per task in regression.
+        n_shot, n_query: rows per class, or per task in regression; a pair draws from an inclusive range.
         regression: labels are numbers.
         seed: of the episodes.
         stream: keeps apart episodes of one seed that must not be the same, such as training and test.
         shares: how often each group of tasks is drawn, in any unit; in proportion to their tasks by default.
         any_items: draw rows from all items alike, whatever their labels in the task: for learners that are trained on
             the labels of all tasks at once, which the items hold. Of the task, unknown labels are then 0.
+        n_labelled: so many rows of all items follow the queries, with weight 0: for learners that are trained by
+            episodes and on the labels that the items hold.
 
     Raises:
         DataError: no task with so many rows, or a group that no task has.
@@ -149,20 +153,21 @@ class TaskTableSampler(EpisodeSource):
         self,
         table: TaskTable,
         n_shot: Count = 10,
-        n_query: int = 10,
+        n_query: Count = 10,
         *,
         regression: bool = False,
         seed: int = 0,
         stream: int = 0,
         shares: Mapping[str, float] | None = None,
         any_items: bool = False,
+        n_labelled: int = 0,
     ) -> None:
-        self.any_items = any_items
+        self.any_items, self.n_labelled = any_items, n_labelled
         self.table, self.regression, self.seed, self.stream = table, regression, seed, stream
-        self.n_shot, n_query = count_range(n_shot, "n_shot"), count_range(n_query, "n_query")[1]
-        self.n_query = n_query
+        self.n_shot, self.n_query = count_range(n_shot, "n_shot"), n_query
+        self.query_range = count_range(n_query, "n_query")
         self.n_way = (0, 0) if regression else (2, 2)
-        need = self._per_class = self.n_shot[1] + n_query
+        need = self._per_class = self.n_shot[1] + self.query_range[1]
         columns = [table.y[:, task] for task in range(len(table.names))]
         kinds = [(~np.isnan(y),) if regression else (y == 0, y == 1) for y in columns]
         rows = [[np.flatnonzero(kind) for kind in task] for task in kinds]
@@ -206,16 +211,19 @@ class TaskTableSampler(EpisodeSource):
             [[self._rows[t][k][p] for k, p in enumerate(pick)] for t, pick in zip(task, picked, strict=True)]
         )
         if self.any_items:
-            everything = np.full((len(number), 1), len(self.table), dtype=np.int64)
-            stream = self.stream * _N_STREAMS + _ROWS
-            n_rows = rows.shape[1] * self._per_class
-            drawn = without_replacement(self.seed, stream, number, everything, n_rows, len(self.table))
-            rows = drawn.reshape(rows.shape)
+            rows = self._any_rows(number, _ROWS, rows.shape[1] * self._per_class).reshape(rows.shape)
         n_shot = self.n_shot[1]
         support, query = (part.reshape(len(number), -1) for part in (rows[..., :n_shot], rows[..., n_shot:]))
         column = self.tasks[task]
+        n_query = query.shape[1]
+        if self.n_labelled:
+            query = np.concatenate([query, self._any_rows(number, _LABELLED, self.n_labelled)], 1)
         x, query_x = self.table.rows(support), self.table.rows(query)
-        weight, query_weight = self._weights(number, support.shape), torch.ones(query.shape)
+        weight = self._weights(number, support.shape, self.n_shot, self.stream * _N_STREAMS + _SHOTS)
+        query_weight = torch.zeros(query.shape)
+        query_weight[:, :n_query] = self._weights(
+            number, (len(number), n_query), self.query_range, self.stream * _N_STREAMS + _QUERIES
+        )
         if self.regression:
             y, query_y = (self._values(part, column)[..., None] for part in (support, query))
             return Episode(Support(x, y, weight, 0), query_x, query_y, query_weight, 0)
@@ -224,14 +232,22 @@ class TaskTableSampler(EpisodeSource):
 
     def _values(self, rows: NDArray[np.int64], task: NDArray[np.int64]) -> Tensor:
         values = self.table.y[rows, task[:, None]]
-        return torch.from_numpy(np.nan_to_num(values) if self.any_items else values)
+        return torch.from_numpy(np.nan_to_num(values) if self.any_items or self.n_labelled else values)
 
-    def _weights(self, number: NDArray[np.int64], shape: tuple[int, ...]) -> Tensor:
-        """1, or 0 beyond the number of shots that an episode has drawn for a class."""
-        low, high = self.n_shot
+    def _any_rows(self, number: NDArray[np.int64], stream: int, n_rows: int) -> NDArray[np.int64]:
+        """(episodes, n_rows) of all items, whatever their labels."""
+        everything = np.full((len(number), 1), len(self.table), dtype=np.int64)
+        stream += self.stream * _N_STREAMS
+        return without_replacement(self.seed, stream, number, everything, n_rows, len(self.table))[:, 0]
+
+    def _weights(
+        self, number: NDArray[np.int64], shape: tuple[int, ...], allowed: tuple[int, int], stream: int
+    ) -> Tensor:
+        """1, or 0 beyond the number of rows that an episode has drawn for a class."""
+        low, high = allowed
         weight = np.ones((shape[0], shape[1] // high, high), dtype=np.float32)
         if low < high:
-            noise = uniform(self.seed, self.stream * _N_STREAMS + _SHOTS, number, weight.shape[1])
+            noise = uniform(self.seed, stream, number, weight.shape[1])
             n_rows = low + np.floor(noise * (high - low + 1)).astype(np.int64)
             weight[np.arange(high) >= n_rows[..., None]] = 0
         return torch.from_numpy(weight.reshape(shape))

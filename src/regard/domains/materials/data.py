@@ -190,20 +190,23 @@ class TrainingTable:
 
     Args:
         names: (P,) of the properties.
+        formulas: (N,) one formula of each composition.
         fractions: (N, 118) of distinct compositions.
-        target: (N, P) normal ranks; NaN where a property is not known.
+        target: (N, P) normal ranks, or values; NaN where a property is not known.
     """
 
     names: tuple[str, ...]
+    formulas: tuple[str, ...]
     fractions: NDArray[np.float32]
     target: Floats
 
 
-def side_by_side(properties: Sequence[Property]) -> TrainingTable:
-    """Compositions of all properties, each once, with normal ranks for targets.
+def side_by_side(properties: Sequence[Property], *, ranked: bool = True) -> TrainingTable:
+    """Compositions of all properties, each once.
 
     Args:
         properties: to train on, test systems left out before.
+        ranked: targets are normal ranks, so that one unit suits all; else as measured.
     """
     stacked = np.concatenate([p.fractions for p in properties])
     _, first, group = np.unique(np.round(stacked, 5), axis=0, return_index=True, return_inverse=True)
@@ -211,6 +214,7 @@ def side_by_side(properties: Sequence[Property]) -> TrainingTable:
     target = np.full((len(first), len(properties)), np.nan)
     at = 0
     for k, p in enumerate(properties):
-        target[group[at : at + len(p.target)], k] = normal_ranks(p.target)
+        target[group[at : at + len(p.target)], k] = normal_ranks(p.target) if ranked else p.target
         at += len(p.target)
-    return TrainingTable(tuple(p.name for p in properties), stacked[first], target)
+    formulas = [formula for p in properties for formula in p.formulas]
+    return TrainingTable(tuple(p.name for p in properties), tuple(formulas[i] for i in first), stacked[first], target)

@@ -32,10 +32,17 @@ from regard.domains.molecules.features import descriptors, fingerprints
 from regard.domains.molecules.reader import DescriptorScale, MoleculeReader, graph_items
 from regard.domains.options import EpisodeOptions
 from regard.errors import ConfigError, DataError, did_you_mean
+from regard.sampling.source import count_range
 from regard.sampling.task_table import TaskTable, TaskTableSampler, repeated_tasks
 
 Protocol = Literal["disjoint", "usual"]
+LABEL_KEYS = ("assays", "measured")
+"""Of training items: the labels that they carry."""
 _STREAMS = {"train": 1, "validation": 2, "test": 0}
+_EPISODE_SHARE = 5
+_EPISODE_ROWS = 96
+_LABEL_ROWS = 8
+_PRIOR_ROWS = 5
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,8 @@ class AssayData(Data):
         reader: of further molecules.
         regression: labels are numbers.
         shares: how often each file's assays are drawn in training; by their number by default.
+        episode_tasks: numbers of the training targets that only give episodes where the labels of the others train the
+            encoder.
         all_items: every molecule of the pool, in its order, for those who draw episodes of their own.
         labels: all labels of the assays of each split, on whatever molecules.
     """
@@ -59,6 +68,7 @@ class AssayData(Data):
     regression: bool = False
     shares: Mapping[str, float] | None = None
     encoder: dict[str, Any] = field(default_factory=dict)
+    episode_tasks: tuple[int, ...] = ()
     all_items: dict[str, Tensor] = field(default_factory=dict)
     labels: dict[str, TaskTable] = field(default_factory=dict)
 
@@ -91,20 +101,21 @@ class AssayData(Data):
         return self.splits[split]
 
     def source(self, split: str, episodes: EpisodeOptions, seed: int) -> TaskTableSampler:
-        if isinstance(episodes.n_query, tuple):
-            raise ConfigError(f"n_query is {episodes.n_query}: expected one number; only n_shot may be a range.")
         if (episodes.n_way == 0) != self.regression or episodes.n_way not in (0, 2):
             expected = "0, since labels are numbers" if self.regression else "2: active or not"
             raise ConfigError(f"n_way is {episodes.n_way}: expected {expected}.")
+        with_labels = split == "train" and getattr(episodes, "labels", "episode") == "data"
+        both = with_labels and self.regression
         return TaskTableSampler(
-            self.table(split),
+            self.table(split).select(tasks=self.episode_tasks) if both else self.table(split),
             episodes.n_shot,
             episodes.n_query,
             regression=self.regression,
             seed=seed,
             stream=_STREAMS.get(split, 3),
             shares=self.shares if split == "train" else None,
-            any_items=split == "train" and getattr(episodes, "labels", "episode") == "data",
+            any_items=with_labels and not both,
+            n_labelled=count_range(episodes.n_query, "n_query")[1] if both else 0,
         )
 
     def training(self, episodes: EpisodeOptions, seed: int) -> TaskTableSampler:
@@ -116,7 +127,7 @@ class AssayData(Data):
         order = np.random.default_rng(seed).permutation(len(table))
         items = table.rows(np.sort(np.resize(order, n_items)))
         assert isinstance(items, dict)
-        return {key: tensor for key, tensor in items.items() if key != "assays"}
+        return {key: tensor for key, tensor in items.items() if key not in LABEL_KEYS}
 
 
 def features(molecules: Sequence[Molecule], cache: Path | None) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -304,17 +315,21 @@ def pool_data(
         tables[split] = table.select(labelled, tasks)
     known_labels = pool.y[~np.isnan(pool.y)]
     if not np.isin(known_labels, (0, 1)).all():
-        return AssayData(domain, "assays", tables, reader, True, shares, {}, items, labels)
+        tables["train"], encoder, episode_tasks = with_values(tables["train"])
+        return AssayData(domain, "assays", tables, reader, True, shares, encoder, episode_tasks, items, labels)
     train = tables["train"] = with_assay_labels(tables["train"])
-    known = (~np.isnan(train.y)).sum(0)
-    # As many labels in all as molecules, each assay by the root of its number.
-    weights = 1 / np.sqrt(np.maximum(known, 1))
-    weights *= len(train) / max((weights * known).sum(), 1)
     encoder = {
         "groups": [train.groups.count(file) for file in dict.fromkeys(train.groups)],
-        "assay_weights": np.round(weights, 6).tolist(),
+        "assay_weights": loss_weights((~np.isnan(train.y)).sum(0), len(train)),
     }
-    return AssayData(domain, "assays", tables, reader, False, shares, encoder, items, labels)
+    return AssayData(domain, "assays", tables, reader, False, shares, encoder, (), items, labels)
+
+
+def loss_weights(known: NDArray[np.integer[Any]], n_items: int) -> list[float]:
+    """Of each assay, by the root of its number of labels; the labels weigh as much as there are molecules."""
+    weights = 1 / np.sqrt(np.maximum(known, 1))
+    weights *= n_items / max((weights * known).sum(), 1)
+    return np.round(weights, 6).tolist()
 
 
 def with_assay_labels(table: TaskTable) -> TaskTable:
@@ -322,6 +337,39 @@ def with_assay_labels(table: TaskTable) -> TaskTable:
     labels = np.nan_to_num(2 * table.y - 1, nan=0.0).astype(np.int8)
     assert isinstance(table.x, dict)
     return TaskTable({**table.x, "assays": torch.from_numpy(labels)}, table.y, table.names, table.ids, table.groups)
+
+
+def with_values(table: TaskTable) -> tuple[TaskTable, dict[str, Any], tuple[int, ...]]:
+    """Targets whose values train an encoder, and others that give episodes to a kernel on its features.
+
+    One in five targets of many measurements is kept for episodes, and so are all molecules that are measured there: of
+    targets and molecules that an encoder was trained on, its features look better than they are.
+
+    Returns:
+        The table, whose items hold their values in the other targets, standardised per target ("assays", "measured");
+        the options of an AssayNetwork; and the numbers of the targets kept for episodes.
+    """
+    count = (~np.isnan(table.y)).sum(0)
+    large = np.flatnonzero(count >= min(_EPISODE_ROWS, count.max(initial=0)))
+    large = sorted(large.tolist(), key=lambda t: zlib.crc32(table.names[t].encode()))
+    episode_tasks = tuple(sorted(large[::_EPISODE_SHARE]))
+    kept_rows = (~np.isnan(table.y[:, episode_tasks])).any(1)
+    y = table.y.astype(np.float64)
+    y[kept_rows] = np.nan
+    y[:, episode_tasks] = np.nan
+    known = ~np.isnan(y)
+    trained = np.flatnonzero(known.sum(0) >= min(_LABEL_ROWS, known.sum(0).max(initial=0)))
+    y, known = np.nan_to_num(y[:, trained]), known[:, trained]
+    count = known.sum(0)
+    prior_mean, prior_variance = y[known].mean() if known.any() else 0.0, y[known].var() if known.any() else 1.0
+    mean = (y.sum(0) + _PRIOR_ROWS * prior_mean) / (count + _PRIOR_ROWS)
+    square = (known * np.square(y - mean)).sum(0)
+    deviation = np.sqrt((square + _PRIOR_ROWS * prior_variance) / (count + _PRIOR_ROWS)) + 1e-6
+    values = np.where(known, (y - mean) / deviation, 0).astype(np.float32)
+    assert isinstance(table.x, dict)
+    x = {**table.x, "assays": torch.from_numpy(values), "measured": torch.from_numpy(known.astype(np.uint8))}
+    options = {"groups": [len(trained)], "assay_weights": loss_weights(count, int(known.any(1).sum())), "values": True}
+    return replace(table, x=x), options, episode_tasks
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -77,15 +77,17 @@ class AssayNetwork(Encoder):
         z = FingerprintNetwork(x)     o = W gelu(z) + b, one number per training assay     m: the same, one per file
         vector = counts, (o - mean) / deviation, m - mean
 
-    The training labels stand in the items ("assays": +1, -1, 0 for not measured), and `label_loss` reads them there:
-    the masked binary cross-entropy, each assay weighted by n^(-1/2), so that one of 8,000 measurements does not drown
-    one of 300. m says whether a molecule is of the kind that a file measures. Means and deviations are running
-    averages over training, so that a strong assay does not drown weak ones in a distance.
+    The training labels stand in the items ("assays": +1, -1, 0 for not measured; of values "assays" and "measured"),
+    and `label_loss` reads them there: the masked binary cross-entropy, of values the squared error, each assay weighted
+    by n^(-1/2), so that one of 8,000 measurements does not drown one of 300. m says whether a molecule is of the kind
+    that a file measures. Means and deviations are running averages over training, so that a strong assay does not drown
+    weak ones in a distance.
 
     Args:
         groups: numbers of assays of each file, in the order of the labels; the data set assays fills them in.
         n_features, hidden, dropout, input_dropout, n_counts, n_descriptors: as `FingerprintNetwork`.
         assay_weights: of each assay's loss; ones by default.
+        values: labels are values, of mean 0 and deviation 1, instead of classes.
 
     Raises:
         ConfigError: no group, or another number of weights.
@@ -107,8 +109,10 @@ class AssayNetwork(Encoder):
         n_counts: int = N_BITS,
         n_descriptors: int = N_DESCRIPTORS,
         assay_weights: Sequence[float] | None = None,
+        values: bool = False,
     ) -> None:
         super().__init__()
+        self.values = values
         self.groups = tuple(int(n) for n in groups)
         self.n_assays = sum(self.groups)
         if not self.groups or min(self.groups) < 1:
@@ -157,20 +161,22 @@ class AssayNetwork(Encoder):
         Raises:
             EpisodeError: items without labels, or of other assays.
         """
-        if not isinstance(x, dict) or "assays" not in x or x["assays"].shape[-1] != self.n_assays:
+        needed = {"assays", "measured"} if self.values else {"assays"}
+        if not isinstance(x, dict) or not needed <= x.keys() or x["assays"].shape[-1] != self.n_assays:
             raise EpisodeError(
                 f"items hold no labels of {self.n_assays} assays: expected the training split of the data set assays, "
                 "with the files that this encoder was made for."
             )
         label = x["assays"].to(self.head.weight.dtype)
-        known = (label != 0).to(label.dtype)
+        known = (x["measured"] if self.values else label != 0).to(label.dtype)
         _, assays, kind = self._answers(x)
         if self.training:
             with torch.no_grad():
                 self.mean.lerp_(assays.mean(0), _MOMENTUM)
                 self.kind_mean.lerp_(kind.mean(0), _MOMENTUM)
                 self.deviation.lerp_(assays.std(0).clamp_min(1e-3), _MOMENTUM)
-        loss = F.softplus(-label * assays) * known * self.assay_weights
+        error = (assays - label).square() if self.values else F.softplus(-label * assays)
+        loss = error * known * self.assay_weights
         of_file = torch.stack([part.amax(-1) for part in known.split(self.groups, -1)], -1)
         kinds = F.binary_cross_entropy_with_logits(kind, of_file, reduction="none")
         return loss.sum(-1) + _KIND_WEIGHT * kinds.mean(-1)
