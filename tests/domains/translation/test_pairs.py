@@ -99,7 +99,7 @@ def test_good_pairs_pass() -> None:
         ([*SOURCES[:4], None], TARGETS, "row 4 is None, not a text"),
     ],
 )
-def test_a_bad_support_says_what_is_wrong(sources: list[str], targets: list[str], message: str) -> None:
+def test_a_bad_support_says_what_is_wrong(sources: list[str | None], targets: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):
         check_support(sources, targets)
 

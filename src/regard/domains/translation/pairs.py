@@ -15,7 +15,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from regard.domains.texts.files import Row, read_cells, read_rows
 from regard.errors import DataError
@@ -143,7 +143,7 @@ def _complain(what: str, mistakes: Sequence[str]) -> None:
 # ---- what is asked of a support set ---------------------------------------------------------------------------------
 
 
-def check_sources(sources: Sequence[str], what: str = "the sentences") -> list[str]:
+def check_sources(sources: Sequence[Any], what: str = "the sentences") -> list[str]:
     """Sentences that are to be translated, as they came.
 
     Raises:
@@ -158,7 +158,7 @@ def check_sources(sources: Sequence[str], what: str = "the sentences") -> list[s
     return rows
 
 
-def check_support(sources: Sequence[str], targets: Sequence[str], fewest: int = 2) -> list[Pair]:
+def check_support(sources: Sequence[Any], targets: Sequence[Any], fewest: int = 2) -> list[Pair]:
     """The pairs to learn a language from.
 
     Warns where rows are written in another script than most (they are used, each by itself), and where the targets do

@@ -1,0 +1,137 @@
+"""Translating with a handful of pairs and no training: what every learner has to beat.
+
+Each is a function of support pairs and sentences: `baseline(support, sentences) -> translations`. Queries do not see each
+other, and the order of the pairs does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from regard.domains.translation.beam import Beam, BeamOptions, Choice
+from regard.domains.translation.ibm1 import Lexicon, fit_lexicon
+from regard.domains.translation.language_model import TrigramModel
+from regard.domains.translation.pairs import Pair
+from regard.domains.translation.tokens import Truecaser, romanise, tokenise_english, tokenise_source
+from regard.extras import import_extra
+
+Translate = Callable[[Sequence[Pair], Sequence[str]], list[str]]
+"""Support pairs and sentences to translations."""
+
+
+def copy_source(support: Sequence[Pair], sentences: Sequence[str]) -> list[str]:
+    """The sentence itself in the letters a to z: names and signs come out right."""
+    return [import_extra("anyascii", "translation").anyascii(sentence) for sentence in sentences]
+
+
+def typical_target(support: Sequence[Pair], sentences: Sequence[str]) -> list[str]:
+    """Always the target that is most like all the others; without pairs the sentence itself."""
+    if not support:
+        return copy_source(support, sentences)
+    targets = sorted({pair.target for pair in support})
+    vectors = _vectorizer().fit_transform(targets)
+    likeness = np.asarray((vectors @ vectors.T).sum(axis=1)).ravel()
+    return [targets[int(likeness.argmax())]] * len(sentences)
+
+
+def memory_cosines(support: Sequence[Pair], sentences: Sequence[str]) -> NDArray[np.float64]:
+    """(Q, K) cosine of each sentence to the source of each pair, by tf-idf of character 1- to 4-grams."""
+    vectorizer = _vectorizer()
+    known = vectorizer.fit_transform([pair.source for pair in support])
+    return np.asarray((vectorizer.transform(list(sentences)) @ known.T).toarray(), dtype=np.float64)
+
+
+def translation_memory(support: Sequence[Pair], sentences: Sequence[str]) -> list[str]:
+    """The target of the pair whose source is nearest; without pairs the sentence itself."""
+    if not support or not sentences:
+        return copy_source(support, sentences)
+    return [support[i].target for i in _first_best(support, memory_cosines(support, sentences))]
+
+
+def _vectorizer() -> TfidfVectorizer:
+    return TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True)
+
+
+def _first_best(support: Sequence[Pair], cosines: NDArray[np.float64]) -> list[int]:
+    """The nearest pair of each sentence; among equals the first in the alphabet, so that order does not matter."""
+    order = sorted(range(len(support)), key=lambda i: support[i])
+    return [order[int(row[order].argmax())] for row in np.round(cosines, 9)]
+
+
+@dataclass(frozen=True)
+class LexiconOptions:
+    """How two lexicons become choices for each word.
+
+    Args:
+        forward: weight of log t(e | f).
+        backward: weight of log t(f | e).
+        n_choices: English words for each source word.
+        unknown: log-probability of copying a word that no pair has.
+        unknown_drop: log-probability of leaving it without a word.
+        drop: weight of the expected number of English words, with which leaving a known word out is paid.
+    """
+
+    forward: float = 0.25
+    backward: float = 0.375
+    n_choices: int = 6
+    unknown: float = 0.0
+    unknown_drop: float = -6.0
+    drop: float = 6.0
+
+
+class IBM1Translator:
+    """IBM model 1 on the pairs, and a beam with a language model; words that no pair has are copied, romanised.
+
+    Args:
+        model: of English that may be used.
+        truecaser: for capitals.
+        beam, lexicon: options.
+        memory_above: the target of the nearest pair is taken where its cosine is above this; 1 never takes it.
+    """
+
+    def __init__(
+        self,
+        model: TrigramModel,
+        truecaser: Truecaser,
+        beam: BeamOptions | None = None,
+        lexicon: LexiconOptions | None = None,
+        memory_above: float = 1.0,
+    ) -> None:
+        self.beam = Beam(model, beam or BeamOptions())
+        self.truecaser, self.options, self.memory_above = truecaser, lexicon or LexiconOptions(), memory_above
+
+    def __call__(self, support: Sequence[Pair], sentences: Sequence[str]) -> list[str]:
+        support = sorted(support)
+        tokens = [(tokenise_source(pair.source), tokenise_english(pair.target)) for pair in support]
+        forward = fit_lexicon(tokens)
+        backward = fit_lexicon([(target, source) for source, target in tokens])
+        answers = []
+        for sentence in sentences:
+            choices = [self.choices(word, forward, backward) for word in tokenise_source(sentence)]
+            answers.append(self.truecaser(self.beam.decode(choices).words) if choices else "")
+        if self.memory_above < 1 and support and sentences:
+            cosines = memory_cosines(support, sentences)
+            for i, nearest in enumerate(_first_best(support, cosines)):
+                if cosines[i, nearest] > self.memory_above:
+                    answers[i] = support[nearest].target
+        return answers
+
+    def choices(self, word: str, forward: Lexicon, backward: Lexicon) -> list[Choice]:
+        """The English words that one word may give, and giving none."""
+        o, known = self.options, forward.translations(word)
+        if not known:
+            plain = [token for token in tokenise_english(romanise(word)) if token] or [word]
+            return [Choice(plain[0], o.unknown), Choice(None, o.unknown_drop)]
+        scored = [
+            Choice(e, o.forward * log(p) + o.backward * log(max(backward(word, e), 1e-6)))
+            for e, p in known.items()
+            if p > 1e-6
+        ]
+        best = sorted(scored, key=lambda choice: (-choice.log_probability, choice.word))[: o.n_choices]
+        return [*best, Choice(None, -o.drop * float(forward.fertility[forward.given[word]]))]
