@@ -1,7 +1,7 @@
 """Translating with a handful of pairs and no training: what every learner has to beat.
 
-Each is a function of support pairs and sentences: `baseline(support, sentences) -> translations`. Queries do not see each
-other, and the order of the pairs does not matter.
+Each is a function of support pairs and sentences: `baseline(support, sentences) -> translations`. Queries do not see
+each other, and the order of the pairs does not matter.
 """
 
 from __future__ import annotations

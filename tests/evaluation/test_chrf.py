@@ -6,14 +6,14 @@ import pytest
 
 pytest.importorskip("sacrebleu", reason="needs regard[translation]")
 
-from regard.domains.translation.scoring import (
+from regard.errors import DataError
+from regard.evaluation.chrf import (
     Scores,
     mean_scores,
     paired_scores,
     score_translations,
     sentence_chrf,
 )
-from regard.errors import DataError
 from regard.evaluation.intervals import Interval, mean_interval
 
 REFERENCES = ["The dog is sleeping in the garden.", "Where is the cat today, my friend?"]
