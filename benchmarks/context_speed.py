@@ -104,12 +104,12 @@ def predicting_again(ours: Ours, context: Tensor, query: Tensor) -> Run:
     return run
 
 
-def contenders(compiled: bool) -> dict[str, dict[str, Run]]:
+def contenders(compiled: bool, device: str = "cpu") -> dict[str, dict[str, Run]]:
     """Every contender of each kind of work, warm, and its answers compared with the peer's."""
     torch.manual_seed(0)
-    ours = Ours()
-    peer = Peer(ours.transformer)
-    context, query = torch.randn(N_TASKS, N_CONTEXT, D), torch.randn(N_TASKS, N_QUERY, D)
+    ours = Ours().to(device)
+    peer = Peer(ours.transformer).to(device)
+    context, query = (torch.randn(N_TASKS, n, D).to(device) for n in (N_CONTEXT, N_QUERY))
     models: dict[str, nn.Module] = {"TransformerEncoder": peer, "regard": ours}
     if compiled:
         models |= {f"{name} compiled": torch.compile(model) for name, model in models.items()}  # type: ignore[misc]

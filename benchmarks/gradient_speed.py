@@ -19,7 +19,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +67,7 @@ class Work:
     n_tasks: int
     n_steps: int
     method: str = "MAML"
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -113,7 +114,7 @@ def tasks_of(work: Work, dtype: torch.dtype) -> list[Task]:
             y = torch.arange(WAY)
             x, query_x = uniform(WAY, 1, 28, 28).to(dtype), uniform(WAY * QUERY, 1, 28, 28).to(dtype)
             tasks.append((x, y, query_x, y.repeat_interleave(QUERY)))
-    return tasks
+    return [(a.to(work.device), b.to(work.device), c.to(work.device), d.to(work.device)) for a, b, c, d in tasks]
 
 
 def episode_of(work: Work, tasks: Sequence[Task]) -> Episode:
@@ -154,10 +155,10 @@ def dense() -> nn.Sequential:
     return nn.Sequential(nn.Linear(1, 40), nn.ReLU(), nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 1))
 
 
-def same_start(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+def same_start(model: nn.Module, dtype: torch.dtype, device: str) -> nn.Module:
     """Weights drawn in one order, whatever the parameters are called; scales of batch norm are not all 1."""
     generator = torch.Generator().manual_seed(0)
-    model = model.to(dtype)
+    model = model.to(device, dtype)
     middle = 0.8 if any(isinstance(m, nn.Conv2d) for m in model.modules()) else 0.0
     with torch.no_grad():
         for p in model.parameters():
@@ -191,10 +192,10 @@ class Contender:
 
 def plain_loop(work: Work, dtype: torch.dtype) -> Contender:
     """functional_call and autograd.grad: what all others are compared with."""
-    model, tasks = same_start(plain_model(work.net), dtype), tasks_of(work, dtype)
+    model, tasks = same_start(plain_model(work.net), dtype, work.device), tasks_of(work, dtype)
 
     def gradients() -> Tensor:
-        total = torch.zeros((), dtype=dtype)
+        total = torch.zeros((), dtype=dtype, device=work.device)
         for x, y, query_x, query_y in tasks:
             weights: dict[str, Tensor] = dict(model.named_parameters())
             for _ in range(work.n_steps):
@@ -219,7 +220,7 @@ def peer(name: str) -> Callable[[Work, torch.dtype], Contender]:
     """A peer on its user's model."""
 
     def make(work: Work, dtype: torch.dtype) -> Contender:
-        model, tasks = same_start(plain_model(work.net), dtype), tasks_of(work, dtype)
+        model, tasks = same_start(plain_model(work.net), dtype, work.device), tasks_of(work, dtype)
         run = MAML_PEERS[name](model, work.loss, work.inner_lr, work.n_steps)
         return Contender(model, lambda: run(tasks))
 
@@ -228,13 +229,13 @@ def peer(name: str) -> Callable[[Work, torch.dtype], Contender]:
 
 def learn2learn_anil(work: Work, dtype: torch.dtype) -> Contender:
     """Its example of ANIL: features once, and MAML on the head."""
-    model, tasks = same_start(plain_model(work.net), dtype), tasks_of(work, dtype)
+    model, tasks = same_start(plain_model(work.net), dtype, work.device), tasks_of(work, dtype)
     assert isinstance(model, nn.Sequential)
     features, head = model[:-1], model[-1]
     run = learn2learn_maml(head, work.loss, work.inner_lr, work.n_steps)
 
     def gradients() -> Tensor:
-        total = torch.zeros((), dtype=dtype)
+        total = torch.zeros((), dtype=dtype, device=work.device)
         for x, y, query_x, query_y in tasks:
             total = total + run([(features(x), y, features(query_x), query_y)]) / len(tasks)
         for p in model.parameters():
@@ -248,7 +249,7 @@ def regard(execution: Any) -> Callable[[Work, torch.dtype], Contender]:
     """MAML of Regard by one execution."""
 
     def make(work: Work, dtype: torch.dtype) -> Contender:
-        model = same_start(our_model(work.net), dtype)
+        model = same_start(our_model(work.net), dtype, work.device)
         only = "head.*" if work.method == "ANIL" else None
         learner = MAML(
             model, inner_lr=work.inner_lr, inner_steps=work.n_steps, adapt_only=only, execution=execution
@@ -260,7 +261,7 @@ def regard(execution: Any) -> Callable[[Work, torch.dtype], Contender]:
 
 def regard_ridge(work: Work, dtype: torch.dtype) -> Contender:
     """R2D2 of Regard."""
-    learner = R2D2(our_encoder(work.net)).to(dtype)
+    learner = R2D2(our_encoder(work.net)).to(work.device, dtype)
     return Contender(learner, backward_of(learner, episode_of(work, tasks_of(work, dtype))))
 
 
@@ -294,7 +295,7 @@ def contenders(work: Work) -> dict[str, Callable[[Work, torch.dtype], Contender]
 def check(work: Work) -> dict[str, float]:
     """Largest relative difference in float64 of loss and of each meta-gradient from the plain loop's."""
     found = {}
-    few = Work(work.net, 2, work.n_steps, work.method)
+    few = replace(work, n_tasks=2)
     expected = answer(plain_loop(few, torch.float64))
     for name, make in contenders(few).items():
         got = answer(make(few, torch.float64))

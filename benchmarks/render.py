@@ -35,6 +35,7 @@ SCRIPTS = (
     "gradient_speed",
     "context_speed",
     "training_speed",
+    "on_gpu",
     "sampling_speed",
     "evaluation_speed",
     "bf16_cost",

@@ -41,13 +41,14 @@ WAY, QUERY = 20, 5
 def ours(x_support: torch.Tensor, x_query: torch.Tensor, bf16: bool) -> Callable[[], None]:
     """One step of Regard's Prototypical."""
     torch.manual_seed(0)
-    learner = Prototypical(Conv4(norm="batch"))
+    device = x_support.device
+    learner = Prototypical(Conv4(norm="batch")).to(device)
     optimizer = torch.optim.Adam(learner.parameters(), lr=1e-3, fused=True)
-    y = torch.arange(WAY)
+    y = torch.arange(WAY, device=device)
     episode = Episode(Support(x_support[None], y[None]), x_query[None], y.repeat_interleave(QUERY)[None])
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             loss = learner.loss(episode).mean()
         loss.backward()
         optimizer.step()
@@ -91,9 +92,9 @@ def main() -> None:
 
 def peer(x_support: torch.Tensor, x_query: torch.Tensor) -> Callable[[], object]:
     """One step of learn2learn's way, on the same items."""
-    y = torch.arange(WAY)
+    y = torch.arange(WAY, device=x_support.device)
     images, labels = torch.cat([x_support, x_query])[:, None], torch.cat([y, y.repeat_interleave(QUERY)])
-    step = learn2learn_prototypical(WAY, 1, QUERY)
+    step = learn2learn_prototypical(WAY, 1, QUERY, device=x_support.device)
     return lambda: step(images, labels)
 
 

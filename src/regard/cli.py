@@ -173,6 +173,15 @@ def compare(
         str, typer.Option(help="With --suite: also train on fewer classes, such as 16,64: the data-hunger curve.")
     ] = "",
     out: Annotated[Path | None, typer.Option(help="With --suite: its folder; runs/suite-RECIPE by default.")] = None,
+    jobs: Annotated[
+        int, typer.Option(help="With --suite: learners that train at a time, each on cores of its own.", min=1)
+    ] = 1,
+    on: Annotated[
+        str, typer.Option(help="With --suite: where they train: local, slurm, or rehearsal, SLURM's jobs started here.")
+    ] = "local",
+    cluster: Annotated[
+        list[str] | None, typer.Option(help="With --on slurm: options of the jobs, such as slurm_partition=gpu.")
+    ] = None,
 ) -> None:
     """Evaluate several learners on the same tasks: paired differences with intervals; ties are reported as ties.
 
@@ -185,7 +194,7 @@ def compare(
         results, comparisons = compare_checkpoints(checkpoints, settings or (), options)
         _report(results, comparisons, json)
         return
-    from regard.suite import publish, run_suite
+    from regard.suite import Workers, publish, run_suite
 
     if len(checkpoints) != 1:
         raise typer.BadParameter(f"--suite takes one recipe, such as folder or glyphs; got {len(checkpoints)}.")
@@ -198,6 +207,7 @@ def compare(
         learners=_listed(learners),
         classes=_numbers(classes),
         options=options,
+        workers=Workers.read(jobs, on, cluster or ()),
     )
     page = publish(found, json)
     _say(f"\nAll of it, with a page to open in a browser, is in {page}.")

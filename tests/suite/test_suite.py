@@ -28,6 +28,7 @@ from regard.recipes.run import EvaluationOptions, compare_by_setting
 from regard.recipes.trained import load
 from regard.sampling.dataset import Dataset
 from regard.suite import Suite, candidates_for, rank_candidates, run_suite, show_suite, write_suite
+from regard.suite import jobs as suite_jobs
 from regard.suite import run as suite_run
 from regard.suite.candidates import PROBE, UNTRAINED
 from regard.suite.hunger import curve_lines, curve_picture
@@ -187,14 +188,14 @@ def test_nothing_is_trained_twice_and_what_was_stopped_goes_on(
 def test_a_learner_that_diverges_is_told_and_the_others_go_on(
     pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trains = suite_run.train_recipe
+    trains = suite_jobs.train_recipe
 
     def diverges(recipe: Recipe, *arguments: object, **more: object) -> Path:
         if recipe.learner.name == "SimpleShot":
             raise DivergenceError("the loss is nan")
         return trains(recipe, *arguments, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(suite_run, "train_recipe", diverges)
+    monkeypatch.setattr(suite_jobs, "train_recipe", diverges)
     found = run(pets, tmp_path, ("SimpleShot", "R2D2", "LinearProbe"))
     assert found.failed == {"SimpleShot": "the loss is nan"}
     assert set(found.entries) == {"R2D2", UNTRAINED, "NearestNeighbour (pixels)"}  # and no probe without its encoder

@@ -6,9 +6,8 @@ One folder per learner: one that has finished is not trained again, and one that
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,12 +16,10 @@ from rich.console import Console
 from regard.domains.data import LabelledData
 from regard.errors import ConfigError, DivergenceError
 from regard.evaluation import Comparison, Result
-from regard.files import write_whole
 from regard.learners.base import EncodingLearner
 from regard.recipes.components import build_learner
 from regard.recipes.config import Recipe, changed
 from regard.recipes.data import load_data
-from regard.recipes.dry_run import forget_peak, peak_bytes
 from regard.recipes.fitting import fitted_to
 from regard.recipes.run import (
     EvaluationOptions,
@@ -30,38 +27,17 @@ from regard.recipes.run import (
     compare_by_setting,
     evaluate_learner,
     learner_spec,
-    train_recipe,
 )
 from regard.recipes.trained import TrainedLearner
 from regard.sampling.splits import check_disjoint
 from regard.suite.candidates import Candidate, candidates_for
+from regard.suite.jobs import Cost, Job, Workers, cost_of, run_jobs, train_candidate
 from regard.suite.verdict import Verdict, rank_candidates
-from regard.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
+from regard.training.checkpoint import BEST, save_checkpoint
 from regard.training.progress import automatic
 
 EPISODES = 400
 """Of each test, by default."""
-_COST = "cost.json"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a learner takes.
-
-    Args:
-        training_seconds: of the whole training; 0 without.
-        steps: of it.
-        parameters: numbers that it has learned.
-        file_bytes: of its checkpoint.
-        peak_bytes: the most memory that the process held in training, libraries and data included; None where the
-            system cannot tell, or there was no training.
-    """
-
-    training_seconds: float
-    steps: int
-    parameters: int
-    file_bytes: int
-    peak_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -122,6 +98,7 @@ def run_suite(
     learners: Sequence[str] = (),
     classes: Sequence[int] = (),
     options: EvaluationOptions | None = None,
+    workers: Workers | None = None,
     console: Console | None = None,
 ) -> Suite:
     """Train the main learners on the recipe's data, and evaluate them on the same episodes.
@@ -134,6 +111,7 @@ def run_suite(
         learners: only these, and the baselines.
         classes: also train on only so many of the classes, nested: the data-hunger curve.
         options: episodes of the test.
+        workers: train several at a time, here or on a cluster; one after the other, in this process, by default.
         console: where to print; the terminal by default.
 
     Raises:
@@ -172,7 +150,7 @@ def run_suite(
     suite.check()
     for note in notes:
         console.print(f"[dim]{note}[/dim]", highlight=False)
-    curve = {n: suite.run(n) for n in points}
+    curve = suite.curve(points, workers or Workers())
     results = curve[points[-1]]
     comparisons = compare_by_setting(results, ("accuracy",))
     entries = {name: entry for (name, n), entry in suite.entries.items() if n == points[-1]}
@@ -220,6 +198,28 @@ class SuiteRun:
             build_learner(learner_spec(candidate.recipe, self.data))
             self.data.training(candidate.recipe.episodes, 0)
 
+    def curve(self, points: Sequence[int], workers: Workers) -> dict[int, list[Result]]:
+        """Results by number of classes."""
+        if not workers.here:
+            self.train_ahead(points, workers)
+        return {n: self.run(n) for n in points}
+
+    def train_ahead(self, points: Sequence[int], workers: Workers) -> None:
+        """Train all candidates side by side; `run` then finds them finished."""
+        jobs: dict[tuple[str, Path], tuple[Candidate, int]] = {}
+        trained: list[Job] = []
+        for n_classes in reversed(points):  # the longest first
+            for candidate in self.candidates:
+                if candidate.trains and candidate.encoder_from is None:
+                    title = f"{candidate.name}{self._where(n_classes)}"
+                    job = Job(title, self._recipe(candidate, n_classes), self._folder(candidate, n_classes))
+                    jobs[job.name, job.folder] = (candidate, n_classes)
+                    trained.append(job)
+        self.console.print(f"[bold]{len(trained)} learners[/bold] train, {workers.jobs} at a time.", highlight=False)
+        diverged = run_jobs(trained, workers, self.out / "jobs", lambda text: self.console.print(text, highlight=False))
+        for key, why in diverged.items():
+            self._leave_out(*jobs[key], why)
+
     def run(self, n_classes: int) -> list[Result]:
         """Train on so many classes and evaluate; results by setting, then by learner."""
         by_learner = []
@@ -237,14 +237,30 @@ class SuiteRun:
             by_learner.append(results)
         return [result for setting in zip(*by_learner, strict=True) for result in setting]
 
+    def _where(self, n_classes: int) -> str:
+        return "" if n_classes == self.n_classes else f" on {n_classes} classes"
+
+    def _folder(self, candidate: Candidate, n_classes: int) -> Path:
+        parent = self.out if n_classes == self.n_classes else self.out / f"{n_classes}-classes"
+        return parent / candidate.folder
+
+    def _recipe(self, candidate: Candidate, n_classes: int) -> Recipe:
+        recipe = candidate.recipe
+        if n_classes == self.n_classes:
+            return recipe
+        options = {"n_training_classes": n_classes, "training_classes_seed": recipe.train.seed}
+        return recipe.model_copy(update={"data": recipe.data.model_copy(update=options)})
+
+    def _leave_out(self, candidate: Candidate, n_classes: int, why: str) -> None:
+        self.failed[f"{candidate.name}{self._where(n_classes)}"] = why
+        self.console.print(f"[yellow]{candidate.name} diverged and is left out.[/yellow] {why}", highlight=False)
+
     def _entry(self, candidate: Candidate, n_classes: int, title: str) -> TrainedCandidate | None:
-        all_classes = n_classes == self.n_classes
-        recipe, data = candidate.recipe, self.data
-        if not all_classes:
-            options = {"n_training_classes": n_classes, "training_classes_seed": recipe.train.seed}
-            recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=options)})
-            data = data.training_on(n_classes, recipe.train.seed)
-        folder = self.out / candidate.folder if all_classes else self.out / f"{n_classes}-classes" / candidate.folder
+        recipe, folder, where = (
+            self._recipe(candidate, n_classes),
+            self._folder(candidate, n_classes),
+            self._where(n_classes),
+        )
         if candidate.encoder_from is not None:
             source = self.entries.get((candidate.encoder_from, n_classes))
             if source is None:
@@ -257,29 +273,17 @@ class SuiteRun:
             return replace(entry, cost=replace(entry.cost, training_seconds=seconds, steps=steps, peak_bytes=peak))
         if not candidate.trains:
             return self._untrained(candidate, recipe, folder, n_classes)
-        where = "" if all_classes else f" on {n_classes} classes"
+        if f"{candidate.name}{where}" in self.failed:  # in a job of its own
+            return None
+        all_classes = n_classes == self.n_classes
+        data = self.data if all_classes else self.data.training_on(n_classes, recipe.train.seed)
         self.console.print(f"[bold]{title}[/bold] trains{where}.", highlight=False)
         try:
-            return self._trained(candidate, recipe, data, folder, n_classes)
+            best, cost = train_candidate(recipe, folder, data, automatic(candidate.name))
         except DivergenceError as error:
-            self.failed[f"{candidate.name}{where}"] = str(error)
-            self.console.print(f"[yellow]{candidate.name} diverged and is left out.[/yellow] {error}", highlight=False)
+            self._leave_out(candidate, n_classes, str(error))
             return None
-
-    def _trained(
-        self, candidate: Candidate, recipe: Recipe, data: LabelledData, folder: Path, n_classes: int
-    ) -> TrainedCandidate:
-        reset = forget_peak()
-        best = train_recipe(recipe, folder, data=data, progress=automatic(candidate.name))
-        state = (load_checkpoint(folder / LAST).training or {})["state"]
         trained = TrainedLearner.load(best).named(candidate.name)
-        file = folder / _COST
-        before = Cost(**json.loads(file.read_text())) if file.exists() else None
-        # Of a run that had finished before, nothing was measured now.
-        done_before = before is not None and before.steps == state["step"]
-        peak = before.peak_bytes if before is not None and done_before else peak_bytes() if reset else None
-        cost = _cost(trained, best, state["seconds"], state["step"], peak)
-        write_whole(file, json.dumps(asdict(cost)).encode())
         return TrainedCandidate(candidate.name, n_classes, trained, best, cost)
 
     def _untrained(
@@ -299,9 +303,4 @@ class SuiteRun:
             learner.encoder.load_state_dict(encoder)
         save_checkpoint(folder / BEST, learner, spec=checkpoint_content(recipe, spec, self.data))
         trained, path = TrainedLearner.load(folder).named(candidate.name), folder / BEST
-        return TrainedCandidate(candidate.name, n_classes, trained, path, _cost(trained, path, 0.0, 0, None))
-
-
-def _cost(trained: TrainedLearner, path: Path, seconds: float, steps: int, peak: int | None) -> Cost:
-    parameters = sum(p.numel() for p in trained.learner.parameters())
-    return Cost(round(seconds, 3), steps, parameters, path.stat().st_size, peak)
+        return TrainedCandidate(candidate.name, n_classes, trained, path, cost_of(trained, path, 0.0, 0, None))

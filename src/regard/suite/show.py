@@ -23,7 +23,8 @@ from regard.report import (
     write_report,
 )
 from regard.suite.hunger import curve_lines, curve_picture
-from regard.suite.run import Cost, Suite
+from regard.suite.jobs import Cost
+from regard.suite.run import Suite
 from regard.suite.verdict import milliseconds
 
 _HEADS = ("training s", "adapt ms", "file MB", "peak MB")
