@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
@@ -31,6 +32,8 @@ def _module(path: Path) -> str:
 def test_docstring_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "doctest: +SKIP" not in path.read_text(), "an example that is not executed proves nothing"
+    for package in re.findall(r'import_extra\("(\w+)', path.read_text()):
+        pytest.importorskip(package, reason=f"examples with {package} run with the extra that brings it")
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     result = doctest.testmod(import_module(_module(path)), optionflags=flags)
     assert result.attempted > 0 and result.failed == 0
