@@ -17,7 +17,7 @@ from regard.errors import CheckpointError, ConfigError, MissingExtraError
 from regard.limits import HEADER_BYTES
 from regard.training import TrainConfig, load_checkpoint, save_checkpoint
 from regard.training.checkpoint import rewrite_spec
-from regard.training.sealed import write_sealed
+from regard.training.sealed import AllocationError, BoundedAllocation, write_sealed
 from regard.training.state import RunState
 
 SPEC = {"width": 3}
@@ -254,3 +254,19 @@ def test_training_stores_as_often_as_documented() -> None:
         TrainConfig(**{name: 1})  # type: ignore[arg-type]
         with pytest.raises(ValueError, match=name):
             TrainConfig(**{name: 0})  # type: ignore[arg-type]
+
+
+def test_what_may_be_allocated_is_counted_to_the_last_number_and_tensor() -> None:
+    with BoundedAllocation(numbers=12, tensors=2):
+        torch.zeros(3, 2)
+        torch.empty(6)
+    with BoundedAllocation(numbers=12, tensors=3), pytest.raises(AllocationError):
+        torch.zeros(13)
+    with BoundedAllocation(numbers=12, tensors=1), pytest.raises(AllocationError):
+        torch.ones(1)
+        torch.ones(1)
+    layer = torch.ones(5)
+    with BoundedAllocation(numbers=5, tensors=1):
+        layer.clone()
+    with BoundedAllocation(numbers=4, tensors=1), pytest.raises(AllocationError):
+        layer.clone()

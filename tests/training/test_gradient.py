@@ -47,9 +47,18 @@ class Chunks:
         return [torch.from_numpy(numbers).double() for numbers in self.chunks(step)]
 
 
-def step_of(rank: int, n_ranks: int, at_once: int | None, *, step: int = 2, seed: int = 0) -> tuple[float, Drawing]:
+def step_of(
+    rank: int,
+    n_ranks: int,
+    at_once: int | None,
+    *,
+    step: int = 2,
+    seed: int = 0,
+    module: Drawing | None = None,
+    gathers: bool = False,
+) -> tuple[float, Drawing]:
     """The loss that one rank reports, without its neighbours, and its module."""
-    module = Drawing()
+    module = module or Drawing()
 
     @contextmanager
     def sync(_: Any, enabled: bool) -> Iterator[None]:
@@ -57,13 +66,13 @@ def step_of(rank: int, n_ranks: int, at_once: int | None, *, step: int = 2, seed
 
     fabric = SimpleNamespace(
         global_rank=rank, world_size=n_ranks, device=torch.device("cpu"), autocast=nullcontext,
-        no_backward_sync=sync, backward=lambda loss: loss.backward(),
+        no_backward_sync=sync, backward=lambda loss: loss.backward(), all_gather=lambda flat: flat[None],
     )  # fmt: skip
     made = object.__new__(StepGradient)
     config = SimpleNamespace(tasks_per_step=6, seed=seed)
     batches = Chunks(rank, n_ranks, at_once)
     vars(made).update(
-        fabric=fabric, module=module, batches=batches, config=config, last=Path("last"), planned={}, gathers=False,
+        fabric=fabric, module=module, batches=batches, config=config, last=Path("last"), planned={}, gathers=gathers,
         _parameters=list(module.parameters()),
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
@@ -77,6 +86,31 @@ def test_one_process_has_the_mean_loss_and_gradient_of_all_tasks_however_they_ar
     assert loss == pytest.approx(np.arange(12, 18).mean())
     assert module.weight.grad is not None and float(module.weight.grad) == pytest.approx(loss)
     assert len(module.drawn) == (1 if at_once is None else 6 // at_once)
+
+
+class Partly(Drawing):
+    """Some tasks use a second parameter, and none a third."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(torch.arange(6.0, dtype=torch.float64).view(2, 3))
+        self.idle = nn.Parameter(torch.ones(2, dtype=torch.float64))
+
+    def loss(self, tasks: Tensor) -> Tensor:
+        loss = super().loss(tasks)
+        return loss if int(tasks[0]) % 2 else loss + tasks * self.rows.square().sum()
+
+
+def test_what_is_gathered_is_the_gradient_of_one_process_parameter_by_parameter() -> None:
+    loss, alone = step_of(0, 1, 1, module=Partly())
+    gathered_loss, gathered = step_of(0, 1, 1, module=Partly(), gathers=True)
+    assert gathered_loss == loss
+    for (name, parameter), other in zip(alone.named_parameters(), gathered.parameters(), strict=True):
+        if name == "idle":
+            assert parameter.grad is None and other.grad is None, "the optimizer would move what no task used"
+        else:
+            assert parameter.grad is not None and other.grad is not None
+            assert torch.equal(parameter.grad, other.grad) and bool((other.grad != 0).any())
 
 
 def test_shares_of_two_processes_average_to_the_mean_of_all() -> None:

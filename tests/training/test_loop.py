@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from regard.episode import Episode
@@ -22,6 +23,7 @@ from regard.training.batches import Batches
 from regard.training.logs import read_metrics
 from regard.training.optimization import learning_rate, make_optimizer
 from regard.training.precision import resolve_precision
+from regard.training.state import RunState
 
 Make = Callable[[], Prototypical]
 
@@ -423,12 +425,29 @@ def test_steps_are_fitted_again_after_a_busy_start_and_a_resumed_run_fits_the_sa
     fitted = list(dict.fromkeys(r.steps for r in watch.reports))
     possible = 22 + (240 - 44) / 0.5
     assert fitted[:2] == [None, 20 + int(0.95 * 200 / 2)]
+    changes = zip(watch.reports, watch.reports[1:], strict=False)
+    assert [after.step for before, after in changes if before.steps != after.steps] == [20, 25, 3 * 25]
     assert fitted == sorted(fitted, key=lambda n: n or 0) and 0.85 * possible < fitted[-1] < possible
     with pytest.raises(RuntimeError):  # after it was fitted again once, and before the second time
         run("cut", 2.0, fall=60)
     resumed, watch = run("cut", pace=0.5)
     assert watch.reports[-1].step == fitted[-1]
     assert_equal(weights(whole), weights(resumed))
+
+
+def test_many_steps_are_fitted_again_after_an_eighth_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "time", Clock())
+    made = object.__new__(loop._Run)
+    vars(made).update(
+        config=TrainConfig(max_minutes=10.0), state=RunState(steps=None, step=20), fabric=Fabric(accelerator="cpu"),
+        writes=False, _durations=[1.0] * 20, _step_began=0.0, _began=-20.0,
+    )  # fmt: skip
+    # What is not timed is validation: no time has passed on this clock but the 20 s of 20 steps.
+    made._durations[-1] = 0.0
+    made._durations[-2] = 2.0
+    made._fit_steps()
+    assert made.state.steps == 20 + int(0.95 * (600 - 20)) == 571
+    assert made.state.refit_at == 571 // 8
 
 
 def test_the_callers_random_numbers_and_signals_are_left_alone(

@@ -109,3 +109,15 @@ def test_a_run_may_be_made_longer_before_its_rate_falls() -> None:
     assert RunState(steps=80, step=70)._extended(config, path).steps == 100
     with pytest.raises(ConfigError, match=r"before the learning rate falls \(step 70\)"):
         RunState(steps=80, step=71)._extended(config, path)
+
+
+def test_what_an_optimizer_holds_beside_tensors_of_the_parameters_shape_is_restored_too() -> None:
+    """Such as sums of rows and columns, which Adafactor keeps, and counts of steps."""
+    net = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(net.parameters())
+    kept = {"exp_avg/weight": torch.ones(2, 3), "row_var/weight": torch.arange(2.0), "step/weight": torch.tensor(4.0)}
+    restore_optimizer(net, optimizer, kept)
+    held = optimizer.state[net.weight]
+    assert {name: value.tolist() for name, value in held.items()} == {
+        "exp_avg": [[1.0] * 3] * 2, "row_var": [0.0, 1.0], "step": 4.0,
+    }  # fmt: skip

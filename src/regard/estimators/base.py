@@ -109,6 +109,7 @@ class FewShotEstimator(BaseEstimator):
         Raises:
             ConfigError: the learner is transductive. Otherwise as `predict`.
         """
+        check_is_fitted(self)
         found = explain(self._learner, self._episode(X))
         n_classes = 0 if self._regression else int(self._given.target.max(initial=-1)) + 1
         return renumbered(found, self._views.class_order(n_classes)[0].numpy(force=True)) if n_classes else found
@@ -122,6 +123,7 @@ class FewShotEstimator(BaseEstimator):
         Raises:
             As `predict`.
         """
+        check_is_fitted(self)
         if not isinstance(self._learner, TokenAttendingLearner):
             return None
         episode = self._episode(X)
@@ -131,7 +133,6 @@ class FewShotEstimator(BaseEstimator):
 
     def _episode(self, X: Any) -> Episode:
         """The examples of `fit` and these queries, in the first view, as one task whose queries have no labels."""
-        check_is_fitted(self)
         items = self.reader_(X)
         self._check_queries(items)
         n_classes = 0 if self._regression else int(self._given.target.max(initial=-1)) + 1

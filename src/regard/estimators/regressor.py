@@ -75,7 +75,7 @@ class FewShotRegressor(RegressorMixin, FewShotEstimator):
         weight = to_weight(sample_weight, n_rows)
         self._flat = np.asarray(y).ndim == 1
         # In double precision, as the columns.
-        self._offset = np.average(target, 0, weight if weight.sum() > 0 else None)
+        self._offset = np.average(target, 0, weight)
         if self._trained.learner.keeps_units:
             self._offset = np.zeros_like(self._offset)
         if self._learner.reads_zero:

@@ -12,14 +12,15 @@ from torch import Tensor
 from regard.domains.base import NearCopy, digests
 from regard.domains.images.registration import grey_pictures, picture_matches
 
-LIKE_PICTURES = 0.996
-"""Correlation below which two registered pictures are no copies."""
+LIKE_PICTURES = 0.955
+"""Correlation of details below which two registered pictures are no copies."""
 
-_NEARER = 0.2  # of what is left unexplained by the likest picture of another class
+_NEARER = 0.3  # of what is left unexplained by the likest picture of another class
 _DETAIL = 0.09  # share of a picture that must have edges, or it is a dot or a short stroke (letters: 0.11 and more)
 _SIMPLE = 0.15  # below this share, a picture that is like those of two classes proves nothing either
-_ALIKE = 0.985  # correlation above which two pictures show the same simple shape, if not more
+_ALIKE = 0.9  # correlation of details above which two pictures show the same simple shape, if not more
 _MOST_FLAGGED = 400
+_MOST_REGISTERED = 6000
 
 
 def near_picture_copies(a: Tensor, b: Tensor, y_a: Tensor, y_b: Tensor) -> list[NearCopy]:
@@ -35,7 +36,7 @@ def near_picture_copies(a: Tensor, b: Tensor, y_a: Tensor, y_b: Tensor) -> list[
     # Clean renderings of a letter stand in training many times.
     first = torch.tensor(sorted({digest: row for row, digest in reversed(list(enumerate(digests(b))))}.values()))
     b, y_b, grey_b = b[first], y_b[first], grey_b[first]
-    found = picture_matches(grey_a, grey_b, at_most=min(1000, 100 + 3 * len(grey_a)))
+    found = picture_matches(grey_a, grey_b, at_most=min(_MOST_REGISTERED, 100 + 5 * len(grey_a)))
     order = found.likeness.argsort(descending=True)[:_MOST_FLAGGED]
     flagged = order[found.likeness[order] >= LIKE_PICTURES]
     row_a, row_b, likeness = found.row_a[flagged], found.row_b[flagged], found.likeness[flagged]
@@ -47,7 +48,7 @@ def near_picture_copies(a: Tensor, b: Tensor, y_a: Tensor, y_b: Tensor) -> list[
     telling = (detail >= _SIMPLE) | ((detail >= _DETAIL) & (n_classes < 2))
     kept = ((1 - likeness) <= _NEARER * (1 - usual)) & telling
     rows = zip(row_a[kept].tolist(), first[row_b[kept]].tolist(), likeness[kept].tolist(), strict=True)
-    return [NearCopy(i, j, r, "pixels after registration correlate") for i, j, r in rows]
+    return [NearCopy(i, j, r, "details after registration correlate") for i, j, r in rows]
 
 
 def _usual_picture(grey: Tensor, y: Tensor, rows: Tensor) -> Tensor:

@@ -4,9 +4,11 @@
                 of 10 degrees, mirrored, and cropped, against those of all others: a matrix product for each view
     register    the shift of the best normalised cross-correlation; then turn, scale and shift refined by least squares
                 (Lucas and Kanade), keeping the largest correlation of the pixels that overlap
+    verify      the correlation of their details, which are what is left without the local mean: two round signs have
+                the same shape and other details
 
-What comes back is that correlation. Copies reach 0.98 and more; how near two different pictures come depends on the
-data (two vertical strokes are one stroke), so `regard.domains.images.near_copies` judges it against the data itself.
+What comes back is the last one. Copies reach 0.95 and more, different pictures seldom 0.9; how near those come depends
+on the data (two vertical strokes are one stroke), so `regard.domains.images.near_copies` judges it against the data.
 
 Reddy, Chatterji 1996, "An FFT-based technique for translation, rotation, and scale-invariant image registration", IEEE
 Transactions on Image Processing 5(8); Lucas, Kanade 1981, "An iterative image registration technique".
@@ -17,7 +19,7 @@ Left out: copies with a stretched axis, with parts painted over, or of less than
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,13 +27,17 @@ from torch.nn import functional as F
 
 SIDE = 32  # larger pictures are reduced to this side
 _MARGIN = 4  # pixels that a shift is looked for at once, on each side
-_FREQUENCIES = 8
+_FREQUENCIES = 6
 _DIMENSIONS = 64  # of a descriptor
-_LIKELY = 0.6  # cosine of descriptors above which two pictures are registered; most copies have 0.73 and more
+_LIKELY = 0.5  # cosine of descriptors above which two pictures are registered
+_PROPOSED = 3  # the nearest ones of each row under each view
+_NEIGHBOURS = 12  # against the last of which those are judged
 _AT_ONCE = 1024
-_SELECTED = 400  # rows compared under the costly views too
 _TURNS = range(0, 180, 10)  # degrees; magnitudes are the same after a half turn
-_CROPS = (0.85, 0.7)  # share of the side that a cropped copy keeps; those between are near enough
+_CROPS = (0.85, 0.7)  # share of the side that a cropped copy keeps about its centre; those between are near enough
+_CORNER = 0.8  # and at a corner
+_SMOOTHING = 0.5**0.5  # in pixels, of all pictures
+_BLUR = 2.0  # standard deviation in pixels of the local mean that details are seen against
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Matches:
     Args:
         row_a: (M,) row of the first set.
         row_b: (M,) row of the second set.
-        likeness: (M,) correlation of the registered pixels, at most 1.
+        likeness: (M,) correlation of the details of the registered pictures, at most 1.
     """
 
     row_a: Tensor
@@ -51,19 +57,38 @@ class Matches:
 
 @dataclass(frozen=True)
 class _View:
-    """One way in which a picture may have been changed before it was copied."""
+    """One way in which a picture may have been changed before it was copied.
 
-    mirrored: bool
-    degrees: int
-    crop_a: float = 1.0
-    crop_b: float = 1.0
+    Args:
+        mirrored: left and right exchanged.
+        degrees: it was turned by.
+        crop: share of its side that was kept.
+        place: where what was kept lies, right and down, from -1 to 1.
+    """
+
+    mirrored: bool = False
+    degrees: int = 0
+    crop: float = 1.0
+    place: tuple[int, int] = (0, 0)
 
 
-_VIEWS = (
-    *(_View(mirrored, degrees) for mirrored in (False, True) for degrees in _TURNS),
-    *(_View(mirrored, degrees, crop_a=crop) for crop in _CROPS for mirrored in (False, True) for degrees in (0, 90)),
-    *(_View(mirrored, degrees, crop_b=crop) for crop in _CROPS for mirrored in (False, True) for degrees in (0, 90)),
+_WHOLE = _View()
+_CROPPED = (
+    *(_View(crop=crop) for crop in _CROPS),
+    *(_View(crop=_CORNER, place=(right, down)) for right in (-1, 1) for down in (-1, 1)),
 )
+_VIEWS = (
+    *((_View(mirrored, degrees), _WHOLE) for mirrored in (False, True) for degrees in _TURNS),
+    *((replace(view, mirrored=mirrored), _WHOLE) for view in _CROPPED for mirrored in (False, True)),
+    *((_View(mirrored), view) for view in _CROPPED for mirrored in (False, True)),
+    *(
+        (_View(crop=0.9, place=(x, y)), _View(crop=0.9, place=(-x, -y)))
+        for x in (-1, 0, 1)
+        for y in (-1, 0, 1)
+        if x or y
+    ),
+)
+"""What is done to a picture of the first set and to one of the second before they are compared."""
 
 
 def grey_pictures(x: Tensor) -> Tensor:
@@ -75,17 +100,20 @@ def grey_pictures(x: Tensor) -> Tensor:
         grey = F.interpolate(grey[:, None], (side, side), mode="area")[:, 0]
     # The scale of pixels is no matter to any step but the guards against division by zero.
     grey = grey / grey.flatten().std().clamp_min(1e-12)
-    kernel = torch.exp(-(torch.arange(-2, 3.0) ** 2))
+    return _smoothed(grey, _SMOOTHING)
+
+
+def _smoothed(x: Tensor, deviation: float) -> Tensor:
+    """(N, S, S) under a Gaussian of this standard deviation in pixels; the border is repeated."""
+    reach = round(3 * deviation)
+    kernel = torch.exp(-(torch.arange(-reach, reach + 1.0) ** 2) / (2 * deviation**2))
     kernel = kernel / kernel.sum()
-    padded = F.pad(grey[:, None], (2, 2, 2, 2), mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, 5)), kernel.view(1, 1, 5, 1))[:, 0]
+    padded = F.pad(x[:, None], (reach, reach, reach, reach), mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))[:, 0]
 
 
 def picture_matches(a: Tensor, b: Tensor, *, at_most: int = 1200, allowed: Tensor | None = None) -> Matches:
     """The most alike pairs between two sets of pictures, registered.
-
-    All rows are compared upright, mirrored and by quarter turns; a spread selection of 400 rows of `a` also turned by
-    other angles and cropped, which takes ten times as long.
 
     Args:
         a: (N, S, S) from `grey_pictures`.
@@ -96,19 +124,18 @@ def picture_matches(a: Tensor, b: Tensor, *, at_most: int = 1200, allowed: Tenso
     if not len(a) or not len(b):
         return Matches(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), torch.zeros(0))
     describe = _Descriptor(b)
-    described_b = {crop: describe(_changed(b, _View(False, 0, crop))) for crop in (1.0, *_CROPS)}
+    described = {view: describe(_changed(b, view)) for view in {view for _, view in _VIEWS}}
     proposed: list[Tensor] = []
-    selected = torch.linspace(0, len(a) - 1, min(len(a), _SELECTED)).long()
-    for number, view in enumerate(_VIEWS):
-        all_rows = view.degrees % 90 == 0 and view.crop_a == view.crop_b == 1
-        rows = torch.arange(len(a)) if all_rows else selected
-        for some in rows.split(_AT_ONCE):
-            cosine = describe(_changed(a[some], view)) @ described_b[view.crop_b].T
+    for number, (view_a, view_b) in enumerate(_VIEWS):
+        for rows in torch.arange(len(a)).split(_AT_ONCE):
+            cosine = describe(_changed(a[rows], view_a)) @ described[view_b].T
             if allowed is not None:
-                cosine[~allowed[some]] = -1.0
-            best, row_b = cosine.max(1)
-            kept = (best > _LIKELY).nonzero()[:, 0]
-            columns = (some[kept], row_b[kept], torch.full_like(kept, number), best[kept])
+                cosine[~allowed[rows]] = -1.0
+            near, nearest = cosine.topk(min(_NEIGHBOURS, len(b)), 1)
+            # A copy is nearer than the others by far, whatever the view makes of all of them.
+            stands_out = (1 - near[:, -1:]) / (1 - near[:, :_PROPOSED]).clamp_min(1e-6)
+            kept, rank = (near[:, :_PROPOSED] > _LIKELY).nonzero(as_tuple=True)
+            columns = (rows[kept], nearest[kept, rank], torch.full_like(kept, number), stands_out[kept, rank])
             proposed.append(torch.stack([column.double() for column in columns], 1))
     table = torch.cat(proposed)
     table = table[table[:, 3].argsort(descending=True)]
@@ -150,34 +177,33 @@ def _magnitudes(x: Tensor, added: float) -> Tensor:
 
 
 def _changed(x: Tensor, view: _View) -> Tensor:
-    """The pictures mirrored, turned and cropped about their centre."""
+    """The pictures mirrored, turned and cropped."""
     if view.mirrored:
         x = x.flip(2)
-    if view.degrees == 90 and view.crop_a == 1:
+    if view.degrees == 90 and view.crop == 1:
         return torch.rot90(x, 1, (1, 2))
-    if view.degrees == 0 and view.crop_a == 1:
+    if view.degrees == 0 and view.crop == 1:
         return x
     angle = math.radians(view.degrees)
-    c, s = view.crop_a * math.cos(angle), view.crop_a * math.sin(angle)
-    grid = F.affine_grid(torch.tensor([[[c, s, 0.0], [-s, c, 0.0]]]), [1, 1, *x.shape[1:]], align_corners=False)
+    c, s = view.crop * math.cos(angle), view.crop * math.sin(angle)
+    right, down = ((1 - view.crop) * place for place in view.place)
+    grid = F.affine_grid(torch.tensor([[[c, s, right], [-s, c, down]]]), [1, 1, *x.shape[1:]], align_corners=False)
     return F.grid_sample(x[None], grid, align_corners=False, padding_mode="border")[0]
 
 
 def _registered(a: Tensor, b: Tensor, row_a: Tensor, row_b: Tensor, number: Tensor) -> Matches:
-    """Pairs of rows, each under the view of its number, with the likeness that registration finds."""
+    """Pairs of rows, each under the views of its number, with the likeness that registration finds."""
     likeness = torch.zeros(len(row_a))
     for v in torch.unique(number).tolist():
-        view, members = _VIEWS[v], (number == v).nonzero()[:, 0]
-        for some in members.split(_AT_ONCE):
-            x = _changed(a[row_a[some]], view)
-            y = b[row_b[some]]
-            y = _changed(y, _View(False, 0, view.crop_b)) if view.crop_b != 1 else y
-            likeness[some] = register(x, y)
+        view_a, view_b = _VIEWS[v]
+        for some in (number == v).nonzero()[:, 0].split(_AT_ONCE):
+            likeness[some] = register(_changed(a[row_a[some]], view_a), _changed(b[row_b[some]], view_b))
     return Matches(row_a, row_b, likeness)
 
 
 def register(a: Tensor, b: Tensor) -> Tensor:
-    """(N,) correlation of each picture with its partner after the best shift, half turn, inversion, turn and zoom.
+    """(N,) correlation of the details of each picture and its partner after the best shift, half turn, inversion, turn
+    and zoom.
 
     Args:
         a: (N, S, S).
@@ -189,14 +215,40 @@ def register(a: Tensor, b: Tensor) -> Tensor:
     better = likeness_t > likeness
     x = torch.where(better[:, None, None], turned, a) * torch.where(better, sign_t, sign)[:, None, None]
     shift = torch.stack([torch.where(better, dx_t, dx), torch.where(better, dy_t, dy)], -1) * 2 / a.shape[-1]
-    result = torch.maximum(likeness, likeness_t)
     # Most pairs are no copies, and a few steps show it.
     theta = torch.cat([torch.eye(2).expand(len(a), 2, 2), shift[..., None]], 2)
     r, theta = _refined(x, b, theta, n_steps=4)
-    promising = (r > 0.9).nonzero()[:, 0]
+    result = _details(x, b, theta)
+    promising = ((r > 0.9) | (result > 0.7)).nonzero()[:, 0]
     if len(promising):
-        r[promising] = _refined(x[promising], b[promising], theta[promising], n_steps=8)[0]
-    return torch.where(result > 0.3, r, result)
+        x, b = x[promising], b[promising]
+        result[promising] = torch.maximum(
+            result[promising], _details(x, b, _refined(x, b, theta[promising], n_steps=8)[1])
+        )
+    return result
+
+
+def _details(a: Tensor, b: Tensor, theta: Tensor) -> Tensor:
+    """(N,) correlation of what is left of both pictures without their local means, pixel p of `a` at theta p in `b`.
+
+    Over the square in which they overlap or over the disc, whichever is more: a turned copy has no corners of its own.
+    """
+    n, side = len(a), a.shape[-1]
+    grid = F.affine_grid(theta, [n, 1, side, side], align_corners=False)
+    warped = F.grid_sample(b[:, None], grid, align_corners=False, padding_mode="border")[:, 0]
+    u, w = a - _smoothed(a, _BLUR), warped - _smoothed(warped, _BLUR)
+    centre = (2 * torch.arange(side) + 1) / side - 1
+    y, x = torch.meshgrid(centre, centre, indexing="ij")
+    edge = 1 - 2 * (side // 10) / side
+    square = (torch.maximum(x.abs(), y.abs()) <= edge) & (grid.abs() <= edge).all(-1)
+    disc = (torch.hypot(x, y) <= 1 - 2 / side) & (grid.norm(dim=-1) <= 1 - 2 / side)
+    best = torch.zeros(n)
+    for inside in (square.float(), disc.float()):
+        area = inside.sum((1, 2))
+        first, second = (_centred(z, inside, area.clamp_min(1)).flatten(1) for z in (u, w))
+        r = (first * second).sum(1) / (first.norm(dim=1) * second.norm(dim=1) + 1e-6)
+        best = torch.maximum(best, torch.where(area >= 0.4 * side**2, r, 0.0))
+    return best
 
 
 def _best_shift(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -272,7 +272,7 @@ def _pictures_in_episodes(
         )
         if 1 - float(found.likeness[k]) <= _NEARER_IN_CLASS * (1 - float(usual)):
             row = (i - sum(sizes[0][: int(episode_a[i])]), j - sum(sizes[1][: int(episode_b[j])]))
-            copy = NearCopy(row[0], row[1], float(found.likeness[k]), "pixels after registration correlate")
+            copy = NearCopy(row[0], row[1], float(found.likeness[k]), "details after registration correlate")
             copies.append((int(episode_a[i]), copy))
     return copies
 
