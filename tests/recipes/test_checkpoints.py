@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from regard.errors import CheckpointError, ConfigError
-from regard.recipes.checkpoints import checkpoint_file, load_matching_weights, shipped_models
+from regard.recipes.checkpoints import load_matching_weights
 from regard.recipes.components import build_learner
 from regard.recipes.config import Recipe
+from regard.recipes.locations import checkpoint_file, shipped_models
 from regard.recipes.run import learner_spec, train_recipe, untrained
 from regard.recipes.trained import load
 from regard.training import save_checkpoint

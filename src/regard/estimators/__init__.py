@@ -18,7 +18,7 @@ from regard.estimators.files import load_estimator, save_estimator
 from regard.estimators.next_experiment import Suggestion, expected_improvement, next_experiment
 from regard.estimators.policy import FewShotPolicy
 from regard.estimators.regressor import FewShotRegressor
-from regard.recipes.checkpoints import shipped_models
+from regard.recipes.locations import shipped_models
 
 __all__ = [
     "FewShotClassifier",

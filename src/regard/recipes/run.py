@@ -27,7 +27,7 @@ from regard.recipes.fitting import check_episodes
 from regard.recipes.trained import TrainedLearner
 from regard.signatures import options_of
 from regard.training import train
-from regard.training.checkpoint import LAST
+from regard.training.file_format import LAST
 from regard.training.progress import Progress
 
 

@@ -16,10 +16,10 @@ from regard.errors import CheckpointError, ConfigError
 from regard.evaluation.confidence import Confidence
 from regard.learners.base import Learner
 from regard.learners.fine_tuned import FineTuned
-from regard.recipes.checkpoints import checkpoint_file, shipped_models
 from regard.recipes.components import build_learner, encoder_class
 from regard.recipes.config import Recipe
 from regard.recipes.data import load_data
+from regard.recipes.locations import checkpoint_file, shipped_models
 from regard.training import load_checkpoint
 
 _CHANGEABLE = "learner.test_steps="

@@ -32,7 +32,8 @@ from regard.recipes.data import load_data
 from regard.recipes.dry_run import forget_peak, peak_bytes
 from regard.recipes.run import train_recipe
 from regard.recipes.trained import TrainedLearner
-from regard.training.checkpoint import LAST, load_checkpoint
+from regard.training.checkpoint import load_checkpoint
+from regard.training.file_format import LAST
 from regard.training.progress import Progress, Silent
 
 COST = "cost.json"

@@ -33,7 +33,8 @@ from regard.sampling.splits import check_disjoint
 from regard.suite.candidates import Candidate, candidates_for
 from regard.suite.jobs import Cost, Job, Workers, cost_of, run_jobs, train_candidate
 from regard.suite.verdict import Verdict, rank_candidates
-from regard.training.checkpoint import BEST, save_checkpoint
+from regard.training.checkpoint import save_checkpoint
+from regard.training.file_format import BEST
 from regard.training.progress import automatic
 
 EPISODES = 400

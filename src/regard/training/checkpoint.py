@@ -18,17 +18,8 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from regard.errors import CheckpointError
-from regard.training.sealed import build_within, read_sealed, write_sealed
-
-FORMAT = "regard.checkpoint.2"
-_HEADER: dict[str, tuple[type, ...]] = {
-    "spec": (dict,),
-    "step": (int,),
-    "metrics": (dict,),
-    "training": (dict, type(None)),
-}
-LAST, BEST = "last.safetensors", "best.safetensors"
-"""Of the folder of a run: to resume from, and of the best validation."""
+from regard.training.file_format import CHECKPOINT_FORMAT, read_checkpoint_file
+from regard.training.sealed import build_within, load_tensors, write_sealed
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -130,7 +121,7 @@ def save_checkpoint(
         StorageError: the disk is full or the folder cannot be written; the old file is untouched.
     """
     header = {
-        "format": FORMAT,
+        "format": CHECKPOINT_FORMAT,
         "regard": _version(),
         "spec": spec,
         "step": step,
@@ -149,13 +140,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         CheckpointError: no such file, a pickle, not safetensors, truncated, changed, not Regard's, or of another
             version.
     """
-    expected = "a checkpoint such as best.safetensors in the folder of a training run"
-    header, tensors = read_sealed(path, FORMAT, expected)
-    missing = [key for key in _HEADER if key not in header]
-    wrong = [key for key, kinds in _HEADER.items() if key in header and not isinstance(header[key], kinds)]
-    if missing or wrong:
-        said = [f"no {', '.join(missing)}"] * bool(missing) + [f"a {', '.join(wrong)} of another type"] * bool(wrong)
-        raise CheckpointError(f"{path} has {' and '.join(said)} in its header: expected {expected}; train again.")
+    header, content = read_checkpoint_file(path)
+    tensors = load_tensors(path, content)
     return Checkpoint(Path(path), header, tensors)
 
 

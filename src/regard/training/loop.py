@@ -28,8 +28,9 @@ from regard.files import clear_temporary
 from regard.learners.base import Learner, PlanningLearner
 from regard.limits import PROCESSES_PER_CORE
 from regard.training.batches import Batches, Source
-from regard.training.checkpoint import BEST, LAST, save_checkpoint
+from regard.training.checkpoint import save_checkpoint
 from regard.training.config import TrainConfig
+from regard.training.file_format import BEST, LAST
 from regard.training.gradient import StepGradient, tasks_at_once
 from regard.training.logs import METRICS, Logs
 from regard.training.optimization import learning_rate, make_optimizer, optimizer_tensors

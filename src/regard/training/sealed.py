@@ -26,10 +26,8 @@ from torch.overrides import TorchFunctionMode
 
 from regard.errors import BodyError, CheckpointError, ConfigError, MissingExtraError
 from regard.files import write_whole
-from regard.limits import HEADER_BYTES, NETWORK_NUMBERS, NETWORK_SLACK, NETWORK_TENSORS, UNCOUNTED
-
-_ZEROS = "0" * 64
-_MARK = b'{\\"sha256\\": \\"'  # how a header begins inside the index: JSON in JSON
+from regard.limits import NETWORK_NUMBERS, NETWORK_SLACK, NETWORK_TENSORS, UNCOUNTED
+from regard.training.file_format import MARK, ZEROS, read_sealed_file, shortened
 
 Built = TypeVar("Built")
 
@@ -47,7 +45,7 @@ def write_sealed(path: Path | str, header: Mapping[str, Any], tensors: Mapping[s
         StorageError: the disk is full or the folder cannot be written; the old file is untouched.
     """
     try:
-        text = json.dumps({"sha256": _ZEROS, **{key: value for key, value in header.items() if key != "sha256"}})
+        text = json.dumps({"sha256": ZEROS, **{key: value for key, value in header.items() if key != "sha256"}})
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"the header of {Path(path).name} must be JSON ({error}): give plain dicts, lists, strings and numbers."
@@ -56,7 +54,7 @@ def write_sealed(path: Path | str, header: Mapping[str, Any], tensors: Mapping[s
     plain = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
     # One key: the library writes several in random order, and equal runs should write equal bytes.
     content = save(plain, metadata={"regard": text})
-    start = content.index(_MARK) + len(_MARK)
+    start = content.index(MARK) + len(MARK)
     digest = sha256(content).hexdigest().encode()
     write_whole(Path(path), b"".join((content[:start], digest, content[start + len(digest) :])))
 
@@ -72,77 +70,24 @@ def read_sealed(path: Path | str, format: str, expected: str) -> tuple[dict[str,
     Raises:
         CheckpointError: no such file, a pickle, not safetensors, truncated, changed, not ours, or of another version.
     """
-    path = Path(path)
+    header, content = read_sealed_file(path, format, expected)
+    return header, load_tensors(path, content)
+
+
+def load_tensors(path: Path | str, content: bytes) -> dict[str, Tensor]:
+    """The tensors of a file of safetensors.
+
+    Args:
+        path: of the file, for messages.
+        content: of the file.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise CheckpointError(f"{path} is a device or a pipe, not a file: expected {expected}.")
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise CheckpointError(f"{path} cannot be read ({reason}): expected {expected}.") from error
-    header = _header(path, content, format, expected)
-    try:
-        return header, load(content)
+        return load(content)
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): take another copy, or make it again.") from error
-
-
-def _header(path: Path, content: bytes, format: str, expected: str) -> dict[str, Any]:
-    """Read by hand before the library does, to tell apart what is truncated, foreign, of another version, changed."""
-    if content[:4] == b"PK\x03\x04" or (
-        content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
-    ):
-        raise CheckpointError(
-            f"{path} holds a pickle, as torch.save writes: it was not read, since reading a pickle can run any code. "
-            "Expected safetensors; have whoever made it save it with regard.training.save_checkpoint."
-        )
-    if len(content) < 8:
-        raise CheckpointError(f"{path} has {len(content)} bytes: expected {expected}; it is empty or was cut off.")
-    length = int.from_bytes(content[:8], "little")
-    if content[8:9] != b"{":
-        raise CheckpointError(f"{path} is not a safetensors file: expected {expected}.")
-    cut = f"{path} is cut off: expected at least %d bytes and it has {len(content)}; copy it again, or make it again."
-    if 8 + length > len(content):
-        raise CheckpointError(cut % (8 + length))
-    if length > HEADER_BYTES:
-        raise CheckpointError(f"{path} has a header of {length} bytes: expected at most {HEADER_BYTES}.")
-    damaged = f"{path} has a damaged header (%s): take another copy, or make it again."
-    try:
-        index = json.loads(content[8 : 8 + length])
-        ends = [entry["data_offsets"][1] for name, entry in index.items() if name != "__metadata__"]
-        end = 8 + length + max(ends, default=0)
-        header = json.loads(index.get("__metadata__", {}).get("regard", "{}"))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(damaged % error) from error
-    if end > len(content):
-        raise CheckpointError(cut % end)
-    if not isinstance(header, dict) or "format" not in header:
-        raise CheckpointError(
-            f"{path} is a safetensors file that Regard did not write: expected the format {format!r} in its header."
-        )
-    if header["format"] != format:
-        raise CheckpointError(
-            f"{path} has the format {_short(header['format'])}, written by Regard {_short(header.get('regard', '?'))}: "
-            f"expected {format!r}, {expected}; install that version, or make it again."
-        )
-    digest = header.pop("sha256", None)
-    start = content.find(_MARK, 8, 8 + length) + len(_MARK)
-    if start < len(_MARK) or not isinstance(digest, str):
-        raise CheckpointError(damaged % "it has no sha256 of its content")
-    view, found = memoryview(content), sha256(content[:start])
-    found.update(_ZEROS.encode())
-    found.update(view[start + len(_ZEROS) :])
-    if found.hexdigest() != digest:
-        raise CheckpointError(
-            f"{path} is damaged: its content has not the SHA-256 that was written with it. Take another copy, or make "
-            "it again."
-        )
-    return header
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def build_within(path: Path | str, tensors: Mapping[str, Tensor], build: Callable[[], Built]) -> Built:
@@ -172,7 +117,7 @@ def build_within(path: Path | str, tensors: Mapping[str, Tensor], build: Callabl
     except Exception as error:
         # Whatever a header says reaches constructors unchecked, and those raise whatever they like.
         raise CheckpointError(
-            f"{path} describes a network that cannot be built ({type(error).__name__}: {_short(str(error))}): it is "
+            f"{path} describes a network that cannot be built ({type(error).__name__}: {shortened(str(error))}): it is "
             "of another version, or was edited."
         ) from error
 
