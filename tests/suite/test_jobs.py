@@ -21,7 +21,8 @@ from regard.recipes.run import EvaluationOptions
 from regard.suite import Suite, Workers, run_suite
 from regard.suite import jobs as suite_jobs
 from regard.suite.jobs import Job, available_cores, run_jobs
-from regard.training.checkpoint import LAST, load_checkpoint
+from regard.training.checkpoint import load_checkpoint
+from regard.training.file_format import LAST
 
 SETTINGS = (
     "data.size=28",
