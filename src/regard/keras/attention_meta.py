@@ -14,8 +14,8 @@ from typing import Any
 
 from regard.extras import import_extra
 from regard.keras.attention import check_choices, compare_all, row_weights
-from regard.keras.base import EncodedItems, EpisodeModel, WeightSource
-from regard.keras.vectors import dense, dense_sources
+from regard.keras.base import EncodedRows, EpisodeModel, WeightSource
+from regard.keras.vectors import dense_layer, dense_sources
 
 keras = import_extra("keras", "keras")
 ops, layers = keras.ops, keras.layers
@@ -59,20 +59,20 @@ class AttentionMetaModel(EpisodeModel):
         # What is not learned yet begins small: every part counts by its weight, and matching alone decides.
         small = {"use_bias": False, "kernel_initializer": keras.initializers.RandomNormal(stddev=1e-3), **same}
         # Queries and keys share one projection, so that a part finds itself. Fixed codes are compared as they are.
-        self.key = None if self.n_fixed_features else dense(d_head, use_bias=False, **same)
-        self.value = dense(d_pair, use_bias=False, **same)
+        self.key = None if self.n_fixed_features else dense_layer(d_head, use_bias=False, **same)
+        self.value = dense_layer(d_pair, use_bias=False, **same)
         self.score = layers.Dense(1, **small)
-        self.pair = dense(d_pair, activation="relu", **same)
+        self.pair = dense_layer(d_pair, activation="relu", **same)
         self.dropout = layers.Dropout(dropout, **same)
         self.verdict = layers.Dense(1, **small)
         for name, start in (("log_temperature", 0.1), ("log_scale", 15.0)):
             constant = keras.initializers.Constant(math.log(start))
             setattr(self, name, self.add_weight(shape=(), initializer=constant, name=name))
 
-    def class_logits(self, rows: EncodedItems, member: Any, asked: EncodedItems) -> Any:
+    def class_logits(self, rows: EncodedRows, member: Any, asked: EncodedRows) -> Any:
         return self._logits(rows, member, *self._judged(asked, rows))
 
-    def row_attention(self, rows: EncodedItems, member: Any, asked: EncodedItems) -> Any:
+    def row_attention(self, rows: EncodedRows, member: Any, asked: EncodedRows) -> Any:
         match, verdict = self._judged(asked, rows)
         logits = self._logits(rows, member, match, verdict)
         logits = ops.where(ops.expand_dims(ops.sum(member, axis=1), 1) > 0, logits, ops.full_like(logits, -1e9))
@@ -95,19 +95,19 @@ class AttentionMetaModel(EpisodeModel):
         own = {key: getattr(self, key) for key in ("compare", "how", "d_head", "d_pair")}
         return {**super().get_config(), **own, "dropout": self.rate}
 
-    def _logits(self, rows: EncodedItems, member: Any, match: Any, verdict: Any) -> Any:
+    def _logits(self, rows: EncodedRows, member: Any, match: Any, verdict: Any) -> Any:
         mass = ops.sum(member, axis=1, keepdims=True)
         share = member / ops.where(mass > 0, mass, ops.ones_like(mass))
         own_match, _ = self._judged(rows, rows)
         unity = ops.maximum(ops.sum(share * ops.matmul(own_match, share), axis=1, keepdims=True), _LEAST_UNITY)
         return ops.exp(self.log_scale) * (ops.matmul(match, share) / ops.sqrt(unity) + ops.matmul(verdict, share))
 
-    def _judged(self, asked: EncodedItems, rows: EncodedItems) -> tuple[Any, Any]:
+    def _judged(self, asked: EncodedRows, rows: EncodedRows) -> tuple[Any, Any]:
         """(B, Q, S) twice: how query and support row match, at most 1, and the verdict on them; both read both ways."""
         there, back = self._read(asked, rows), self._read(rows, asked)
         return tuple((ops.swapaxes(a, 1, 2) + b) / 2 for a, b in zip(there, back, strict=True))
 
-    def _read(self, asking: EncodedItems, read: EncodedItems) -> tuple[Any, Any]:
+    def _read(self, asking: EncodedRows, read: EncodedRows) -> tuple[Any, Any]:
         """(B, Q, P, D) and (B, S, P', D) to (B, S, Q) twice: every asking item looks itself up in every read one."""
         n_tasks, n_asking, n_parts = ops.shape(asking.z)[:3]
         key = self._keys(asking.z)

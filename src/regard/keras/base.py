@@ -21,7 +21,7 @@ ABSENT = -1e9
 """Logit of a class that a task does not have: finite, since some losses multiply it by 0."""
 
 
-class EncodedItems(NamedTuple):
+class EncodedRows(NamedTuple):
     """Items as an encoder gives them.
 
     Args:
@@ -104,11 +104,11 @@ class EpisodeModel(keras.Model):
         """(B, Q, S): how much of each answer each support row carried; sums to 1 over the rows."""
         return self(inputs, query, attending=True)
 
-    def class_logits(self, rows: EncodedItems, member: Any, asked: EncodedItems) -> Any:
+    def class_logits(self, rows: EncodedRows, member: Any, asked: EncodedRows) -> Any:
         """(B, Q, C), anything for classes without rows."""
         raise NotImplementedError
 
-    def row_attention(self, rows: EncodedItems, member: Any, asked: EncodedItems) -> Any:
+    def row_attention(self, rows: EncodedRows, member: Any, asked: EncodedRows) -> Any:
         """(B, Q, S)."""
         raise EpisodeError(f"{type(self).__name__} has no attention over support rows: expected a model that attends.")
 
@@ -116,7 +116,7 @@ class EpisodeModel(keras.Model):
         """Of the model's own weights; those of the encoder have its names behind "encoder."."""
         return []
 
-    def _encode(self, support: Any, query: Any) -> tuple[EncodedItems, EncodedItems]:
+    def _encode(self, support: Any, query: Any) -> tuple[EncodedRows, EncodedRows]:
         """Both in one pass: fewer, larger convolutions, and one set of batch statistics."""
         if self._items is None:
             named = support if isinstance(support, dict) else {"": support}
@@ -132,8 +132,8 @@ class EpisodeModel(keras.Model):
             weight = ops.reshape(weight, (n_tasks, -1, *ops.shape(weight)[1:]))
         z = ops.reshape(z, (n_tasks, -1, *ops.shape(z)[1:]))
         return (
-            EncodedItems(z[:, :n_support], None if weight is None else weight[:, :n_support]),
-            EncodedItems(z[:, n_support:], None if weight is None else weight[:, n_support:]),
+            EncodedRows(z[:, :n_support], None if weight is None else weight[:, :n_support]),
+            EncodedRows(z[:, n_support:], None if weight is None else weight[:, n_support:]),
         )
 
     # ---- saved and loaded ---

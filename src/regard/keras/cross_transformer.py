@@ -13,8 +13,8 @@ from typing import Any
 
 from regard.extras import import_extra
 from regard.keras.attention import compare_all, row_weights
-from regard.keras.base import EncodedItems, EpisodeModel, WeightSource
-from regard.keras.vectors import dense, dense_sources
+from regard.keras.base import EncodedRows, EpisodeModel, WeightSource
+from regard.keras.vectors import dense_layer, dense_sources
 
 keras = import_extra("keras", "keras")
 ops = keras.ops
@@ -34,13 +34,13 @@ class CrossTransformerModel(EpisodeModel):
         super().__init__(encoder, **options)
         self.d_head = d_head
         same = {"use_bias": False, "dtype": self.dtype_policy}
-        self.key, self.value = dense(d_head, **same), dense(d_head, **same)
+        self.key, self.value = dense_layer(d_head, **same), dense_layer(d_head, **same)
         self.log_scale = self.add_weight(shape=(), initializer="zeros", name="log_scale")
 
-    def class_logits(self, rows: EncodedItems, member: Any, asked: EncodedItems) -> Any:
+    def class_logits(self, rows: EncodedRows, member: Any, asked: EncodedRows) -> Any:
         return self._compared(rows, member, asked)[0]
 
-    def row_attention(self, rows: EncodedItems, member: Any, asked: EncodedItems) -> Any:
+    def row_attention(self, rows: EncodedRows, member: Any, asked: EncodedRows) -> Any:
         logits, share = self._compared(rows, member, asked)
         logits = ops.where(ops.expand_dims(ops.sum(member, axis=1), 1) > 0, logits, ops.full_like(logits, -1e9))
         return ops.sum(ops.expand_dims(ops.softmax(logits, axis=-1), -1) * ops.mean(share, axis=3), axis=2)
@@ -52,7 +52,7 @@ class CrossTransformerModel(EpisodeModel):
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "d_head": self.d_head}
 
-    def _compared(self, rows: EncodedItems, member: Any, asked: EncodedItems) -> tuple[Any, Any]:
+    def _compared(self, rows: EncodedRows, member: Any, asked: EncodedRows) -> tuple[Any, Any]:
         """(B, Q, C) logits, and (B, Q, C, P, S) the share of each row in what its class gives each part of a query."""
         n_tasks, n_query = ops.shape(asked.z)[:2]
         flat = (n_tasks, 1, -1, self.d_head)  # the parts of all queries side by side, R

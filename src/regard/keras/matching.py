@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from regard.errors import ConfigError
 from regard.extras import import_extra
 from regard.keras.attention import check_choices, compare_all, row_weights
-from regard.keras.base import EncodedItems, EpisodeModel, WeightSource
+from regard.keras.base import EncodedRows, EpisodeModel, WeightSource
 from regard.keras.tokens import reorder_gates
-from regard.keras.vectors import dense
+from regard.keras.vectors import dense_layer
 
 keras = import_extra("keras", "keras")
 ops, layers = keras.ops, keras.layers
@@ -29,7 +29,7 @@ _ALMOST_NONE = {"float64": 1e-300, "bfloat16": 1e-38, "float16": 1e-7}
 """The vote of a class that has none; 1e-38 in single precision."""
 
 
-class ReadSupport(layers.Layer):
+class FullContextLayer(layers.Layer):
     """Full context: rows (B, S, D) and queries (B, Q, D) that have seen the support.
 
     Args:
@@ -48,7 +48,7 @@ class ReadSupport(layers.Layer):
         self.forwards, self.backwards = layers.LSTM(d, **sweep), layers.LSTM(d, go_backwards=True, **sweep)
         for layer in (self.forwards, self.backwards):
             layer.build((None, None, d))
-        self.gates = dense(4 * d, **same)
+        self.gates = dense_layer(4 * d, **same)
         self.gates.build((None, None, 3 * d))
         self.built = True
 
@@ -102,9 +102,9 @@ class MatchingModel(EpisodeModel):
         self.n_reads, self.how, self.n_neighbours, self.scale = n_reads, how, n_neighbours, scale
         start = keras.initializers.Constant(math.log(scale))
         self.log_scale = self.add_weight(shape=(), initializer=start, name="log_scale")
-        self.context = ReadSupport(n_reads, dtype=self.dtype_policy) if n_reads else None
+        self.context = FullContextLayer(n_reads, dtype=self.dtype_policy) if n_reads else None
 
-    def class_logits(self, rows: EncodedItems, member: Any, asked: EncodedItems) -> Any:
+    def class_logits(self, rows: EncodedRows, member: Any, asked: EncodedRows) -> Any:
         score = self._score(rows, member, asked)
         if self.how == "soft":
             return _logits_of_classes(score, member)
@@ -112,7 +112,7 @@ class MatchingModel(EpisodeModel):
         votes = ops.matmul(row_weights(score, _row_weight(member), self.how, k=self.n_neighbours), of_class)
         return ops.log(ops.maximum(votes, _ALMOST_NONE.get(keras.backend.standardize_dtype(votes.dtype), 1e-38)))
 
-    def row_attention(self, rows: EncodedItems, member: Any, asked: EncodedItems) -> Any:
+    def row_attention(self, rows: EncodedRows, member: Any, asked: EncodedRows) -> Any:
         return row_weights(self._score(rows, member, asked), _row_weight(member), self.how, k=self.n_neighbours)
 
     def weight_sources(self) -> list[WeightSource]:
@@ -136,7 +136,7 @@ class MatchingModel(EpisodeModel):
         own = {key: getattr(self, key) for key in ("n_reads", "how", "n_neighbours", "scale")}
         return {**super().get_config(), **own}
 
-    def _score(self, rows: EncodedItems, member: Any, asked: EncodedItems) -> Any:
+    def _score(self, rows: EncodedRows, member: Any, asked: EncodedRows) -> Any:
         key, query = rows.z, asked.z
         if self.context is not None:
             key, query = self.context(key, ops.sum(member, axis=-1), query)

@@ -9,7 +9,7 @@ from typing import Any
 
 from regard.extras import import_extra
 from regard.keras.attention import check_choices, compare_all
-from regard.keras.base import EncodedItems, EpisodeModel
+from regard.keras.base import EncodedRows, EpisodeModel
 
 keras = import_extra("keras", "keras")
 ops = keras.ops
@@ -31,7 +31,7 @@ class PrototypicalModel(EpisodeModel):
         check_choices(compare)
         self.compare, self.scale = compare, scale
 
-    def class_logits(self, rows: EncodedItems, member: Any, asked: EncodedItems) -> Any:
+    def class_logits(self, rows: EncodedRows, member: Any, asked: EncodedRows) -> Any:
         mass = ops.expand_dims(ops.sum(member, axis=1), -1)
         centre = ops.matmul(ops.swapaxes(member, 1, 2), rows.z) / ops.where(mass > 0, mass, ops.ones_like(mass))
         return self.scale * compare_all(asked.z, centre, self.compare)

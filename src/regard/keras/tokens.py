@@ -18,7 +18,7 @@ from regard.errors import ConfigError, EpisodeError, did_you_mean
 from regard.extras import import_extra
 from regard.keras.attention import row_weights, unit_vectors
 from regard.keras.base import WeightSource
-from regard.keras.vectors import dense
+from regard.keras.vectors import dense_layer
 
 keras = import_extra("keras", "keras")
 ops, layers = keras.ops, keras.layers
@@ -145,7 +145,7 @@ class TokenLSTMLayer(layers.Layer):
         same = {"dtype": self.dtype_policy}
         self.recurrences = [MaskedLSTM(width, d_hidden, bidirectional, **same) for width in widths]
         self.dropout = layers.Dropout(dropout, **same)
-        self.score = dense(1, use_bias=False, **same) if pool == "attention" and not parts else None
+        self.score = dense_layer(1, use_bias=False, **same) if pool == "attention" and not parts else None
 
     def build(self, input_shape: Any) -> None:
         """The weights, whatever the length."""

@@ -15,7 +15,7 @@ keras = import_extra("keras", "keras")
 ops, layers = keras.ops, keras.layers
 
 
-def dense(units: int, *, use_bias: bool = True, activation: str | None = None, **options: Any) -> Any:
+def dense_layer(units: int, *, use_bias: bool = True, activation: str | None = None, **options: Any) -> Any:
     """A dense layer that starts as PyTorch's: uniform up to 1 / sqrt(inputs)."""
     uniform = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
     return layers.Dense(units, use_bias=use_bias, activation=activation, kernel_initializer=uniform, **options)
@@ -68,7 +68,7 @@ class MLPLayer(layers.Layer):
         super().__init__(**options)
         self.n_inputs, self.n_features, self.hidden, self.parts = n_inputs, n_features, tuple(hidden), parts
         self.dense_layers = [
-            dense(width, activation="relu" if i < len(self.hidden) else None, dtype=self.dtype_policy)
+            dense_layer(width, activation="relu" if i < len(self.hidden) else None, dtype=self.dtype_policy)
             for i, width in enumerate((*self.hidden, n_features))
         ]
 
