@@ -10,7 +10,7 @@ from torch import Tensor
 
 from encoders import Vectors
 from regard.episode import Episode, Support
-from regard.errors import ConfigError
+from regard.errors import ConfigError, EpisodeError
 from regard.learners.base import query_loss
 from regard.learners.fine_tuned import FineTuned
 from regard.learners.maml import MAML
@@ -64,6 +64,26 @@ def test_it_is_adam_on_a_copy_of_each_task(rows: int, groups: list[list[int]]) -
         got.mean[:1], expected.predict(expected.adapt(support), query[:1]).mean, rtol=1e-7, atol=1e-9
     )
     assert (got.mean[:1] - learner.predict(learner.adapt(support), query[:1]).mean).abs().max() > 1e-3
+
+
+def test_further_rows_are_asked_about_in_place_of_the_support() -> None:
+    learner = in_context(2).double().eval()
+    support = Support(torch.randn(1, 4, 6).double(), torch.randn(1, 4, 2).double())
+    further = Support(torch.randn(1, 6, 6).double(), torch.randn(1, 6, 2).double())
+    copy = deepcopy(learner)
+    adam = torch.optim.Adam(copy.parameters(), 0.01)
+    for step in range(5):
+        kept, asked = (slice(2, 4), slice(0, 3)) if step % 2 == 0 else (slice(0, 2), slice(3, 6))
+        rows = Support(support.x[:, kept], support.y[:, kept], support.weight[:, kept], 0)
+        episode = Episode(rows, further.x[:, asked], further.y[:, asked])
+        adam.zero_grad()
+        query_loss(copy(episode), episode).sum().backward()
+        adam.step()
+    tuned, query = FineTuned(learner, 5, learning_rate=0.01, rows_per_group=2), torch.randn(1, 3, 6).double()
+    got = tuned.predict(tuned.adapt(support, further), query).mean
+    torch.testing.assert_close(got, copy.predict(copy.adapt(support), query).mean, rtol=1e-7, atol=1e-9)
+    with pytest.raises(EpisodeError, match="equally many rows for each group"):
+        tuned.adapt(support, Support(further.x[:, :5], further.y[:, :5]))
 
 
 def test_no_step_is_the_learner_itself() -> None:

@@ -23,9 +23,6 @@ from regard.explain.demonstrations import AttendedRollout, attended_rollout
 from regard.files import make_folder, write_whole
 from regard.recipes.trained import TrainedLearner
 
-_PLACES = {"reach2d": (0, 1), "choose2d": (0, 1), "reacher": (6, 7)}
-"""Which features are drawn as a place; the first two of others."""
-
 Floats = NDArray[np.float64]
 
 
@@ -51,26 +48,27 @@ def show_rollout(
     trial = data.trials("test", n_demonstrations, task + 1, 1, 0)[-1]
     policy = LearnerPolicy(trained.learner, data.reader, name=trained.name)
     rollout = attended_rollout(policy, trial)
-    places = _PLACES.get(next(iter(data.environments)), (0, 1))
-    shown = data.reader.support(trial.demonstrations).x[-1][rollout.weight[-1] > 0].double().numpy()
+    place = trial.environment().place
+    path = place(rollout.observations[-1])
+    rows = data.reader.support(trial.demonstrations).x[-1][rollout.weight[-1] > 0].double().numpy()
+    shown = place(rows[:, :-2])
     make_folder(folder, "--out")
-    figure = draw(rollout, shown, places, len(rollout.attention[-1]))
+    figure = draw(rollout, shown, path)
     write_whole(folder / "rollout.png", figure)
-    write_whole(folder / "rollout.gif", _film(rollout, shown, places))
+    write_whole(folder / "rollout.gif", _film(rollout, shown, path))
     won = "succeeded" if rollout.success[-1] else "failed"
     title = f"{trained.name} on {data.title}, task {trial.tasks[-1]}: {won}"
     write_whole(folder / "rollout.html", _page(title, figure, (folder / "rollout.gif").read_bytes()).encode())
     return folder / "rollout.html"
 
 
-def draw(rollout: AttendedRollout, shown: Floats, places: tuple[int, int], n_steps: int) -> bytes:
+def draw(rollout: AttendedRollout, shown: Floats, path: Floats) -> bytes:
     """A PNG: on the left the places, demonstrated steps sized by attention; on the right the heat map.
 
     Args:
         rollout: its last task is drawn.
-        shown: (S, D) rows of the demonstrations, without padding.
-        places: the two features that are a place.
-        n_steps: so many steps of the rollout.
+        shown: (S, 2) places of the demonstrated steps, without padding.
+        path: (T + 1, 2) places of the rollout.
     """
     import matplotlib
 
@@ -78,7 +76,7 @@ def draw(rollout: AttendedRollout, shown: Floats, places: tuple[int, int], n_ste
     from matplotlib import pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6))
-    _draw_places(left, rollout, shown, places, n_steps)
+    _draw_places(left, rollout, shown, path, len(path) - 1)
     present = rollout.weight[-1] > 0
     image = right.imshow(rollout.attention[-1][:, present], aspect="auto", cmap="viridis", vmin=0)
     right.set(xlabel="step of the demonstrations", ylabel="step of the rollout", title="attention")
@@ -90,24 +88,23 @@ def draw(rollout: AttendedRollout, shown: Floats, places: tuple[int, int], n_ste
     return buffer.getvalue()
 
 
-def _draw_places(axis: Any, rollout: AttendedRollout, shown: Floats, places: tuple[int, int], n_steps: int) -> None:
-    present = rollout.weight[-1] > 0
-    attention = rollout.attention[-1][:, present]
+def _draw_places(axis: Any, rollout: AttendedRollout, shown: Floats, path: Floats, n_steps: int) -> None:
+    """So many steps of the rollout; dots are as large as the attention of the next step, or of all where it is over."""
+    attention = rollout.attention[-1][:, rollout.weight[-1] > 0]
     now = attention.mean(0) if n_steps >= len(attention) else attention[n_steps]
-    x, y = places
-    axis.plot(shown[:, x], shown[:, y], color="0.8", linewidth=1, zorder=1)
+    axis.plot(*shown.T, color="0.8", linewidth=1, zorder=1)
     sizes = 15 + 500 * now / max(now.max(), 1e-9)
-    axis.scatter(shown[:, x], shown[:, y], s=sizes, alpha=0.6, color="tab:blue", label="demonstrated", zorder=2)
-    path = rollout.observations[-1][: n_steps + 1]
-    axis.plot(path[:, x], path[:, y], color="tab:red", label="rollout", zorder=3)
-    axis.plot(*path[-1][[x, y]], "o", color="tab:red", zorder=4)
-    both = np.concatenate([shown[:, [x, y]], rollout.observations[-1][:, [x, y]]])
-    low, high = both.min(0) - 0.15, both.max(0) + 0.15
+    axis.scatter(*shown.T, s=sizes, alpha=0.6, color="tab:blue", label="demonstrated", zorder=2)
+    axis.plot(*path[: n_steps + 1].T, color="tab:red", label="rollout", zorder=3)
+    axis.plot(*path[n_steps], "o", color="tab:red", zorder=4)
+    both = np.concatenate([shown, path])
+    margin = 0.08 * np.ptp(both, axis=0).max()
+    low, high = both.min(0) - margin, both.max(0) + margin
     axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", title="steps, sized by attention")
     axis.legend(loc="best", fontsize=8)
 
 
-def _film(rollout: AttendedRollout, shown: Floats, places: tuple[int, int]) -> bytes:
+def _film(rollout: AttendedRollout, shown: Floats, path: Floats) -> bytes:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -118,7 +115,7 @@ def _film(rollout: AttendedRollout, shown: Floats, places: tuple[int, int]) -> b
     frames = []
     for step in np.unique(np.linspace(0, n_steps - 1, 20).astype(int)):
         figure, axis = plt.subplots(figsize=(4, 4), dpi=70)
-        _draw_places(axis, rollout, shown, places, int(step))
+        _draw_places(axis, rollout, shown, path, int(step))
         axis.set_title(f"step {step}")
         figure.tight_layout()
         buffer = io.BytesIO()

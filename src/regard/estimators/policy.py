@@ -18,6 +18,7 @@ from regard.domains.robots.demonstrations import Demonstrations
 from regard.domains.robots.source import StepReader
 from regard.errors import ConfigError, DataError
 from regard.learners.base import AttendingLearner, Learner
+from regard.learners.fine_tuned import FineTuned
 from regard.recipes.trained import TrainedLearner
 
 
@@ -58,10 +59,15 @@ class FewShotPolicy:
         Raises:
             DataError: sizes that are not those of training, or weights of another number.
         """
-        support = self._reader.support([demonstrations], None if trust is None else [trust])
+        weights = None if trust is None else [trust]
+        support = self._reader.support([demonstrations], weights)
+        learner = self._learner
         with torch.no_grad():
             try:
-                self._state = self._learner.adapt(support)
+                if isinstance(learner, FineTuned):
+                    self._state = learner.adapt(support, self._reader.questions([demonstrations], weights))
+                else:
+                    self._state = learner.adapt(support)
             except RuntimeError as error:
                 sizes = demonstrations.observations.shape[1], demonstrations.actions.shape[1]
                 raise DataError(

@@ -34,6 +34,7 @@ from regard.evaluation.processes import map_in_order
 from regard.evaluation.result import Result
 from regard.files import write_whole
 from regard.learners.base import Learner
+from regard.learners.fine_tuned import FineTuned
 
 Floats = NDArray[np.float64]
 Act = Callable[[Floats], Floats]
@@ -70,6 +71,8 @@ class LearnerPolicy(RolloutPolicy):
             support = self.reader.support(demonstrations)
             if self.blind:
                 support = replace(support, weight=torch.zeros_like(support.weight))
+            if isinstance(self.learner, FineTuned) and not self.blind:
+                return self.acting(self.learner.adapt(support, self.reader.questions(demonstrations)))
             return self.acting(self.learner.adapt(support))
 
     def acting(self, state: object) -> Act:

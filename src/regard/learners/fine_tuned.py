@@ -8,6 +8,10 @@ So the support is at once what is learned from and what is asked about, and no r
 row, or several that belong together, such as the steps of one demonstration. Where leaving a group out would leave
 nothing to learn from (a single demonstration, the only example of a class), it stays in.
 
+Where the task has more labelled rows than the context holds (all steps of a demonstration, of which the context has
+twelve), the loss may be of those, each with its group: `adapt(support, further)`. A single demonstration, whose rows stay
+in the context, would else be asked only what the context answers word for word.
+
 It is off unless asked for: training knows nothing of it, n_steps=0 is the learner as it is. Whether a task needs it may
 be left to a rule: with `threshold`, a task whose loss above, before any step and averaged over its groups, is at most
 this stays in context. `calibrated` takes the threshold from tasks of the kind that was trained on.
@@ -34,7 +38,7 @@ from torch.distributions import Distribution, Normal
 from torch.func import grad, vmap
 
 from regard.episode import Episode, Items, Support, Value, map_items
-from regard.errors import ConfigError
+from regard.errors import ConfigError, EpisodeError
 from regard.learners.base import Learner, Output, query_loss
 from regard.learners.inner.locks import lock_of, outside_inference_mode
 from regard.learners.inner.loop import GradientLearner
@@ -108,15 +112,26 @@ class FineTuned(Learner):
         """That of the learner in context: fine-tuning is for after training."""
         return self.learner.loss(episode)
 
-    def adapt(self, support: Support) -> TunedState:
+    def adapt(self, support: Support, further: Support | None = None) -> TunedState:
+        """Take the steps, then read the support.
+
+        Args:
+            support: the context.
+            further: rows of the same tasks whose loss is descended on, in place of that of the support's own. Its rows
+                fall into as many groups of neighbours, all of one size, as those of the support.
+
+        Raises:
+            EpisodeError: further rows of another number of tasks, or that cannot be cut into the groups.
+        """
         self.learner._require(support)
         if not self.n_steps:
             return TunedState({}, self.learner.adapt(support))
         with lock_of(self.learner), outside_inference_mode():
             # Copies: those of inference mode cannot be differentiated through, and a state is its own.
             support = support.map(torch.clone)
+            asked = support if further is None else further.map(torch.clone)
             pieces = [slice(i, i + self.tasks_at_once) for i in range(0, support.n_tasks, self.tasks_at_once)]
-            weights = [self._tuned(support.tasks(piece).detach()) for piece in pieces]
+            weights = [self._tuned(support.tasks(piece).detach(), asked.tasks(piece).detach()) for piece in pieces]
             joined = {name: torch.cat([w[name] for w in weights]) for name in weights[0]}
             return TunedState(joined, self._context(joined, support))
 
@@ -152,25 +167,33 @@ class FineTuned(Learner):
         return changed
 
     @torch.no_grad()
-    def leave_one_out_loss(self, support: Support) -> Float[Tensor, " B"]:
+    def leave_one_out_loss(self, support: Support, further: Support | None = None) -> Float[Tensor, " B"]:
         """(B,) the mean over the groups of what each loses when the others answer for it, before any step."""
-        group, n_groups = self._groups(support)
+        asked = support if further is None else further
+        group, asked_group, n_groups = self._groups(support, asked)
         weights = self._start(support.n_tasks)
-        losses = torch.stack([self._losses(weights, support, group == step) for step in range(int(n_groups.max()))], 1)
+        losses = torch.stack(
+            [
+                self._losses(weights, support, group == step, asked, asked_group == step)
+                for step in range(int(n_groups.max()))
+            ],
+            1,
+        )
         counted = torch.arange(losses.shape[1], device=losses.device) < n_groups[:, None]
         return (losses * counted).sum(1) / n_groups.clamp_min(1)
 
     # ---- the steps ---------------------------------------------------------------------------------------------------
 
-    def _tuned(self, support: Support) -> Tensors:
+    def _tuned(self, support: Support, asked: Support) -> Tensors:
         """The weights of each task after the steps: those of the learner plus a constant, to whoever differentiates."""
-        group, n_groups = self._groups(support)
+        group, asked_group, n_groups = self._groups(support, asked)
         start = {name: w.detach() for name, w in self._start(support.n_tasks).items()}
         weights = start
         mean, square = ({name: torch.zeros_like(w) for name, w in weights.items()} for _ in range(2))
         for step in range(self.n_steps):
-            left_out = group == (step % n_groups.clamp_min(1))[:, None]
-            gradient = grad(lambda w, out=left_out: self._losses(w, support, out).sum())(weights)
+            turn = (step % n_groups.clamp_min(1))[:, None]
+            masks = (group == turn, asked_group == turn)
+            gradient = grad(lambda w, m=masks: self._losses(w, support, m[0], asked, m[1]).sum())(weights)
             mean = {k: _BETAS[0] * m + (1 - _BETAS[0]) * gradient[k] for k, m in mean.items()}
             square = {k: _BETAS[1] * v + (1 - _BETAS[1]) * gradient[k].square() for k, v in square.items()}
             scale = [1 - beta ** (step + 1) for beta in _BETAS]
@@ -180,42 +203,64 @@ class FineTuned(Learner):
             }
         moved = n_groups > 0
         if self.threshold is not None:
-            moved = moved & (self.leave_one_out_loss(support) > self.threshold)
+            moved = moved & (self.leave_one_out_loss(support, asked) > self.threshold)
         own = self._start(support.n_tasks)
         return {
             name: own[name] + ((w - start[name]) * moved.view(-1, *[1] * (w.ndim - 1))).detach()
             for name, w in weights.items()
         }
 
-    def _losses(self, weights: Tensors, support: Support, left_out: Tensor) -> Float[Tensor, " B"]:
-        """(B,) of the rows left out, answered from the others."""
+    def _losses(
+        self, weights: Tensors, support: Support, left_out: Tensor, asked: Support, is_asked: Tensor
+    ) -> Float[Tensor, " B"]:
+        """(B,) of the rows that are asked about, answered from the support without those left out."""
         n_classes = support.n_classes
 
-        def one(weights: Tensors, x: Any, y: Tensor, weight: Tensor, out: Tensor) -> Tensor:
-            x = map_items(lambda t: t[None], x)
+        def one(
+            weights: Tensors,
+            x: Any,
+            y: Tensor,
+            weight: Tensor,
+            out: Tensor,
+            query_x: Any,
+            query_y: Tensor,
+            mass: Tensor,
+        ) -> Tensor:
             kept = weight * ~out
             if support.is_regression:
                 # Where nothing is left, what was left out stays in.
                 kept = torch.where(kept.sum() > 0, kept, weight)
             else:
-                mass = torch.zeros(n_classes, dtype=kept.dtype, device=kept.device).index_add(0, y, kept)
-                kept = torch.where(mass[y] > 0, kept, weight)
-            rows = Support(x, y[None], kept[None], n_classes)
-            asked = Episode(rows, x, y[None], (weight * out)[None], n_classes)
-            return self._with(weights, lambda: query_loss(self.learner(asked), asked))[0]
+                of_class = torch.zeros(n_classes, dtype=kept.dtype, device=kept.device).index_add(0, y, kept)
+                kept = torch.where(of_class[y] > 0, kept, weight)
+            rows = Support(map_items(lambda t: t[None], x), y[None], kept[None], n_classes)
+            query_x = map_items(lambda t: t[None], query_x)
+            episode = Episode(rows, query_x, query_y[None], mass[None], n_classes)
+            return self._with(weights, lambda: query_loss(self.learner(episode), episode))[0]
 
-        return vmap(one, randomness="different")(weights, support.x, support.y, support.weight, left_out)
+        asked_weight = asked.weight * is_asked
+        return vmap(one, randomness="different")(
+            weights, support.x, support.y, support.weight, left_out, asked.x, asked.y, asked_weight
+        )
 
-    def _groups(self, support: Support) -> tuple[Int[Tensor, "B S"], Int[Tensor, " B"]]:
+    def _groups(
+        self, support: Support, asked: Support
+    ) -> tuple[Int[Tensor, "B S"], Int[Tensor, "B F"], Int[Tensor, " B"]]:
         """The number of each row's group among those with weight, -1 for rows without; and how many there are."""
-        present = support.weight > 0
-        if self.rows_per_group == 1:
-            return torch.where(present, present.cumsum(1) - 1, -1), present.sum(1)
-        block = torch.arange(support.n_rows, device=present.device) // self.rows_per_group
-        counted = torch.zeros(support.n_tasks, int(block[-1]) + 1, dtype=torch.int64, device=present.device)
+        n_blocks = -(-support.n_rows // self.rows_per_group)
+        size = self.rows_per_group if asked is support else asked.n_rows // n_blocks
+        if asked.n_tasks != support.n_tasks or (asked is not support and asked.n_rows != n_blocks * size):
+            raise EpisodeError(
+                f"the further rows are {asked.n_tasks} tasks of {asked.n_rows}, and the support has {support.n_tasks} of "
+                f"{n_blocks} groups: expected as many tasks, and equally many rows for each group."
+            )
+        present, device = support.weight > 0, support.weight.device
+        block = torch.arange(support.n_rows, device=device) // self.rows_per_group
+        counted = torch.zeros(support.n_tasks, n_blocks, dtype=torch.int64, device=device)
         counted = (counted.index_add(1, block, present.to(torch.int64)) > 0).to(torch.int64)
-        rank = counted.cumsum(1) - 1
-        return torch.where(present, rank[:, block], -1), counted.sum(1)
+        rank = torch.where(counted > 0, counted.cumsum(1) - 1, -1)
+        asked_block = torch.arange(asked.n_rows, device=device) // size
+        return torch.where(present, rank[:, block], -1), rank[:, asked_block], counted.sum(1)
 
     def _context(self, weights: Tensors, support: Support) -> Value:
         template: list[Value] = []

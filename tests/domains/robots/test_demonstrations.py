@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from regard.domains.robots.demonstrations import Demonstrations, record
-from regard.domains.robots.reach2d import PointSimulation, Reach2D
+from regard.domains.robots.reach2d import Choose2D, PointSimulation, Reach2D
 from regard.errors import DataError
 
 
@@ -88,6 +88,31 @@ def test_noise_moves_the_robot_and_not_the_label() -> None:
 def test_the_disturbed_robot_drifts_otherwise_every_time() -> None:
     one, two = (record(Reach2D(), [0, 1], 1, 1).observations for _ in range(2))
     np.testing.assert_array_equal(one, two)
+
+
+def target_is_nearest(demonstrations: Demonstrations, rows: np.ndarray) -> float:
+    """In what share of the moving steps of these demonstrations of Choose2D the nearest object is the one that is gone to."""
+    found = []
+    for row in rows.tolist():
+        steps = demonstrations.steps(row)
+        away = demonstrations.observations[steps][:, 2:].reshape(-1, 3, 5)[..., :2]
+        distance = np.linalg.norm(away, axis=-1)
+        towards = (away * demonstrations.actions[steps][:, None]).sum(-1) / np.maximum(distance, 1e-9)
+        moving = np.linalg.norm(demonstrations.actions[steps], axis=1) > 0.5
+        found.append((distance.argmin(1) == towards.argmax(1))[moving])
+    return float(np.concatenate(found).mean())
+
+
+def test_a_detour_hides_where_the_path_leads() -> None:
+    """Else "go on to what is near" is nearly right, and is learned in place of reading the demonstration."""
+    shown = record(Choose2D(), range(100), 1, 1, n_detour_steps=12)
+    clean, detoured = (np.flatnonzero(shown.noisy == noisy) for noisy in (False, True))
+    assert target_is_nearest(shown, detoured) < target_is_nearest(shown, clean) - 0.05
+    steps = [shown.actions[shown.steps(row)] for row in detoured.tolist()]
+    # Labels are the expert's: straight to the object from the first step, at full speed.
+    assert all(np.linalg.norm(actions[0]) == pytest.approx(1) for actions in steps)
+    plain = record(Choose2D(), range(100), 1, 0)
+    np.testing.assert_array_equal(plain.observations, shown.select(clean).observations)
 
 
 class Hopeless(Reach2D):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from regard.domains.robots.demonstrations import record
 from regard.domains.robots.environment import Environment
 from regard.domains.robots.reach2d import Choose2D, Reach2D
 from regard.errors import DataError
@@ -43,6 +44,19 @@ def test_the_colour_is_fixed_and_its_object_is_not() -> None:
     assert robots.scene is not None
     which = np.linalg.norm(robots.scene[..., :2] - robots.goal[:, None], axis=-1).argmin(1)
     assert np.ptp(robots.scene[np.arange(20), which, 2:], axis=0).max() == 0 and len(set(which)) == 3
+
+
+def test_the_demonstration_names_the_object() -> None:
+    """A rule on what is seen alone: the colour of what it ended at, and the object here that is most like it."""
+    robots, shown = Choose2D().start(range(50), [3] * 50), record(Choose2D(), range(50), 1)
+    ends = np.stack([shown.observations[shown.steps(i)][-1, 2:].reshape(3, 5) for i in range(50)])
+    nearest = np.linalg.norm(ends[..., :2], axis=-1).argmin(1)
+    colour = ends[np.arange(50), nearest, 2:]
+    for _ in range(40):
+        objects = robots.observation[:, 2:].reshape(50, 3, 5)
+        which = np.linalg.norm(objects[..., 2:] - colour[:, None], axis=-1).argmin(1)
+        robots.step(objects[np.arange(50), which, :2] / 0.1 / 2)
+    assert robots.success.all()
 
 
 def test_who_is_done_stands_still() -> None:

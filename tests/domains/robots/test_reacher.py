@@ -18,6 +18,14 @@ def test_the_fingertip_is_where_mujoco_says() -> None:
     angle, _ = robots._joints
     tips = [state.body("fingertip").xpos[:2] for state in robots._states]
     np.testing.assert_allclose(fingertip(angle), tips, atol=1e-9)
+    np.testing.assert_allclose(Reacher().place(robots.observation), tips, atol=1e-9)
+
+
+def test_both_joints_are_anywhere() -> None:
+    angle, _ = Reacher().start([3] * 200, range(200))._joints
+    assert angle.min(0) == pytest.approx([-np.pi, -2.8], abs=0.2) and angle.max(0) == pytest.approx(
+        [np.pi, 2.8], abs=0.2
+    )
 
 
 def test_the_jacobian_is_a_difference_quotient() -> None:

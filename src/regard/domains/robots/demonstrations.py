@@ -192,6 +192,7 @@ def record(
     n_tries: int = 8,
     n_extra_steps: int = 3,
     n_noisy_actions: int | None = None,
+    n_detour_steps: int = 0,
     leave_out_failed: bool = False,
 ) -> Demonstrations:
     """The expert, recorded: of each task, `n_clean` demonstrations and `n_noisy` with disturbed actions.
@@ -206,6 +207,8 @@ def record(
         n_tries: tries per demonstration.
         n_extra_steps: that are kept after success.
         n_noisy_actions: the first so many actions are disturbed; all by default.
+        n_detour_steps: disturbed demonstrations begin with up to so many steps in a random direction. Where the
+            expert's own path gives away where it goes, a policy would learn to go on and not to read what was shown.
         leave_out_failed: leave out tasks at which the expert does not succeed often enough, as some goals are beyond
             it, unless those are all.
 
@@ -227,7 +230,8 @@ def record(
                 * disturbed[:, None]
                 * (np.arange(environment.n_actions) < (n_noisy_actions or 99))
             )
-            found = _run(environment, [t for t, _ in some], placements, scale, rng, n_extra_steps)
+            detour = np.where(disturbed, rng.integers(0, n_detour_steps + 1, len(some)), 0)
+            found = _run(environment, [t for t, _ in some], placements, scale, detour, rng, n_extra_steps)
             done |= {which: pair for which, pair in zip(some, found, strict=True) if pair is not None}
     failed = sorted({task for task, number in wanted if (task, number) not in done})
     if failed and not (leave_out_failed and len(failed) < len(set(tasks))):
@@ -249,6 +253,7 @@ def _run(
     tasks: Sequence[int],
     placements: Sequence[int],
     scale: NDArray[np.float64],
+    detour: NDArray[np.int64],
     rng: np.random.Generator,
     n_extra_steps: int,
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]] | None]:
@@ -256,7 +261,11 @@ def _run(
     simulation = environment.start(tasks, placements)
     observations, actions, success = [], [], []
     drift = np.zeros_like(scale)
-    for _ in range(environment.horizon):
+    direction = np.zeros_like(scale)
+    if detour.any():
+        direction = rng.normal(size=scale.shape) * (scale > 0)
+        direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-9)
+    for step in range(environment.horizon):
         active = np.ones(len(tasks), dtype=bool)
         if environment.stops_at_success and len(success) > n_extra_steps:
             active = ~success[-1 - n_extra_steps]
@@ -265,7 +274,7 @@ def _run(
         observations.append(simulation.observation)
         actions.append(simulation.expert())
         drift = 0.8 * drift + 0.6 * scale * rng.normal(size=scale.shape)
-        simulation.step(actions[-1] + drift, active)
+        simulation.step(np.where((step < detour)[:, None], direction, actions[-1] + drift), active)
         success.append(simulation.success)
     x, y, won = np.stack(observations, 1), np.stack(actions, 1), np.stack(success, 1)
     found: list[tuple[NDArray[np.float64], NDArray[np.float64]] | None] = []

@@ -136,7 +136,9 @@ def _simulated(
     from regard.domains.robots.source import StepReader
 
     environment = make()
-    recorded = record(environment, range(n_tasks), 3, 1)
+    # In a scene, a path soon shows to which object it leads.
+    n_noisy, n_detour_steps = (2, 12) if name == "choose2d" else (1, 0)
+    recorded = record(environment, range(n_tasks), 3, n_noisy, n_detour_steps=n_detour_steps)
     encoder: dict[str, Any] = {"n_inputs": environment.n_features + 2}
     if name == "choose2d":
         encoder = {"n_shared": 2, "n_objects": environment.n_objects, "n_object_features": 5}

@@ -81,6 +81,10 @@ class Environment(ABC):
             DataError: no placement that keeps the environment's own rules was found.
         """
 
+    def place(self, observation: Floats) -> Floats:
+        """(..., D) what is seen to (..., 2) where the robot is, for pictures; the first two features by default."""
+        return observation[..., :2]
+
     def close(self) -> None:  # noqa: B027
         """Let renderers go."""
 

@@ -1,8 +1,8 @@
 """MuJoCo's Reacher: a two-joint arm whose fingertip is to be at a target that is not shown.
 
     task i         the target, within reach
-    placement j    both joints, anywhere
-    observation    cosine and sine of both joints, their speeds, and the fingertip; scaled, and without the target
+    placement j    both joints, anywhere, so that the elbow may be on either side
+    observation    cosine and sine of both joints and their speeds; without the target, and where the fingertip is from it
     done           the fingertip within 2 cm of the target at step 50
 
 The arm is Gymnasium's Reacher-v5 (MIT) in MuJoCo (Apache-2.0); the start is ours, which is elsewhere always the same
@@ -40,7 +40,7 @@ class Reacher(Environment):
     """
 
     name = "reacher"
-    n_features = 8
+    n_features = 6
     n_actions = 2
 
     def __init__(self, seed: int = 0, *, horizon: int = 50, tolerance: float = 0.02) -> None:
@@ -50,6 +50,9 @@ class Reacher(Environment):
         self._model = self._mujoco.MjModel.from_xml_path(str(path))
         self.seed, self.horizon, self.tolerance = seed, horizon, tolerance
 
+    def place(self, observation: Floats) -> Floats:
+        return fingertip(np.arctan2(observation[..., 2:4], observation[..., :2]))
+
     def start(self, tasks: Sequence[int], placements: Sequence[int]) -> ReacherSimulation:
         targets, arms = [], []
         for task, placement in zip(tasks, placements, strict=True):
@@ -57,7 +60,7 @@ class Reacher(Environment):
             angle, radius = rng.uniform(-np.pi, np.pi), np.sqrt(rng.uniform(0.05**2, 0.19**2))
             targets.append(radius * np.array([np.cos(angle), np.sin(angle)]))
             start = placement_generator(self.seed, task, placement, 1)
-            arms.append([start.uniform(-np.pi, np.pi), start.uniform(0.4, 2.6)])
+            arms.append([start.uniform(-np.pi, np.pi), start.uniform(-2.8, 2.8)])
         return ReacherSimulation(self._mujoco, self._model, np.array(targets), np.array(arms), self.tolerance)
 
 
@@ -81,7 +84,7 @@ class ReacherSimulation(Simulation):
     @property
     def observation(self) -> Floats:
         angle, speed = self._joints
-        return np.concatenate([np.cos(angle), np.sin(angle), speed / 5, fingertip(angle) / 0.2], 1)
+        return np.concatenate([np.cos(angle), np.sin(angle), speed / 5], 1)
 
     @property
     def success(self) -> Bools:
@@ -112,8 +115,8 @@ class ReacherSimulation(Simulation):
 
 
 def fingertip(angle: Floats) -> Floats:
-    """(B, 2) joints to (B, 2) places, in metres."""
-    along = np.cumsum(angle, 1)
+    """(..., 2) joints to (..., 2) places, in metres."""
+    along = np.cumsum(angle, -1)
     return np.stack([np.cos(along) @ _LINKS, np.sin(along) @ _LINKS], 1)
 
 

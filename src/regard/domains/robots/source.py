@@ -11,8 +11,8 @@ query by one encoder must not see it, as the two sides would never be alike: `sh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self, final
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ class StepReader(Reader):
     shows_progress: bool = True
     centre: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    n_questions: ClassVar[int] = 48
 
     def __post_init__(self) -> None:
         if self.n_rows < 2:
@@ -108,6 +109,13 @@ class StepReader(Reader):
             return torch.stack([torch.cat([t, t.new_zeros(largest - len(t), *t.shape[1:])]) for t in flat])
 
         return Support(padded([x for x, _, _ in rows]), padded([y for _, y, _ in rows]), padded(weights), 0)
+
+    def questions(self, sets: Sequence[Demonstrations], trust: Sequence[ArrayLike] | None = None) -> Support[Tensor]:
+        """More steps of the same demonstrations, as queries are written: what fine-tuning asks about.
+
+        In the layout of `support`, with `n_questions` rows for each demonstration.
+        """
+        return replace(self, n_rows=self.n_questions, shows_progress=False).support(sets, trust)
 
     def rows(self, demonstrations: Demonstrations) -> tuple[Tensor, Tensor, Tensor]:
         """x (N, n, D + 2), y (N, n, A) and weight (N, n) of each demonstration."""
