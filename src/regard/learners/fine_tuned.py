@@ -9,8 +9,8 @@ row, or several that belong together, such as the steps of one demonstration. Wh
 nothing to learn from (a single demonstration, the only example of a class), it stays in.
 
 Where the task has more labelled rows than the context holds (all steps of a demonstration, of which the context has
-twelve), the loss may be of those, each with its group: `adapt(support, further)`. A single demonstration, whose rows stay
-in the context, would else be asked only what the context answers word for word.
+twelve), the loss may be of those, each with its group: `adapt(support, further)`. A single demonstration, whose rows
+stay in the context, would else be asked only what the context answers word for word.
 
 It is off unless asked for: training knows nothing of it, n_steps=0 is the learner as it is. Whether a task needs it may
 be left to a rule: with `threshold`, a task whose loss above, before any step and averaged over its groups, is at most
@@ -251,8 +251,8 @@ class FineTuned(Learner):
         size = self.rows_per_group if asked is support else asked.n_rows // n_blocks
         if asked.n_tasks != support.n_tasks or (asked is not support and asked.n_rows != n_blocks * size):
             raise EpisodeError(
-                f"the further rows are {asked.n_tasks} tasks of {asked.n_rows}, and the support has {support.n_tasks} of "
-                f"{n_blocks} groups: expected as many tasks, and equally many rows for each group."
+                f"the further rows are {asked.n_tasks} tasks of {asked.n_rows}, and the support has "
+                f"{support.n_tasks} of {n_blocks} groups: expected as many tasks, and equally many rows for each group."
             )
         present, device = support.weight > 0, support.weight.device
         block = torch.arange(support.n_rows, device=device) // self.rows_per_group

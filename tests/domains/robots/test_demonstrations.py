@@ -91,7 +91,7 @@ def test_the_disturbed_robot_drifts_otherwise_every_time() -> None:
 
 
 def target_is_nearest(demonstrations: Demonstrations, rows: np.ndarray) -> float:
-    """In what share of the moving steps of these demonstrations of Choose2D the nearest object is the one that is gone to."""
+    """The share of moving steps of Choose2D in which the nearest object is the one that is gone to."""
     found = []
     for row in rows.tolist():
         steps = demonstrations.steps(row)

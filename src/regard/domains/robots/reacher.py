@@ -2,7 +2,7 @@
 
     task i         the target, within reach
     placement j    both joints, anywhere, so that the elbow may be on either side
-    observation    cosine and sine of both joints and their speeds; without the target, and where the fingertip is from it
+    observation    cosine and sine of both joints and their speeds; nothing of the target
     done           the fingertip within 2 cm of the target at step 50
 
 The arm is Gymnasium's Reacher-v5 (MIT) in MuJoCo (Apache-2.0); the start is ours, which is elsewhere always the same
