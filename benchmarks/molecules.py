@@ -80,6 +80,17 @@ LEARNERS = {
         f"learner={{name: TanimotoKernel, encoder: {FINGERPRINTS[:-1]}, keep_counts: true}}}};train.steps=400",
     ),
     "TanimotoKernel, values": ("molecules_regression", ""),
+    **{
+        f"Prototypical, {name}": (
+            "molecules_mhnfs",
+            f"learner={{name: Prototypical, encoder: {{name: {name}, n_features: {width}{more}}}}};train.steps={steps}",
+        )
+        for name, width, more, steps in (
+            ("FingerprintNetwork", 128, ", hidden: 256", 600),
+            ("GIN", 64, ", n_layers: 3", 100),
+            ("GraphAttention", 64, ", n_layers: 2", 100),
+        )
+    },
 }
 """Recipe and settings; those that are trained by episodes have one encoder and as many steps."""
 Score = Callable[[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]], NDArray[np.floating[Any]]]
@@ -95,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
         data="the folder of tox21, sider_train21, toxcast450 and chembl5_targets_shared, each .csv.gz",
         test="a CSV file of SMILES and assays or values",
         seed=0,
-        only=("disjoint", "usual", "regression"),
+        only=("disjoint", "usual", "regression", "encoders"),
     )
     made.add_argument(
         "--cache", type=Path, default=Path("runs/molecules-cache"), help="features of molecules are kept here"
@@ -119,8 +130,9 @@ def main() -> None:
     if arguments.test:
         test_tables(arguments, results)
     else:
-        for name in arguments.only or ("disjoint", "usual", "regression"):
-            {"disjoint": disjoint, "usual": usual, "regression": regression}[name](arguments, results)
+        for name in arguments.only or ("disjoint", "usual", "regression", "encoders"):
+            made = {"disjoint": disjoint, "usual": usual, "regression": regression, "encoders": encoders}
+            made[name](arguments, results)
     results.write()
     for name, content in results.tables.items():
         print(f"\n{name}\n{table_of(content)}")
@@ -221,7 +233,15 @@ def smaller(assays: Any, decoys: int) -> Any:
     return Assays(tuple(assays.molecules[i] for i in kept), assays.names, assays.y[kept], assays.skipped)
 
 
-def data_of(arguments: argparse.Namespace, pool: Any, test: Sequence[int], protocol: str, files: Sequence[str]) -> Any:
+def data_of(
+    arguments: argparse.Namespace,
+    pool: Any,
+    test: Sequence[int],
+    protocol: str,
+    files: Sequence[str],
+    *,
+    with_graphs: bool = False,
+) -> Any:
     """The pool as data of a recipe, trained on `files` without what gives the test assays away."""
     from regard.domains.molecules.data import pool_data
     from regard.domains.molecules.domain import MOLECULES
@@ -238,6 +258,7 @@ def data_of(arguments: argparse.Namespace, pool: Any, test: Sequence[int], proto
         cache=arguments.cache,
         files=files,
         strict=strict,
+        with_graphs=with_graphs,
     )
 
 
@@ -479,6 +500,16 @@ def usual(arguments: argparse.Namespace, results: Results) -> None:
         tasks = assay_tasks(pool, test, everything, group_of(pool))
         profile = {"label profile, no example": label_profile(pool, known_assays(arguments, pool, test, files))}
         compare(arguments, results, name, data, tasks, ["AssayPrototypes"], profile)
+
+
+def encoders(arguments: argparse.Namespace, results: Results) -> None:
+    """Encoders of fingerprints and of graphs beside each other, at about equal cost, on Tox21 alone."""
+    pool = pooled(arguments, ("tox21",))
+    test = [t for t, assay in enumerate(pool.names) if assay in TOX21_TEST]
+    data = data_of(arguments, pool, test, "disjoint", ("tox21",), with_graphs=True)
+    tasks = assay_tasks(pool, test, pool.is_test_scaffold, group_of(pool))
+    names = [name for name in LEARNERS if name.startswith("Prototypical, ")]
+    compare(arguments, results, "encoders", data, tasks, names, {})
 
 
 def known_assays(arguments: argparse.Namespace, pool: Any, test: Sequence[int], files: Sequence[str]) -> list[int]:

@@ -27,6 +27,8 @@ _ENCODERS = {
     "MLP": "regard.nn.mlp",
     "TokenLSTM": "regard.nn.sequence",
     "TokenTransformer": "regard.nn.sequence",
+    "GIN": "regard.nn.graph_encoders",
+    "GraphAttention": "regard.nn.graph_encoders",
     "Flat": "regard.nn.flat",
     "Fourier": "regard.nn.fourier",
 }

@@ -25,7 +25,7 @@ class Molecules(Domain):
 
     name: ClassVar[str] = "molecules"
     items: ClassVar[str] = "molecules"
-    encoders: ClassVar[tuple[str, ...]] = ("FingerprintNetwork", "AssayNetwork")
+    encoders: ClassVar[tuple[str, ...]] = ("FingerprintNetwork", "AssayNetwork", "GIN", "GraphAttention")
     own_encoders: ClassVar[Mapping[str, str]] = {
         "FingerprintNetwork": "regard.domains.molecules.encoders:FingerprintNetwork",
         "AssayNetwork": "regard.domains.molecules.encoders:AssayNetwork",
