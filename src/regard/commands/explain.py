@@ -44,7 +44,11 @@ def explain_files(learner: Path | str, support: Path | str, query: Path | str, p
     queries, names = list(read.queries)[:most], list(read.query_names)[:most]
     found = model.explain(queries)
     classes = [domain.class_title(str(name)) for name in model.classes_]
-    maps = [_maps(model, query) for query in queries]
+    parts = [domain.part_saliency(model, query) for query in queries]
+    maps = [
+        _maps(model, query) if part is None else (part.strength, None)
+        for query, part in zip(queries, parts, strict=True)
+    ]
     answers = [
         ExplainedAnswer(
             name=names[row],
@@ -52,7 +56,7 @@ def explain_files(learner: Path | str, support: Path | str, query: Path | str, p
             answer=classes[int(found.predicted[row])],
             probability=float(found.probability[row]),
             effects=_effects(domain, read, found, row, maps[row][1]),
-            turns=_sentences(read, found, row, classes),
+            turns=_sentences(read, found, row, classes) + ([part.sentence] if (part := parts[row]) else []),
         )
         for row in range(len(queries))
     ]

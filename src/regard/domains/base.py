@@ -122,6 +122,18 @@ class LearnerContext:
     encoder: Mapping[str, Any] = field(default_factory=dict)
 
 
+class PartSaliency(NamedTuple):
+    """How much the parts of an item mattered.
+
+    Args:
+        strength: (P,) in 0..1, as `Domain.render` takes it.
+        sentence: what deleting the strongest parts does, for people.
+    """
+
+    strength: NDArray[np.floating]
+    sentence: str
+
+
 class Domain(ABC):
     """Abstract: one kind of data.
 
@@ -269,6 +281,18 @@ class Domain(ABC):
         shown = ", ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in x[:8].tolist())
         shown += ", ..." if len(x) > 8 else ""
         return Rendering(f"<code>{html.escape(shown)}</code>", shown)
+
+    def part_saliency(self, model: Any, thing: Any) -> PartSaliency | None:
+        """How much each part of one item spoke for a fitted classifier's answer, where `render` can show parts.
+
+        Args:
+            model: a fitted FewShotClassifier.
+            thing: as the reader takes it.
+
+        Returns:
+            None, by default; pictures are asked by `regard.explain.saliency_maps`.
+        """
+        return None
 
     def class_title(self, name: str) -> str:
         """A class of a data set for people; by default its own name."""

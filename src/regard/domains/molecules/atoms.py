@@ -1,22 +1,22 @@
-"""Which atoms an answer rests on: by deleting the environments that contain them, and asking again.
+"""Which atoms an answer rests on: by deleting them, and asking again.
 
-A fingerprint counts environments: an atom and its neighbours up to two bonds away. Without an atom all environments
-that contain it are gone. What is left of the counts goes to the learner with the descriptors of the molecule as they
-are, which belong to no atom; so the change is that of structure alone.
+Without an atom all environments of the fingerprint that contain it are gone, and descriptors are computed with a dummy
+in its place, which has no weight, charge or polarity; those that RDKit cannot compute of a dummy stay as they were.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regard.domains.base import PartSaliency
 from regard.domains.molecules.chemistry import Molecule, chem, read_molecule
-from regard.domains.molecules.features import N_BITS
+from regard.domains.molecules.features import N_BITS, logged_descriptors
+from regard.domains.molecules.reader import MoleculeReader
 from regard.extras import import_extra
 
 Answer = Callable[[dict[str, Tensor]], NDArray[np.floating[Any]]]
@@ -31,32 +31,79 @@ def atom_saliency(model: Any, smiles: str | Molecule, label: Any = None) -> NDAr
         smiles: the molecule; its largest fragment.
         label: whose log-odds are looked at; by default the predicted one. Of a regressor it is the value.
     """
-    items = model.reader_([smiles])
     molecule = read_molecule(smiles, "largest")
     if not hasattr(model, "classes_"):
-        return by_deletion(model.predict, items, molecule)
-    wanted = model.predict(items)[0] if label is None else label
+        return by_deletion(model.predict, model.reader_, molecule)
+    wanted = model.predict([molecule.smiles])[0] if label is None else label
     column = int(np.flatnonzero(model.classes_ == wanted)[0])
 
     def log_odds(batch: dict[str, Tensor]) -> NDArray[np.float64]:
         p = np.clip(model.predict_proba(batch)[:, column], 1e-12, 1 - 1e-12)
         return np.log(p) - np.log1p(-p)
 
-    return by_deletion(log_odds, items, molecule)
+    return by_deletion(log_odds, model.reader_, molecule)
 
 
-def by_deletion(answer: Answer, items: dict[str, Tensor], molecule: Molecule) -> NDArray[np.float64]:
+def explained_atoms(model: Any, smiles: str | Molecule, n_deleted: int = 3) -> PartSaliency:
+    """How much each atom speaks for the predicted class of one molecule, and what deleting the strongest together does.
+
+    Args:
+        model: a fitted FewShotClassifier of molecules.
+        smiles: the molecule; its largest fragment.
+        n_deleted: atoms that are deleted together; as many others are deleted beside them, ten times at random.
+    """
+    molecule = read_molecule(smiles, "largest")
+    strength = np.clip(atom_saliency(model, molecule), 0, None)
+    strength = strength / max(float(strength.max(initial=0)), 1e-12)
+    order = np.argsort(-strength, kind="stable")
+    n = min(n_deleted, max(1, len(order) // 2))
+    rng = np.random.default_rng(0)
+    others = [rng.permutation(order[n:])[:n].tolist() for _ in range(10)] if len(order) > n else []
+    p = model.predict_proba(without_atoms(model.reader_, molecule, [[], order[:n].tolist(), *others]))
+    column = int(p[0].argmax())
+    now, without, at_random = p[0, column], p[1, column], p[2:, column]
+    sentence = (
+        f"Without its {n} darkest atoms the probability of {str(model.classes_[column])!r} would be "
+        f"{100 * without:.0f}% instead of {100 * now:.0f}%"
+    )
+    if others:
+        sentence += f"; without {n} others, drawn at random, {100 * float(at_random.mean()):.0f}%"
+    return PartSaliency(strength, f"{sentence}.")
+
+
+def by_deletion(answer: Answer, reader: MoleculeReader, molecule: Molecule) -> NDArray[np.float64]:
     """(P,) the answer to one molecule minus the answer without each atom.
 
     Args:
         answer: items to numbers.
-        items: of the molecule, one row.
+        reader: of the items.
         molecule: whose atoms are deleted.
     """
-    left = np.stack([without_atoms(molecule, ()), *(without_atoms(molecule, (i,)) for i in range(n_atoms(molecule)))])
-    batch = {key: tensor.expand(len(left), *tensor.shape[1:]) for key, tensor in items.items()}
-    found = np.asarray(answer({**batch, "counts": torch.from_numpy(left)}), dtype=np.float64)
-    return found[0] - found[1:]
+    found = np.asarray(answer(without_atoms(reader, molecule, [[], *([i] for i in range(n_atoms(molecule)))])))
+    return (found[0] - found[1:]).astype(np.float64)
+
+
+def without_atoms(reader: MoleculeReader, molecule: Molecule, deleted: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+    """Items of one molecule, one row for each list of atoms that are deleted."""
+    counts = np.stack([counts_without(molecule, atoms) for atoms in deleted])
+    raw = np.stack([descriptors_without(molecule, atoms) for atoms in deleted])
+    whole = logged_descriptors(molecule.mol)
+    return reader.items(counts, np.where(np.isnan(raw), whole, raw))
+
+
+def descriptors_without(molecule: Molecule, atoms: Sequence[int]) -> NDArray[np.float32]:
+    """(N_DESCRIPTORS,) with dummies in the place of these atoms; NaN where there is no value."""
+    if not atoms:
+        return logged_descriptors(molecule.mol)
+    masked = chem().RWMol(molecule.mol)
+    for number in atoms:
+        atom = masked.GetAtomWithIdx(int(number))
+        atom.SetAtomicNum(0)
+        atom.SetFormalCharge(0)
+        atom.SetIsotope(0)
+    masked.UpdatePropertyCache(strict=False)
+    chem().FastFindRings(masked)
+    return logged_descriptors(masked)
 
 
 def n_atoms(molecule: Molecule) -> int:
@@ -64,7 +111,7 @@ def n_atoms(molecule: Molecule) -> int:
     return int(molecule.mol.GetNumAtoms())
 
 
-def without_atoms(molecule: Molecule, atoms: tuple[int, ...]) -> NDArray[np.uint8]:
+def counts_without(molecule: Molecule, atoms: Sequence[int]) -> NDArray[np.uint8]:
     """(N_BITS,) counts of the environments that contain none of these atoms."""
     fingerprint = import_extra("rdkit.Chem.rdFingerprintGenerator", "molecules")
     output = fingerprint.AdditionalOutput()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from regard.domains.base import Domain, LabelledFiles, NearCopy, Reader, Rendering
+from regard.domains.base import Domain, LabelledFiles, NearCopy, PartSaliency, Reader, Rendering
 from regard.domains.options import AssayTrainingOptions, EpisodeOptions
 
 if TYPE_CHECKING:
@@ -64,6 +64,12 @@ class Molecules(Domain):
         from regard.domains.molecules.near_copies import equal_fingerprints
 
         return equal_fingerprints(a, b)
+
+    def part_saliency(self, model: Any, thing: Any) -> PartSaliency:
+        """Atoms, by deleting the environments that contain them."""
+        from regard.domains.molecules.atoms import explained_atoms
+
+        return explained_atoms(model, thing)
 
     def render(self, thing: Any, saliency: NDArray[np.floating] | None = None) -> Rendering:
         """The molecule as RDKit draws it, atoms the darker the more they mattered."""

@@ -53,9 +53,15 @@ def fingerprints(molecules: Sequence[Molecule]) -> NDArray[np.uint8]:
 
 def descriptors(molecules: Sequence[Molecule]) -> NDArray[np.float32]:
     """(N, N_DESCRIPTORS) signed logarithms; NaN where there is no value."""
-    values = np.full((len(molecules), N_DESCRIPTORS), np.nan)
+    found = np.zeros((len(molecules), N_DESCRIPTORS), dtype=np.float32)
     for row, molecule in enumerate(molecules):
-        values[row] = descriptors_of(molecule.mol)
+        found[row] = logged_descriptors(molecule.mol)
+    return found
+
+
+def logged_descriptors(mol: Any) -> NDArray[np.float32]:
+    """(N_DESCRIPTORS,) signed logarithms; NaN where there is no value."""
+    values = descriptors_of(mol)
     values[~np.isfinite(values)] = np.nan
     return (np.sign(values) * np.log1p(np.abs(values))).astype(np.float32)
 
