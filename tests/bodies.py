@@ -64,9 +64,31 @@ def tiny_vit(folder: Path, seed: int = 0) -> str:
         )
         model = ViTModel(config)
     model.save_pretrained(folder)
+    write_processor(folder, "ViTImageProcessor", size={"height": 16, "width": 16})
+    return str(folder)
+
+
+def tiny_dinov2(folder: Path, registers: int = 0) -> str:
+    """A DINOv2 of three layers that crops to 28 x 28 pixels and reads patches of 14; returns the path of its folder."""
+    from transformers import Dinov2Config, Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+
+    size = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "mlp_ratio": 2, "image_size": 42}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        if registers:
+            config = Dinov2WithRegistersConfig(**size, patch_size=14, num_register_tokens=registers)
+            Dinov2WithRegistersModel(config).save_pretrained(folder)
+        else:
+            Dinov2Model(Dinov2Config(**size, patch_size=14)).save_pretrained(folder)
+    crop = {"do_center_crop": True, "crop_size": {"height": 28, "width": 28}}
+    write_processor(folder, "BitImageProcessor", size={"shortest_edge": 32}, **crop)
+    return str(folder)
+
+
+def write_processor(folder: Path, kind: str, **settings: Any) -> None:
+    """The file that says how a body's pictures are resized and normalised."""
     processor = {
-        "image_processor_type": "ViTImageProcessor",
-        "size": {"height": 16, "width": 16},
+        "image_processor_type": kind,
         "do_resize": True,
         "do_rescale": True,
         "rescale_factor": 1 / 255,
@@ -74,9 +96,9 @@ def tiny_vit(folder: Path, seed: int = 0) -> str:
         "image_mean": [0.5, 0.4, 0.3],
         "image_std": [0.2, 0.3, 0.4],
         "resample": 2,
+        **settings,
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    return str(folder)
 
 
 def efficientnet_weights(seed: int = 0) -> dict[str, torch.Tensor]:

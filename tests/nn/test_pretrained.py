@@ -14,7 +14,7 @@ import torch
 
 pytest.importorskip("transformers", reason="needs the extra pretrained")
 
-from bodies import TOKENS, tiny_bert, tiny_vit, write_tokenizer
+from bodies import TOKENS, tiny_bert, tiny_dinov2, tiny_vit, write_tokenizer
 from regard.errors import BodyError, DataError, EpisodeError
 from regard.nn.pretrained import bodies
 from regard.nn.pretrained.bodies import find_body
@@ -137,6 +137,26 @@ def test_grey_images_and_images_of_three_pixels_are_read(vit: str) -> None:
         encoder(torch.zeros(1, 3, 3, 7))
 
 
+@pytest.mark.parametrize("registers", [0, 2])
+def test_dinov2_by_the_path_of_its_folder(registers: int, tmp_path: Path) -> None:
+    from transformers import AutoImageProcessor, AutoModel
+
+    folder = tiny_dinov2(tmp_path / "body", registers)
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 40, 30, 3), dtype=np.uint8))
+    pixels = AutoImageProcessor.from_pretrained(folder, backend="pil")(list(images.numpy()), return_tensors="pt")
+    with torch.no_grad():
+        states = AutoModel.from_pretrained(folder).eval()(**pixels).last_hidden_state
+    assert states.shape == (3, 1 + registers + 4, 16)
+    class_token = torch.nn.functional.normalize(states[:, 0], dim=-1)
+    torch.testing.assert_close(PretrainedImages(folder)(images), class_token, atol=1e-5, rtol=1e-5)
+    patches = PretrainedImages(folder, parts=True)(images)
+    torch.testing.assert_close(patches, states[:, 1 + registers :], atol=1e-5, rtol=1e-5)
+    tuned = PretrainedImages(folder, n_trained_layers=1, body_share=0.2)
+    torch.testing.assert_close(tuned(images), class_token, atol=1e-5, rtol=1e-5)
+    tuned(images)[:, 0].sum().backward()
+    assert all(p.grad is not None for p in tuned.parameters() if p.requires_grad)
+
+
 # ---- what is trained -----------------------------------------------------------------------------------------------
 
 
@@ -177,6 +197,26 @@ def test_only_the_last_layers_are_trained_and_saved(kind: str, lora_rank: int, b
     assert torch.equal(other(x), encoder(x))
 
 
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_outside_training_trained_layers_keep_a_share_of_the_body(kind: str, bert: str, vit: str) -> None:
+    encoder, x = make(kind, bert, vit, n_trained_layers=2, body_share=0.25)
+    plain, _ = make(kind, bert, vit, n_trained_layers=2)
+    torch.testing.assert_close(encoder.eval()(x), plain(x))
+    noise = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, p in encoder.named_parameters():
+            if p.requires_grad:
+                change = 0.1 * torch.randn(p.shape, generator=noise)
+                p.add_(change)
+                plain.get_parameter(name).add_(0.75 * change)
+    torch.testing.assert_close(encoder(x), plain(x), atol=1e-5, rtol=1e-5)
+    moved = encoder.train()(x)
+    assert not torch.allclose(moved, plain(x), atol=1e-3)
+    assert {*encoder.state_dict()} == {*plain.state_dict()}
+    plain.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(moved, plain(x))
+
+
 def test_a_copy_is_independent_and_training_keeps_the_body_in_eval_mode(bert: str) -> None:
     encoder, x = PretrainedText(bert, n_trained_layers=1), token_items(bert, TEXTS)
     expected = encoder(x).detach()
@@ -204,6 +244,9 @@ def test_settings_that_cannot_be_are_named(bert: str) -> None:
         PretrainedText(bert, n_trained_layers=5)
     with pytest.raises(BodyError, match="lora_rank 2"):
         PretrainedText(bert, lora_rank=2)
+    for wrong in ({"body_share": 0.5}, {"body_share": 1.0, "n_trained_layers": 1}):
+        with pytest.raises(BodyError, match="body_share is"):
+            PretrainedText(bert, **wrong)
     with pytest.raises(BodyError, match="layer is 9: expected 1 to 4"):
         PretrainedText(bert, layer=9)
     with pytest.raises(BodyError, match="did you mean 'mean'"):

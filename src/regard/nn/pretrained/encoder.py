@@ -3,6 +3,8 @@
 Only what is trained is in the state dict: a checkpoint keeps some layers and names the body by the hash of its weights.
 
 LoRA: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models", arXiv:2106.09685, by the package peft.
+Outside training the trained weights may be averaged with those that training began from, which keeps more of what the
+body knew of other data: Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT), arXiv:2109.01903.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ class BodyOptions(TypedDict, total=False):
     digest: str | None
     n_trained_layers: int
     lora_rank: int
+    body_share: float
     layer: int | None
     precision: BodyPrecision
     parts: bool
@@ -54,6 +57,8 @@ class PretrainedEncoder(Encoder):
         digest: SHA-256 that its weights must have; None takes any.
         n_trained_layers: how many of the last layers are trained; the others, embeddings and norms stay as they are.
         lora_rank: train adapters of this rank in those layers in place of their own weights; 0 is none.
+        body_share: outside training, trained layers compute with this share of the body's own weights and the rest of the
+            trained ones; 0 uses the trained ones alone.
         layer: whose output is taken, from 1 to the number of layers; None is the last one.
         precision: of the frozen layers; "auto" is bfloat16 where the machine multiplies it in hardware. What is
             trained computes in the precision of its weights.
@@ -76,6 +81,7 @@ class PretrainedEncoder(Encoder):
         digest: str | None = None,
         n_trained_layers: int = 0,
         lora_rank: int = 0,
+        body_share: float = 0.0,
         layer: int | None = None,
         precision: BodyPrecision = "auto",
         parts: bool = False,
@@ -89,6 +95,11 @@ class PretrainedEncoder(Encoder):
             raise BodyError(
                 f"n_trained_layers is {n_trained_layers} and lora_rank {lora_rank}: expected both to be 0, the first "
                 "alone, or both above 0."
+            )
+        if not 0 <= body_share < 1 or (body_share and (lora_rank or not n_trained_layers)):
+            raise BodyError(
+                f"body_share is {body_share}: expected a number from 0 to below 1, and above 0 only with whole trained "
+                "layers (n_trained_layers above 0, lora_rank 0)."
             )
         self.body = find_body(body)
         self.body.require(digest)
@@ -110,6 +121,10 @@ class PretrainedEncoder(Encoder):
                 self._adapt_layers(lora_rank, range(self._cut.cut, len(layers)))
             else:
                 layers[self._cut.cut :].requires_grad_(True)
+        self.body_share = body_share
+        self._mixed = [name for name, p in self.model.named_parameters() if p.requires_grad] if body_share else []
+        for i, name in enumerate(self._mixed):
+            self.register_buffer(f"_body_{i}", self.model.get_parameter(name).detach().clone(), persistent=False)
         self._frozen = {*self.state_dict()} - {name for name, p in self.named_parameters() if p.requires_grad}
         self.model.eval()
         self.register_state_dict_post_hook(_keep_trained)
@@ -139,8 +154,18 @@ class PretrainedEncoder(Encoder):
 
     def run_trained(self, states: Float[Tensor, "N L D"], inputs: Mapping[str, Any]) -> Float[Tensor, "N L D"]:
         """The body's last states, from those of its frozen layers."""
+        return self.run_upper(states, inputs).last_hidden_state if self._cut.n_upper else states.to(self.dtype_and_device()[0])
+
+    def run_upper(self, states: Float[Tensor, "N L D"], inputs: Mapping[str, Any]) -> Any:
+        """The model's own output, from the states of its frozen layers."""
         states = states.to(self.dtype_and_device()[0])
-        return self._cut.run_upper(states, inputs).last_hidden_state if self._cut.n_upper else states
+        weights = None
+        if self._mixed and not self.training:
+            weights = {
+                name: torch.lerp(self.model.get_parameter(name), self.get_buffer(f"_body_{i}"), self.body_share)
+                for i, name in enumerate(self._mixed)
+            }
+        return self._cut.run_upper(states, inputs, weights)
 
     def dtype_and_device(self) -> tuple[torch.dtype, torch.device]:
         """Of the body's weights."""

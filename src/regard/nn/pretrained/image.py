@@ -45,7 +45,7 @@ class PretrainedImages(PretrainedEncoder):
         with torch.no_grad():
             example = self._example()
             states = self._cut.run_lower(example)
-            states = self._cut.run_upper(states, example).last_hidden_state if self.n_trained_layers else states
+            states = self.run_upper(states, example).last_hidden_state if self.n_trained_layers else states
         self.n_features = int(_sequence(states).shape[-1])
 
     def forward(self, x: Items) -> Float[Tensor, "N *P D"]:
@@ -78,7 +78,7 @@ class PretrainedImages(PretrainedEncoder):
         inputs = {"pixel_values": pixels}
         if self._cut.n_upper:
             states = self.run_frozen(inputs) if states is None else states
-            output = self._cut.run_upper(states.to(pixels.dtype), inputs)
+            output = self.run_upper(states, inputs)
         else:
             with torch.no_grad():
                 output = self._cut.lower(**inputs)

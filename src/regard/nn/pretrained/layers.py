@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import BodyError
+from regard.nn.transforms import call_with
 
 _STATES: ContextVar[Tensor] = ContextVar("states")
 
@@ -67,11 +68,21 @@ class CutModel:
             return reached.states
         raise BodyError(f"{type(self.lower).__name__} ran past layer {self.cut}: n_trained_layers must be 0 for it.")
 
-    def run_upper(self, states: Tensor, inputs: Mapping[str, Any]) -> Any:
-        """The model's own output, its layers begun from (N, L, D) states; `inputs` are as for `run_lower`."""
+    def run_upper(
+        self, states: Tensor, inputs: Mapping[str, Any], weights: Mapping[str, Tensor] | None = None
+    ) -> Any:
+        """The model's own output, its layers begun from (N, L, D) states.
+
+        Args:
+            states: of the layers below the cut.
+            inputs: as for `run_lower`.
+            weights: parameters by name in place of the model's own.
+        """
         token = _STATES.set(states)
         try:
-            return self.upper(**inputs)
+            if not weights:
+                return self.upper(**inputs)
+            return call_with(_Keywords(self.upper, inputs), {f"model.{name}": w for name, w in weights.items()})
         finally:
             _STATES.reset(token)
 
@@ -95,6 +106,17 @@ def find_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
     raise BodyError(
         f"{type(model).__name__} has no list of {n_layers} layers: expected n_trained_layers to be 0 for such a model."
     )
+
+
+class _Keywords(nn.Module):
+    """A model and the keywords of one call, for `call_with`."""
+
+    def __init__(self, model: nn.Module, inputs: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.model, self.inputs = model, inputs
+
+    def forward(self) -> Any:
+        return self.model(**self.inputs)
 
 
 class _Reached(Exception):  # not an error: how the lower half ends
