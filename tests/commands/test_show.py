@@ -91,6 +91,11 @@ def test_predictions_say_what_was_attended_to_and_what_may_be_none() -> None:
     assert third.split() == ["c.png", "none", "(blank)"]
 
 
+def test_a_long_query_is_shortened_and_without_attention_there_is_no_column_for_it() -> None:
+    text = told(show_predictions, [Prediction("where is my card " * 3000, "card", 0.9)])
+    assert text.count("where") < 20 and "..." in text and "attended" not in text
+
+
 def test_predictions_as_json(tmp_path: Path) -> None:
     write_predictions(tmp_path / "p.json", PREDICTIONS)
     assert [Prediction(**entry) for entry in json.loads((tmp_path / "p.json").read_text())] == PREDICTIONS

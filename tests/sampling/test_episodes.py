@@ -140,14 +140,17 @@ def test_ranges_of_ways_and_shots_are_padded_by_weight() -> None:
     assert counts_are_even((shots > 0).sum(1) - 2, 4)
 
 
-def test_within_groups_keeps_to_one_group_in_proportion_to_its_classes() -> None:
+@pytest.mark.parametrize(("even", "expected"), [(False, [1000, 2000]), (True, [1500, 1500])])
+def test_within_groups_keeps_to_one_group_in_proportion_to_its_classes_or_evenly(
+    even: bool, expected: list[int]
+) -> None:
     dataset = numbered([5] * 12, ["a"] * 3 + ["b"] * 6 + ["c"] * 2 + ["d"])
-    sampler = EpisodeSampler(dataset, 3, 1, 2, within_groups=True)
+    sampler = EpisodeSampler(dataset, 3, 1, 2, within_groups=True, even_groups=even)
     classes = dataset.y[sampler.rows(np.arange(3000)).support]
     group = np.array(["abcd".index(g) for g in dataset.class_groups])[classes.numpy()]
     assert (group == group[:, :1]).all()
     # c and d are too small for three ways.
-    assert chisquare(np.bincount(group[:, 0], minlength=4)[:2], [1000, 2000]).pvalue > 1e-3
+    assert chisquare(np.bincount(group[:, 0], minlength=4)[:2], expected).pvalue > 1e-3
     assert set(group[:, 0]) == {0, 1}
 
 

@@ -15,6 +15,9 @@ from regard.estimators import FewShotClassifier
 from regard.files import write_whole
 from regard.recipes.trained import TrainedLearner
 
+_LONGEST_SHOWN = 200
+"""Characters of a text in the table; the JSON file has all."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -69,15 +72,20 @@ def predict_files(checkpoint: Path | str, support: Path | str, query: Path | str
 
 
 def show_predictions(predictions: Sequence[Prediction], console: Console | None = None) -> None:
-    """A table: query, label, probability, and the most attended example."""
-    table = Table("query", "label", "probability", "attended to", box=None)
+    """A table: query, label, probability, and the most attended example of learners that attend; long texts shortened."""
+    attends = any(p.attended is not None for p in predictions)
+    table = Table("query", "label", "probability", *(("attended to",) if attends else ()), box=None)
     for p in predictions:
-        attended = "" if p.attended is None else f"{p.attended} ({100 * (p.share or 0):.0f}%)"
+        attended = "" if p.attended is None else f"{_shortened(p.attended)} ({100 * (p.share or 0):.0f}%)"
         label = "none (blank)" if p.blank else p.label if p.answered else f"none of these? ({p.label})"
         # Text, not markup: a file may be called [red].
-        cells = (p.query, label, "" if p.blank else f"{p.probability:.2f}", "" if p.blank else attended)
-        table.add_row(*map(Text, cells))
+        cells = (_shortened(p.query), label, "" if p.blank else f"{p.probability:.2f}", "" if p.blank else attended)
+        table.add_row(*map(Text, cells[: len(table.columns)]))
     (console or Console()).print(table)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:

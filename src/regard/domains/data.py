@@ -184,6 +184,7 @@ class LabelledData(Data):
             episodes.n_query,
             seed=seed,
             within_groups=getattr(episodes, "within_groups", False),
+            even_groups=getattr(episodes, "even_groups", False),
             labels=getattr(episodes, "labels", "episode"),
             transform=transform,
         )

@@ -39,6 +39,10 @@ class GroupedEpisodeOptions(EpisodeOptions):
     within_groups: bool = Field(
         default=False, description="draw all classes of an episode from one group, such as an alphabet"
     )
+    even_groups: bool = Field(
+        default=False,
+        description="with within_groups: all groups are equally likely, instead of in proportion to their classes",
+    )
 
 
 class LabelledTrainingOptions(Strict):

@@ -224,6 +224,7 @@ def _with_more_classes(sampler: EpisodeSampler, n_unknown: int) -> EpisodeSample
         sampler.n_query,
         seed=sampler.seed,
         within_groups=sampler.within_groups,
+        even_groups=sampler.even_groups,
         transform=sampler.transform,
         dtype=sampler.dtype,
     )

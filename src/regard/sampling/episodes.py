@@ -81,6 +81,7 @@ class EpisodeSampler(EpisodeSource):
         n_query: query rows a class.
         seed: the run's seed.
         within_groups: draw all classes of an episode from one group, chosen in proportion to its number of classes.
+        even_groups: with `within_groups`, all groups are equally likely instead.
         labels: "episode" renumbers the classes of each episode; "data" keeps their number in the data set, and all
             its classes are then the episode's, most of them without a row: for learners that train a classifier.
         transform: a random change of items, applied after the gather, such as distortion.
@@ -110,6 +111,7 @@ class EpisodeSampler(EpisodeSource):
         *,
         seed: int = 0,
         within_groups: bool = False,
+        even_groups: bool = False,
         labels: Literal["episode", "data"] = "episode",
         transform: Transform | None = None,
         dtype: torch.dtype | None = None,
@@ -117,7 +119,7 @@ class EpisodeSampler(EpisodeSource):
         self.dataset, self.seed, self.transform, self.dtype = dataset, seed, transform, dtype
         self.n_way, self.n_shot = count_range(n_way, "n_way"), count_range(n_shot, "n_shot")
         self.n_query: int = count_range(n_query, "n_query")[1]  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.within_groups, self.labels = within_groups, labels
+        self.within_groups, self.even_groups, self.labels = within_groups, even_groups, labels
         y = dataset.y.numpy()
         self._sizes = np.bincount(y, minlength=dataset.n_classes).astype(np.int64)
         self._by_class = np.argsort(y, kind="stable").astype(np.int64)
@@ -142,7 +144,8 @@ class EpisodeSampler(EpisodeSource):
                 f"lower n_way{remedy}."
             )
         self._group_size, self._group_start = counts[large], (np.cumsum(counts) - counts)[large]
-        self._class_order, self._group_share = order, np.cumsum(counts[large]) / counts[large].sum()
+        share = np.ones(int(large.sum())) if even_groups else counts[large]
+        self._class_order, self._group_share = order, np.cumsum(share) / share.sum()
         need = self.n_shot[1] + self.n_query
         short = [
             (int(size), name) for size, name in zip(self._sizes, self.dataset.class_names, strict=True) if size < need

@@ -154,7 +154,11 @@ class PretrainedEncoder(Encoder):
 
     def run_trained(self, states: Float[Tensor, "N L D"], inputs: Mapping[str, Any]) -> Float[Tensor, "N L D"]:
         """The body's last states, from those of its frozen layers."""
-        return self.run_upper(states, inputs).last_hidden_state if self._cut.n_upper else states.to(self.dtype_and_device()[0])
+        return (
+            self.run_upper(states, inputs).last_hidden_state
+            if self._cut.n_upper
+            else states.to(self.dtype_and_device()[0])
+        )
 
     def run_upper(self, states: Float[Tensor, "N L D"], inputs: Mapping[str, Any]) -> Any:
         """The model's own output, from the states of its frozen layers."""

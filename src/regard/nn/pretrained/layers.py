@@ -68,9 +68,7 @@ class CutModel:
             return reached.states
         raise BodyError(f"{type(self.lower).__name__} ran past layer {self.cut}: n_trained_layers must be 0 for it.")
 
-    def run_upper(
-        self, states: Tensor, inputs: Mapping[str, Any], weights: Mapping[str, Tensor] | None = None
-    ) -> Any:
+    def run_upper(self, states: Tensor, inputs: Mapping[str, Any], weights: Mapping[str, Tensor] | None = None) -> Any:
         """The model's own output, its layers begun from (N, L, D) states.
 
         Args:
