@@ -72,7 +72,7 @@ def predict_files(checkpoint: Path | str, support: Path | str, query: Path | str
 
 
 def show_predictions(predictions: Sequence[Prediction], console: Console | None = None) -> None:
-    """A table: query, label, probability, and the most attended example of learners that attend; long texts shortened."""
+    """A table: query, label, probability, and the example most attended to, if any; long texts shortened."""
     attends = any(p.attended is not None for p in predictions)
     table = Table("query", "label", "probability", *(("attended to",) if attends else ()), box=None)
     for p in predictions:

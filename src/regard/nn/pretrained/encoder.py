@@ -57,8 +57,8 @@ class PretrainedEncoder(Encoder):
         digest: SHA-256 that its weights must have; None takes any.
         n_trained_layers: how many of the last layers are trained; the others, embeddings and norms stay as they are.
         lora_rank: train adapters of this rank in those layers in place of their own weights; 0 is none.
-        body_share: outside training, trained layers compute with this share of the body's own weights and the rest of the
-            trained ones; 0 uses the trained ones alone.
+        body_share: outside training, trained layers compute with this share of the body's own weights and the rest of
+            the trained ones; 0 uses the trained ones alone.
         layer: whose output is taken, from 1 to the number of layers; None is the last one.
         precision: of the frozen layers; "auto" is bfloat16 where the machine multiplies it in hardware. What is
             trained computes in the precision of its weights.
