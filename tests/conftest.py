@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-import executed_annotations
-
 # A worker a core, and a thread a worker: small tensors gain nothing from more, and threads that wait take from others.
+# PyTorch reads it as it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import executed_annotations  # noqa: E402
 
 executed_annotations.install("regard")
 

@@ -18,16 +18,20 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, Self
 
 import jaxtyping
+import torch
 from beartype import BeartypeConf, FrozenDict, beartype
 from jaxtyping import AbstractDtype, install_import_hook
 
 FIRST_CALLS = 16
 ONE_IN = 16
 
-# The hook decorates functions one by one, where beartype does not know what Self is.
+# The hook decorates functions one by one, where beartype does not know what Self is. While a function is recorded,
+# sizes are symbols.
 _check_types = beartype(
     conf=BeartypeConf(
-        is_pep484_tower=True, hint_overrides=FrozenDict({Self: Any}), violation_type=jaxtyping.TypeCheckError
+        is_pep484_tower=True,
+        hint_overrides=FrozenDict({Self: Any, int: int | torch.SymInt}),
+        violation_type=jaxtyping.TypeCheckError,
     )
 )
 _check_shapes = jaxtyping.jaxtyped

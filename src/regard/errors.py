@@ -33,6 +33,10 @@ class CheckpointError(RegardError, ValueError):
     """A checkpoint that is truncated, foreign, or of another version."""
 
 
+class ExportError(RegardError, ValueError):
+    """A learner that cannot leave Python as it is; the message says why in one line."""
+
+
 class StorageError(RegardError, OSError):
     """A file that could not be written or a folder that cannot hold it."""
 

@@ -1,4 +1,4 @@
-"""The commands that answer: label, explain, choose the next experiment, act, serve."""
+"""The commands that answer: label, explain, choose the next experiment, act, serve, export."""
 
 from __future__ import annotations
 
@@ -104,3 +104,23 @@ def serve(
     from regard.commands.serve import run_service
 
     run_service(learner, host, port, folder, regression=regression, max_handles=max_handles)
+
+
+@answering.command()
+def export(
+    learner: Annotated[str, typer.Argument(help="A model that ships, a checkpoint, or the folder of a run.")],
+    path: Annotated[Path | None, typer.Argument(help="The file: model.onnx.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one page that adapts and answers offline.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32, float16 or int8; a file has float32 by default, a page what suits it.")
+    ] = None,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Also write where each query looked.")] = False,
+    regression: Annotated[bool, typer.Option(help="Answer numbers, where a name stands for both.")] = False,
+    ort: Annotated[
+        Path | None, typer.Option(help="With --html: folder of onnxruntime-web; fetched once by default.")
+    ] = None,
+) -> None:
+    """Write a learner as an ONNX file, or as one page that adapts and answers in a browser, offline."""
+    from regard.commands.export import export_learner
+
+    typer.echo(export_learner(learner, path, html, precision=precision, tokens=tokens, regression=regression, ort=ort))

@@ -147,6 +147,7 @@ class Domain(ABC):
         acts: what is predicted is what to do, and the learner becomes a policy; else queries are labelled.
         has_columns: X is a table, whose number and names of columns must be those of `fit`.
         allows_missing: cells of X may be missing.
+        lengths_vary: the first axis of an item differs from task to task: tokens of a text, columns of a table.
     """
 
     name: ClassVar[str]
@@ -159,6 +160,7 @@ class Domain(ABC):
     acts: ClassVar[bool] = False
     has_columns: ClassVar[bool] = False
     allows_missing: ClassVar[bool] = False
+    lengths_vary: ClassVar[bool] = False
 
     # ---- data and recipes --------------------------------------------------------------------------------------------
 
@@ -206,6 +208,15 @@ class Domain(ABC):
             DataError: things of another form.
         """
         return things
+
+    def made_up(self, n: int, seed: int) -> Sequence[Any] | None:
+        """N things without meaning, as the reader takes them, to try a learner on; None where there are none.
+
+        Args:
+            n: how many.
+            seed: other things, and of other sizes where sizes vary.
+        """
+        return None
 
     def views(self, n_views: int, reader: Reader, items: Items, weight: Tensor, n_classes: int) -> Views:
         """Ways to see one task, whose answers are averaged.

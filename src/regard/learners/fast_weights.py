@@ -40,6 +40,7 @@ from regard.learners.columns import RowTokens, class_mass
 from regard.nn.context import dense
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
+from regard.nn.recorded import unit_lower_solve
 
 Rule = Literal["delta", "hebbian"]
 
@@ -147,5 +148,4 @@ def write_by_delta(
     system = (b * (key @ key.mT)).tril(-1)
     lead = torch.broadcast_shapes(system.shape[:-2], value.shape[:-2])
     system = system.expand(*lead, *system.shape[-2:])
-    added = torch.linalg.solve_triangular(system, b * value, upper=False, unitriangular=True)
-    return key.mT @ added
+    return key.mT @ unit_lower_solve(system, b * value)

@@ -33,6 +33,7 @@ from regard.learners.columns import RowTokens, class_mass
 from regard.nn.attention import attention, attention_weights, scores
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
+from regard.nn.recorded import stable_argsort
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class SNAIL(EncodingLearner):
     def adapt_encoded(self, support: Support) -> Past:
         # Rows of weight 0 in front, the others in their order behind.
         z: Tensor = support.x
-        order = (support.weight > 0).to(torch.int64).argsort(dim=1, stable=True)
+        order = stable_argsort((support.weight > 0).to(torch.int64))
         x = self.rows.support(z, support)
         x, weight = x.gather(2, order[:, None, :, None].expand_as(x)), support.weight.gather(1, order).to(z.dtype)
         back: dict[str, Tensor] = {}

@@ -17,7 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from regard.nn.transforms import inside_transform
+from regard.nn.recorded import inverse
+from regard.nn.transforms import values_are_known
 
 
 def ridge(
@@ -35,6 +36,10 @@ def ridge(
         (B, D, T).
     """
     w = weight[..., None]
+    if not values_are_known():  # which are fewer must not be asked; the symmetric form has an inverse in products
+        root = w.sqrt()
+        system = root * (x @ x.mT) * root.mT + torch.eye(x.shape[1], dtype=x.dtype, device=x.device) * penalty
+        return x.mT @ (root * (inverse(system) @ (root * y)))
     identity = torch.eye(min(x.shape[1:]), dtype=x.dtype, device=x.device) * penalty
     if x.shape[1] < x.shape[2]:
         # Woodbury. Not the symmetric form with the root of the weight: that has no finite slope at 0.
@@ -149,7 +154,7 @@ def _conjugate_gradients(hessian: Any, right: Tensor, n_solve: int) -> Tensor:
         curvature = (direction * image).sum((1, 2), keepdim=True)
         going = (size > floor) & (curvature > 0)
         # The steps that are left would change nothing. To look costs an accelerator more than to take them.
-        if going.device.type == "cpu" and not inside_transform() and not bool(going.any()):
+        if going.device.type == "cpu" and values_are_known() and not bool(going.any()):
             break
         length = torch.where(going, size / torch.where(going, curvature, 1.0), 0.0)
         solution, residual = solution + length * direction, residual - length * image

@@ -61,7 +61,7 @@ from regard.nn.table import (
     describe_cells,
     view_cells,
 )
-from regard.nn.transforms import inside_transform
+from regard.nn.transforms import values_are_known
 
 Targets = Literal["classes", "numbers"]
 
@@ -189,8 +189,12 @@ class TableTransformer(Learner):
         if query_x is not None:
             x, missing = _joined((x, missing), _cells(query_x), len(support.y))
         # Weights that are all 1 are left out, which saves a pass over every attention.
-        may_read = not (support.weight.requires_grad or inside_transform())
-        weight = None if may_read and bool((support.weight == 1).all()) else support.weight
+        may_read = values_are_known()
+        weight = (
+            None
+            if may_read and not support.weight.requires_grad and bool((support.weight == 1).all())
+            else support.weight
+        )
         # Sums and inverses are no work for bfloat16.
         with torch.autocast(x.device.type, enabled=False):
             centre, spread = _target_statistics(support)
@@ -200,7 +204,7 @@ class TableTransformer(Learner):
             wanted = target if self.classifies else target[..., :1]
             anchors = None
             # Rows of weight 0 do not count, here either.
-            if known > EXACT_ROWS and int((support.weight > 0).sum(1).max()) > EXACT_ROWS:
+            if may_read and known > EXACT_ROWS and int((support.weight > 0).sum(1).max()) > EXACT_ROWS:
                 anchors = choose_anchors(views, wanted, support.weight, N_ANCHORS)
             opinions, told = consult(views, wanted, support.weight, anchors)
             whole, told_whole = None, None
@@ -228,7 +232,7 @@ class TableTransformer(Learner):
             n_copies, y, codes = support.y.shape[-1], support.y.mT.flatten(0, 1)[..., None], None
         else:
             mass = support.membership().sum(1)
-            if n_classes <= self.n_codes:
+            if not values_are_known() or n_classes <= self.n_codes:  # a file tells no more apart
                 return support, mass, None
             codes = class_codes(n_classes, self.n_codes, self.n_repeats).to(support.y.device)
             n_copies, y = len(codes), codes[:, support.y].transpose(0, 1).flatten(0, 1)

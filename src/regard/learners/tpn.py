@@ -32,6 +32,8 @@ from regard.errors import ConfigError, did_you_mean
 from regard.learners.base import EncodingLearner, hide_absent, require_vectors
 from regard.nn.attention import scores
 from regard.nn.encoder import Encoder
+from regard.nn.recorded import inverse
+from regard.nn.transforms import values_are_known
 
 Graph = Literal["support", "all"]
 
@@ -121,7 +123,14 @@ class TPN(EncodingLearner):
         root = _root_inverse(degree)
         walk = kernel * root[..., :, None] * (root * weight)[..., None, :]
         identity = torch.eye(walk.shape[-1], dtype=walk.dtype, device=walk.device)
-        return torch.linalg.solve(identity - self.alpha * walk, one_hot)
+        if values_are_known():
+            return torch.linalg.solve(identity - self.alpha * walk, one_hot)
+        # With R the root of the weight, R W R^-1 is symmetric; rows of weight 0 walk nowhere.
+        spread, gathered = weight.sqrt()[..., None], torch.where(weight > 0, weight, 1.0).rsqrt()[..., None]
+        symmetric = identity - self.alpha * spread * (kernel * root[..., :, None] * root[..., None, :]) * spread.mT
+        flow = gathered * (inverse(symmetric) @ (spread * one_hot))
+        alone = self.alpha * (walk @ flow) + one_hot
+        return torch.where(weight[..., None] > 0, flow, alone)
 
 
 def _root_inverse(degree: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from regard.errors import ConfigError, did_you_mean
 from regard.nn.fused import can_fuse, fused_attention
+from regard.nn.recorded import stable_argsort
 from regard.nn.rotary import Turn
 
 Compare = Literal["dot", "cosine", "distance"]
@@ -114,7 +115,7 @@ def attention_weights(
         return _entmax(score, mass)
     if how == "hard":
         # The k best rows share the mass; a row of weight 2 counts as two rows, and a fraction fills what is left.
-        index = _hide(score, mass).argsort(dim=-1, descending=True, stable=True)
+        index = stable_argsort(_hide(score, mass), descending=True)
         w = mass.gather(-1, index)
         before = w.cumsum(-1) - w
         kept = torch.minimum(w, (k - before).clamp_min(0))

@@ -24,7 +24,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from regard.nn.transforms import inside_transform
+from regard.nn.recorded import inverse
+from regard.nn.transforms import inside_transform, values_are_known
 
 
 @dataclass(frozen=True)
@@ -158,14 +159,17 @@ def _dual(
     in half of the time. The root has no slope at weight 0, so what is differentiated takes the general inverse; and so
     do weights so large that S K S + lambda is not positive in its dtype.
     """
+    root = weight.sqrt()[:, None, :, None]
+    if not values_are_known() and not inside_transform():
+        inverted = inverse(root * square * root.mT + identity)
+        return root * (inverted @ (root * targets[:, None])), inverted.diagonal(dim1=-2, dim2=-1)
     if not inside_transform() and not (torch.is_grad_enabled() and (square.requires_grad or weight.requires_grad)):
-        root = weight.sqrt()[:, None, :, None]
         factor, failed = torch.linalg.cholesky_ex(root * square * root.mT + identity)
         if not bool(failed.any()):
-            inverse = torch.cholesky_inverse(factor)
-            return root * (inverse @ (root * targets[:, None])), inverse.diagonal(dim1=-2, dim2=-1)
-    inverse = torch.linalg.inv(square * weight[:, None, None] + identity)
-    return weight[:, None, :, None] * (inverse @ targets[:, None]), inverse.diagonal(dim1=-2, dim2=-1)
+            inverted = torch.cholesky_inverse(factor)
+            return root * (inverted @ (root * targets[:, None])), inverted.diagonal(dim1=-2, dim2=-1)
+    inverted = torch.linalg.inv(square * weight[:, None, None] + identity)
+    return weight[:, None, :, None] * (inverted @ targets[:, None]), inverted.diagonal(dim1=-2, dim2=-1)
 
 
 def _solve_by_anchors(

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from regard.errors import ConfigError
 from regard.nn.attention import attention
 from regard.nn.kernel_experts import EXACT_ROWS, CellViews
-from regard.nn.transforms import inside_transform
+from regard.nn.recorded import normal_quantile
+from regard.nn.transforms import inside_transform, values_are_known
 
 _HARMONICS = (1, 2, 3, 4, 6, 8)
 N_INPUTS = 4 + 2 * len(_HARMONICS)
@@ -76,12 +77,13 @@ def view_cells(
     missing cell is in the middle of its column.
     """
     score = torch.asinh((x - columns.centre) / columns.spread)
-    below, equal = (_shares if columns.x.shape[1] <= EXACT_ROWS else _sorted_shares)(x, columns)
+    few = not values_are_known() or columns.x.shape[1] <= EXACT_ROWS
+    below, equal = (_shares if few else _sorted_shares)(x, columns)
     rank = below + equal / 2
     if missing is not None:
         score, rank = score.masked_fill(missing, 0.0), rank.masked_fill(missing, 0.5)
         equal = equal.masked_fill(missing, 0.0)
-    normal = torch.special.ndtri((rank * columns.total + 0.5) / (columns.total + 1))
+    normal = normal_quantile((rank * columns.total + 0.5) / (columns.total + 1))
     return CellViews(score, rank, normal), equal
 
 

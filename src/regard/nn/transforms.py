@@ -1,4 +1,4 @@
-"""What the library needs of torch.func: whether it is at work, and a functional call that leaves a module as it was."""
+"""What the library needs of torch.func and torch.export: whether they are at work, and a call with other tensors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ from regard.errors import ConfigError
 def inside_transform() -> bool:
     """Whether a transform of torch.func (grad, vmap, jvp) surrounds this call: some kernels have no rule there."""
     return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def values_are_known() -> bool:
+    """Whether a choice may be made by looking at values: not inside a transform, nor while a function is recorded."""
+    recorded = torch.compiler.is_compiling() or torch.compiler.is_exporting()
+    return not recorded and not inside_transform()
 
 
 def call_with(module: nn.Module, tensors: dict[str, Tensor], *arguments: Any) -> Any:

@@ -83,6 +83,16 @@ class Images(Domain):
             [str(file.relative_to(root)) for file in queries],
         )
 
+    def made_up(self, n: int, seed: int) -> Sequence[Any] | None:
+        """Thick crosses on a page, each somewhere else."""
+        import numpy as np
+
+        rng = np.random.default_rng(seed)
+        pages = np.full((n, 96, 96, 3), 255, np.uint8)
+        for page, (row, column) in zip(pages, rng.integers(8, 80, (n, 2)), strict=True):
+            page[row : row + 8, 8:88] = page[8:88, column : column + 8] = rng.integers(0, 128, 3)
+        return list(pages)
+
     def views(self, n_views: int, reader: Reader, items: Items, weight: Tensor, n_classes: int) -> Views:
         """Of grey drawings, each slightly distorted; colour pictures have one view."""
         from regard.domains.images.folder import ImageReader

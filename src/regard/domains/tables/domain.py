@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,6 +49,7 @@ class Tables(Domain):
     training_options: ClassVar[type[EpisodeOptions]] = EpisodeOptions
     has_columns: ClassVar[bool] = True
     allows_missing: ClassVar[bool] = True
+    lengths_vary: ClassVar[bool] = True
 
     def data_sets(self) -> Mapping[str, Callable[..., GeneratedData]]:
         return {"tables": _synthetic}
@@ -57,6 +58,14 @@ class Tables(Domain):
         from regard.domains.tables.reader import TableReader
 
         return TableReader.from_dict(content)
+
+    def made_up(self, n: int, seed: int) -> Sequence[Any] | None:
+        """Noise, of which some is missing."""
+        import numpy as np
+
+        rng = np.random.default_rng(seed)
+        cells = rng.normal(size=(n, 2 + seed % 5))
+        return np.where(rng.random(cells.shape) < 0.1, np.nan, cells).tolist()
 
     def views(self, n_views: int, reader: Reader, items: Items, weight: Tensor, n_classes: int) -> Views:
         """Columns in another order, classes under other indices, and in every second view ranks instead of numbers."""

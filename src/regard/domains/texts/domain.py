@@ -28,6 +28,8 @@ class Texts(Domain):
     own_encoders: ClassVar[Mapping[str, str]] = {"PretrainedText": "regard.nn.pretrained.text:PretrainedText"}
     file_hint: ClassVar[tuple[str, str] | None] = ("EXAMPLES.csv", "QUERIES.txt")
 
+    lengths_vary: ClassVar[bool] = True
+
     def data_sets(self) -> Mapping[str, Callable[..., LabelledData]]:
         return {"clinc150": _clinc150, "texts": _texts, "sentences": _sentences}
 
@@ -47,6 +49,13 @@ class Texts(Domain):
         texts, labels = read_labelled(support)
         queries = read_lines(query)
         return LabelledFiles(texts, labels, texts, queries, queries)
+
+    def made_up(self, n: int, seed: int) -> Sequence[Any] | None:
+        """Sentences of common words in no order."""
+        import numpy as np
+
+        rng, common = np.random.default_rng(seed), ["please", "play", "my", "next", "song", "book", "a", "table", "at"]
+        return [" ".join(rng.choice(common, int(length))) for length in rng.integers(3, 5 + 2 * (seed % 5), n)]
 
     def name_examples(self, names: Sequence[str]) -> list[str]:
         """ "card_arrival" and "cardArrival" are "card arrival"."""

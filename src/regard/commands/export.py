@@ -1,0 +1,48 @@
+"""`regard export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from regard.errors import ConfigError, did_you_mean
+from regard.export.html_page import export_html
+from regard.export.onnx_file import Exported, Precision, export_onnx
+
+
+def export_learner(
+    learner: str,
+    path: Path | None,
+    page: Path | None,
+    *,
+    precision: str | None = None,
+    tokens: bool = False,
+    regression: bool = False,
+    ort: Path | None = None,
+) -> str:
+    """Write the file, the page, or both; returns what to say about them.
+
+    Raises:
+        ConfigError: nothing to write, a path that is no .onnx file, or an unknown precision.
+        ExportError: the learner cannot be exported.
+    """
+    if path is None and page is None:
+        raise ConfigError("nothing to write: expected a name such as model.onnx, or --html page.html.")
+    if path is not None and path.suffix != ".onnx":
+        raise ConfigError(f"{path}: expected a name that ends in .onnx; a page is written by --html {path}.")
+    if page is not None and regression:
+        raise ConfigError("--html and --regression: expected one of them; pages are for classes.")
+    chosen: Precision | None = next((p for p in get_args(Precision) if p == precision), None)
+    if precision is not None and chosen is None:
+        raise ConfigError(f"--precision {precision}: {did_you_mean(precision, get_args(Precision))}")
+    lines = []
+    if path is not None:
+        made = export_onnx(learner, path, regression=regression or None, precision=chosen or "float32", tokens=tokens)
+        lines += [_written(made), f"Inputs {', '.join(made.inputs)}; outputs {', '.join(made.outputs)}."]
+    if page is not None:
+        lines += [_written(export_html(learner, page, precision=chosen, ort=ort)), f"Open {page} in a browser."]
+    return "\n".join(lines)
+
+
+def _written(made: Exported) -> str:
+    return f"{made.path}: {made.n_bytes / 1e6:.1f} MB; differs from PyTorch by at most {made.worst:.1e} on five tasks."
