@@ -8,7 +8,7 @@ import os
 # PyTorch reads it as it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import executed_annotations  # noqa: E402
+import executed_annotations
 
 executed_annotations.install("regard")
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +36,9 @@ from regard.learners.base import (
 )
 from regard.limits import N_VIEWS
 from regard.recipes.trained import TrainedLearner
+
+if TYPE_CHECKING:
+    from regard.export.onnx_file import Exported
 
 logger = logging.getLogger("regard.estimators")
 _SILENT = 5.0
@@ -130,6 +133,26 @@ class FewShotEstimator(BaseEstimator):
         x = first_tensor(episode.query_x)
         is_picture = not isinstance(episode.query_x, dict) and x.ndim in (4, 5)
         return saliency_maps(self._learner, episode) if is_picture else None
+
+    def export(self, path: Path | str, *, ort: Path | None = None) -> Exported:
+        """Take it with you: a file that knows the examples of `fit`, and needs no Python.
+
+        Args:
+            path: model.onnx, from query items to probabilities (columns as `classes_`) and attention; or page.html, a
+                page that works offline and begins with these examples, for learners of drawn letters.
+            ort: folder of onnxruntime-web, which a page has inside; fetched once by default.
+
+        Raises:
+            ExportError: the learner cannot be exported, with the reason; no file is left.
+            ConfigError: another kind of file.
+        """
+        check_is_fitted(self)
+        from regard.export.adapted import export_adapted, export_adapted_page
+
+        given, classes = self._given, [str(c) for c in getattr(self, "classes_", ())]
+        if Path(path).suffix == ".html":
+            return export_adapted_page(self._trained, Path(path), given.items, given.target, classes, ort)
+        return export_adapted(self._trained, Path(path), self.state_, self._views, given.items, classes)
 
     def _episode(self, X: Any) -> Episode:
         """The examples of `fit` and these queries, in the first view, as one task whose queries have no labels."""

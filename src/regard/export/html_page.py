@@ -119,8 +119,8 @@ def page_kind(trained: TrainedLearner) -> Kind:
     if draws and isinstance(trained.learner, TokenAttendingLearner):
         return LETTERS
     raise ConfigError(
-        f"{trained.name} is of {trained.domain.items}: expected a learner of drawn letters that attends to their parts, "
-        "or of tables, for which there is a page; others become a file by `regard export LEARNER model.onnx`."
+        f"{trained.name} is of {trained.domain.items}: expected one of drawn letters that attends to their parts, "
+        "or of tables, for which there is a page; others become a file: `regard export LEARNER model.onnx`."
     )
 
 

@@ -5,14 +5,10 @@ Rows, queries, classes and, of texts and tables, tokens and columns may be of an
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
 import json
-import logging
 import re
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +22,7 @@ from regard.domains.base import Domain
 from regard.episode import Items, map_items
 from regard.errors import ConfigError, ExportError, RegardError, did_you_mean
 from regard.export.graph import CHECKED, Sizes, Task, TaskFunction, TaskMaker
+from regard.export.quiet import quiet
 from regard.extras import import_extra
 from regard.files import write_whole
 from regard.learners.base import Learner
@@ -36,6 +33,9 @@ from regard.recipes.trained import TrainedLearner
 Precision = Literal["float32", "float16", "int8"]
 TOLERANCE = 1e-5
 """Largest difference from PyTorch, in float32, that is rounding."""
+
+REDUCED_TOLERANCE = 0.05
+"""Mean difference of probabilities from PyTorch's, in fewer digits than float32."""
 
 MakeItems = Callable[[int, int], Items]
 """n and a seed to n items as the learner takes them."""
@@ -151,11 +151,17 @@ def write_checked(
     content = model.SerializeToString()
     try:
         session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        worst = max(_difference(session, function, check(i)) for i in range(len(CHECKED)))
+        gaps = [_differences(session, function, check(i)) for i in range(len(CHECKED))]
     except Exception as error:
         raise ExportError(f"{name} cannot be exported: onnxruntime does not run it ({_short(error)}).") from error
-    if not worst <= (TOLERANCE if precision == "float32" else 0.5):
-        raise ExportError(f"{name} is not exported: the file's answers differ from PyTorch's by {worst:.1e}.")
+    if precision == "float32":
+        worst = max(float(gap.max(initial=0)) for task in gaps for gap in task)
+        limit = TOLERANCE
+    else:  # single answers may move, of the queries between two classes; on average they may not
+        worst = max(float(task[0].max(initial=0)) for task in gaps)
+        limit = worst if all(float(task[0].mean()) <= REDUCED_TOLERANCE for task in gaps) else 0.0
+    if not worst <= limit:
+        raise ExportError(f"{name} is not exported: the file's answers differ from PyTorch's by up to {worst:.1e}.")
     write_whole(path, content)
     names = tuple(value.name for value in session.get_inputs())
     return Exported(path, len(content), worst, names, tuple(outputs))
@@ -169,7 +175,7 @@ def translate(function: torch.nn.Module, task: Any, outputs: list[str], name: st
     """
     shapes = dynamic_shapes(task, domain)
     try:
-        with torch.no_grad(), _silence():
+        with torch.no_grad(), quiet():
             program = torch.onnx.export(
                 function,
                 task.arguments(),
@@ -194,7 +200,7 @@ def translate(function: torch.nn.Module, task: Any, outputs: list[str], name: st
     return model
 
 
-def dynamic_shapes(task: Task, domain: Domain) -> tuple[Any, ...]:
+def dynamic_shapes(task: Any, domain: Domain) -> tuple[Any, ...]:
     """What may be of another size, in the form of `task.arguments()`."""
     dim = torch.export.Dim
 
@@ -205,6 +211,10 @@ def dynamic_shapes(task: Task, domain: Domain) -> tuple[Any, ...]:
     rows, queries = dim("rows"), dim("queries")
     length = dim("columns" if domain.has_columns else "support_length")
     query_length = length if domain.has_columns else dim("query_length")
+    if not isinstance(task, Task):  # queries alone, whose columns are those of the examples
+        axes = {0: queries} if domain.has_columns or not domain.lengths_vary else {0: queries, 1: query_length}
+        (query,) = task.arguments()
+        return (dict.fromkeys(query, axes) if isinstance(query, dict) else axes,)
     support, _, _, query, *_ = task.arguments()
     shapes = (of(support, rows, length), {0: rows}, {0: rows}, of(query, queries, query_length))
     return shapes if task.classes is None else (*shapes, {0: dim("classes")})
@@ -250,31 +260,18 @@ def task_feed(task: Any) -> dict[str, NDArray[Any]]:
     return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in task.named().items()}
 
 
-def _difference(session: Any, function: torch.nn.Module, task: Any) -> float:
+def _differences(session: Any, function: torch.nn.Module, task: Any) -> list[NDArray[Any]]:
+    """Of each output, relative to 1 + its size; infinite where the file gives no number."""
     with torch.no_grad():
-        expected = function(*task.arguments())
+        expected = [np.asarray(t) for t in function(*task.arguments())]
     wanted = {value.name for value in session.get_inputs()}
     results = session.run(None, {k: v for k, v in task_feed(task).items() if k in wanted})
-    gaps = [
-        np.abs(a - np.where(np.isfinite(b), b, a)) / (1 + np.abs(np.where(np.isfinite(b), b, 0)))
-        for a, b in zip(results, map(np.asarray, expected), strict=True)
-    ]
-    if any(not np.isfinite(gap).all() for gap in gaps):
-        return float("inf")
-    return max(float(gap.max(initial=0.0)) for gap in gaps)
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """PyTorch's exporter warns of its own parts and prints graphs; what it has to say of a failure is in its error."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+    gaps = []
+    for ours, right in zip(results, expected, strict=True):
+        there = np.isfinite(right)  # a logit of a class that is not there is minus infinity
+        gap = np.abs(ours - np.where(there, right, 0)) / (1 + np.abs(np.where(there, right, 0)))
+        gaps.append(np.where(there, np.where(np.isfinite(gap), gap, np.inf), 0))
+    return gaps
 
 
 def _reason(error: BaseException) -> str:

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
+from regard.export.quiet import quiet
 from regard.extras import import_extra
 
 
@@ -37,7 +38,7 @@ def reduced(model: Any, precision: Literal["float16", "int8"], feeds: list[dict[
         def get_next(self) -> dict[str, Any] | None:
             return next(self.rest, None)
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, quiet():
         before, after = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, before)
         quantization.quantize_static(

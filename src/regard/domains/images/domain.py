@@ -84,14 +84,18 @@ class Images(Domain):
         )
 
     def made_up(self, n: int, seed: int) -> Sequence[Any] | None:
-        """Thick crosses on a page, each somewhere else."""
+        """Signs of three strokes each, on a page."""
         import numpy as np
+        from PIL import Image, ImageDraw
 
-        rng = np.random.default_rng(seed)
-        pages = np.full((n, 96, 96, 3), 255, np.uint8)
-        for page, (row, column) in zip(pages, rng.integers(8, 80, (n, 2)), strict=True):
-            page[row : row + 8, 8:88] = page[8:88, column : column + 8] = rng.integers(0, 128, 3)
-        return list(pages)
+        rng, signs = np.random.default_rng(seed), []
+        for _ in range(n):
+            page = Image.new("RGB", (112, 112), "white")
+            for stroke in rng.integers(8, 104, (3, int(rng.integers(2, 5)), 2)):
+                points = [tuple(point) for point in stroke.tolist()]
+                ImageDraw.Draw(page).line(points, fill=(20, 20, 20), width=int(rng.integers(3, 8)), joint="curve")
+            signs.append(page)
+        return signs
 
     def views(self, n_views: int, reader: Reader, items: Items, weight: Tensor, n_classes: int) -> Views:
         """Of grey drawings, each slightly distorted; colour pictures have one view."""

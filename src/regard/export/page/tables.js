@@ -59,7 +59,12 @@ function readTable(rows, target) {
   if (known.length > MOST_ROWS) throw new Error(`${known.length} rows have an answer: at most ${MOST_ROWS} are read here.`);
   const columns = header.map((_, f) => f).filter((f) => f !== target).map((f) => {
     const seen = known.map((row) => row[f]).filter((cell) => !isMissing(cell));
-    if (seen.every((cell) => Number.isFinite(Number(cell)))) return (row) => (isMissing(row[f]) ? NaN : Number(row[f]));
+    if (seen.every((cell) => Number.isFinite(Number(cell)))) {
+      // Scaled here, in double precision: the model computes in single, where 1e9 + 0.1 is 1e9.
+      const numbers = seen.map(Number), mean = numbers.reduce((a, b) => a + b, 0) / Math.max(numbers.length, 1);
+      const spread = Math.sqrt(numbers.reduce((a, b) => a + (b - mean) ** 2, 0) / Math.max(numbers.length, 1)) || 1;
+      return (row) => (isMissing(row[f]) ? NaN : (Number(row[f]) - mean) / spread);
+    }
     const code = new Map([...new Set(seen)].sort().map((word, i) => [word, i]));
     return (row) => (isMissing(row[f]) ? NaN : (code.get(row[f]) ?? NaN));
   });

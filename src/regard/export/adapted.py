@@ -1,0 +1,157 @@
+"""A learner that has adapted, as a function of queries alone: "take it with you". The examples are inside.
+
+    query items  ->  probabilities (Q, C) and attention (Q, S)      or mean, deviation and attention for targets
+
+Views of the task are inside too, so the file averages over them as the estimator does. Learners that adapt by gradient
+descent can be exported this way: what a file cannot do has been done.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from regard.domains.views import Views
+from regard.episode import Items, Value, first_tensor, map_items
+from regard.errors import ConfigError
+from regard.evaluation.confidence import Confidence
+from regard.export.html_page import LETTERS, export_html, page_kind
+from regard.export.onnx_file import Exported, describe, write_checked
+from regard.learners.base import AttendingLearner, Learner
+from regard.recipes.trained import TrainedLearner
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Inputs of the exported function: items (Q, *item)."""
+
+    query_x: Items
+
+    def arguments(self) -> tuple[Any, ...]:
+        """In order; dicts keep their keys sorted."""
+        x = self.query_x
+        return ({key: x[key] for key in sorted(x)} if isinstance(x, dict) else x,)
+
+    def names(self) -> list[str]:
+        """Of the inputs, in order."""
+        x = self.query_x
+        return [f"query_{key}" for key in sorted(x)] if isinstance(x, dict) else ["query_x"]
+
+    def named(self) -> dict[str, Tensor]:
+        """Tensors by the names that the file gives them."""
+        x = self.arguments()[0]
+        return dict(zip(self.names(), x.values() if isinstance(x, dict) else [x], strict=True))
+
+
+class AdaptedFunction(nn.Module):
+    """Queries to answers.
+
+    Args:
+        learner: in float32 and eval mode.
+        state: what it knows, in float32.
+        views: of the task.
+        confidence: of its answers.
+        n_classes: C; 0 for regression.
+    """
+
+    def __init__(self, learner: Learner, state: Value, views: Views, confidence: Confidence, n_classes: int) -> None:
+        super().__init__()
+        self.learner, self.state, self.views = learner, state, views
+        self.confidence, self.n_classes = confidence, n_classes
+        order = views.class_order(n_classes) if n_classes else torch.zeros(views.n, 0, dtype=torch.int64)
+        self.register_buffer("order", order.clone())
+
+    order: Tensor
+
+    @property
+    def outputs(self) -> list[str]:
+        """Their names."""
+        answers = ["probabilities"] if self.n_classes else ["mean", "deviation"]
+        return [*answers, "attention"] if isinstance(self.learner, AttendingLearner) else answers
+
+    def forward(self, query_x: Items) -> tuple[Tensor, ...]:
+        """As the module says."""
+        x = map_items(lambda t: t, self.views.queries(query_x))
+        output = self.learner.predict(self.state, x)
+        if isinstance(output, Tensor):
+            probability = torch.softmax(output.float() / self.confidence.temperature, -1)
+            each = self.order[:, None].expand(-1, probability.shape[1], -1)
+            answers = [probability.gather(2, each).mean(0)]
+        else:
+            answers = [output.mean.mean(0), mixed_deviation(output.mean, output.stddev)]
+        if isinstance(self.learner, AttendingLearner):
+            answers.append(self.learner.attend(self.state, x)[0])
+        return tuple(answers)
+
+
+def mixed_deviation(mean: Tensor, deviation: Tensor) -> Tensor:
+    """Of the even mixture of normal distributions (E, ...), over the first axis."""
+    return (deviation.square() + (mean - mean.mean(0)).square()).mean(0).sqrt()
+
+
+def export_adapted(
+    trained: TrainedLearner, path: Path, state: Value, views: Views, items: Items, classes: Sequence[str]
+) -> Exported:
+    """Write a learner that has adapted.
+
+    Args:
+        trained: the learner.
+        path: of the file.
+        state: what it knows.
+        views: of the task.
+        items: (N, *item) of the kind that it is asked about; the examples will do.
+        classes: names, kept in the file; none for regression.
+
+    Raises:
+        ExportError: it cannot be done, with the reason; no file is left.
+        ConfigError: a path that is no .onnx file.
+    """
+    if path.suffix != ".onnx":
+        raise ConfigError(f"{path}: expected a name that ends in .onnx, or in .html for a page.")
+    learner = copy.deepcopy(trained.learner).float().eval().requires_grad_(False)
+    function = AdaptedFunction(
+        learner, state.to(dtype=torch.float32).detach(), views, trained.confidence, len(classes)
+    ).eval()
+    n = len(first_tensor(items))
+
+    def queries(number: int) -> Queries:
+        index = torch.arange(2 + 3 * number) % n
+        return Queries(map_items(lambda t: t[index].float() if t.is_floating_point() else t[index], items))
+
+    facts = {**describe(trained, regression=not classes), "classes": list(classes)}
+    return write_checked(function, queries(1), queries, path, type(learner).__name__, facts, trained.domain)
+
+
+def export_adapted_page(
+    trained: TrainedLearner,
+    path: Path,
+    items: Items,
+    target: NDArray[Any],
+    classes: Sequence[str],
+    ort: Path | None = None,
+) -> Exported:
+    """Write a page that begins with a user's own examples; arguments and errors as `export_html`.
+
+    Args:
+        trained: the learner.
+        path: of the page.
+        items: (N, height, width) examples.
+        target: (N,) classes.
+        classes: their names.
+        ort: folder of onnxruntime-web.
+    """
+    if page_kind(trained) is not LETTERS:
+        raise ConfigError(
+            f"a page that begins with your examples is made for drawn letters, not for {trained.domain.items}: write "
+            "model.onnx, or `regard export tables --html page.html`, into which tables are pasted."
+        )
+    pictures = first_tensor(items)
+    examples = {name: pictures[torch.from_numpy(target == k)] for k, name in enumerate(classes)}
+    return export_html(trained, path, ort=ort, title="Your own examples", examples=examples)
