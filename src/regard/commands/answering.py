@@ -22,6 +22,10 @@ def predict(
     ],
     query: Annotated[Path, typer.Option(help="What to label: images; a text file, one text per line; observations.")],
     json: JsonFile = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Also write the learner with your classes inside: .onnx, or .html for a page; see `export`."),
+    ] = None,
 ) -> None:
     """Label new things from a few labelled examples of your own."""
     from regard.commands.predict import predict_files, show_predictions, write_predictions
@@ -35,7 +39,7 @@ def predict(
         if json is not None:
             write_actions(json, actions)
         return
-    predictions = predict_files(checkpoint, support, query)
+    predictions = predict_files(checkpoint, support, query, export)
     show_predictions(predictions)
     if json is not None:
         write_predictions(json, predictions)

@@ -42,22 +42,28 @@ class Prediction:
     blank: bool = False
 
 
-def predict_files(checkpoint: Path | str, support: Path | str, query: Path | str) -> list[Prediction]:
+def predict_files(
+    checkpoint: Path | str, support: Path | str, query: Path | str, take_away: Path | None = None
+) -> list[Prediction]:
     """Adapt a trained learner to `support` and label `query`, reading and encoding each file once.
 
     Args:
         checkpoint: the name of a model that ships, such as characters; a file, or the folder of a run.
         support, query: as the domain of the learner reads them. Images: a folder with a sub-folder per class, and a
             folder or one file. Texts: a CSV file with the columns text and label, and a file with one text per line.
+        take_away: also write the adapted learner here, as `FewShotClassifier.export` does: .onnx, or .html.
 
     Raises:
         DataError: files that are missing, damaged or not as above.
+        ExportError: the learner cannot be taken away.
         ConfigError: no such model, or one whose items are not files.
         CheckpointError: a file that holds no learner.
     """
     domain = TrainedLearner.shared(checkpoint, regression=False).domain
     read = domain.read_files(Path(support), Path(query))
     model = FewShotClassifier(checkpoint).fit(read.support, read.labels)
+    if take_away is not None:
+        model.export(take_away)
     found = model.predict_all(read.queries)
     predictions = []
     for row, name in enumerate(read.query_names):

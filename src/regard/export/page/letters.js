@@ -286,8 +286,14 @@ let latest = null;
 
 function ask() {
   const number = ++waiting;
+  document.body.dataset.waiting = "yes";
   clearTimeout(ask.timer);
-  ask.timer = setTimeout(() => answer(number).catch(failed), 60);
+  ask.timer = setTimeout(() => answer(number).catch(failed).finally(() => settled(number)), 60);
+}
+
+// What drives the page can wait for this.
+function settled(number) {
+  if (number === waiting && session) document.body.dataset.waiting = "no";
 }
 
 async function answer(number) {

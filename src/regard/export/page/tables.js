@@ -132,7 +132,11 @@ function readColumns() {
 
 function changed() {
   clearTimeout(changed.timer);
-  changed.timer = setTimeout(() => { readColumns(); answerTable().catch(failed); }, 250);
+  document.body.dataset.waiting = "yes";
+  changed.timer = setTimeout(() => {
+    readColumns();
+    answerTable().catch(failed).finally(() => { document.body.dataset.waiting = "no"; });
+  }, 250);
 }
 
 async function takeFile(file) {

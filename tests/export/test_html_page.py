@@ -1,0 +1,198 @@
+"""The pages in Debian's Chromium, opened from disk without a network: they answer as PyTorch does, and ask nobody."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from regard.errors import ConfigError, DataError, RegardError
+from regard.estimators import FewShotClassifier
+from regard.recipes.trained import TrainedLearner
+
+pytest.importorskip("onnxruntime", reason="needs the extra export")
+pytest.importorskip("onnxscript", reason="needs the extra export")
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, which drives the browser")
+
+from regard.export import export_html  # noqa: E402
+from regard.export.html_page import page_kind  # noqa: E402
+from regard.export.runtime import FILES, URL, browser_runtime  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt-get install chromium)")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def runtime() -> None:
+    try:
+        browser_runtime()
+    except DataError as error:
+        pytest.skip(f"onnxruntime-web cannot be had here: {error}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as player:
+        started = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+class Opened:
+    """A page from disk, offline, with what it asked for and complained of."""
+
+    def __init__(self, browser: Any, path: Path, width: int = 1200) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
+        self.page = self.context.new_page()
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.goto(path.as_uri())
+        self.page.locator("body[data-answered]").wait_for(state="attached", timeout=60_000)
+
+    def next_answer(self) -> None:
+        """Wait until the latest change has been answered."""
+        self.page.locator("body[data-waiting='no']").wait_for(state="attached", timeout=60_000)
+
+    def close(self) -> None:
+        self.context.close()
+        assert {url.split(":")[0] for url in self.requests} <= {"file", "blob"}, "a request left the page"
+        assert not self.complaints, self.complaints
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("letters") / "page.html"
+    assert export_html("characters", path).n_bytes < 8e6
+    return path
+
+
+def by_pytorch(latest: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """Probabilities of what the page was shown, in the order of its classes."""
+    learner = TrainedLearner.load("characters").learner
+    support = np.array([each["pixels"] for each in latest["support"]], dtype=np.uint8).reshape(-1, 28, 28)
+    query = np.array(latest["query"], dtype=np.uint8).reshape(1, 28, 28)
+    model = FewShotClassifier(learner, n_estimators=1).fit(support, [each["label"] for each in latest["support"]])
+    order = [list(model.classes_).index(name) for name in latest["names"]]
+    return model.predict_proba(query)[0, order]
+
+
+@in_a_browser
+def test_letters_are_drawn_named_asked_and_explained(browser: Any, letters: Path) -> None:
+    opened = Opened(browser, letters)
+    page = opened.page
+    assert page.locator("#answer").inner_text() == "hook", "what it begins with is answered"
+    page.locator("#start-over").click()
+    for k, letter in enumerate("TOM"):  # by keyboard
+        page.get_by_label("Name of the class").nth(k).fill(letter)
+        page.locator(".class").nth(k).locator("canvas.ink").press(letter)
+    box = page.locator("#query canvas.ink").bounding_box()
+    for stroke in ([(0.2, 0.25), (0.8, 0.22)], [(0.5, 0.24), (0.48, 0.8)]):  # by pen
+        (x, y), *others = [(box["x"] + a * box["width"], box["y"] + b * box["height"]) for a, b in stroke]
+        page.mouse.move(x, y)
+        page.mouse.down()
+        for at in others:
+            page.mouse.move(*at, steps=8)
+        page.mouse.up()
+    opened.next_answer()
+    assert page.locator("#answer").inner_text() == "T"
+    latest = page.evaluate("() => latest")
+    expected = by_pytorch(latest)
+    assert latest["names"][int(expected.argmax())] == "T"
+    assert np.abs(np.array(latest["probability"]) - expected).max() < 0.05, "8 bits move answers a little"
+    assert sum(latest["attention"]) == pytest.approx(1, abs=1e-3)
+    lit = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v > 0)"
+    shown = [page.locator(".class canvas.heat").nth(k).evaluate(lit) for k in range(3)]
+    assert shown == [True, False, False], "where it looked lies on the drawing of the answer"
+    assert page.locator("#query canvas.heat").evaluate(lit)
+    opened.close()
+
+
+@in_a_browser
+def test_the_page_reads_drawings_as_the_reader_does(browser: Any, letters: Path) -> None:
+    opened = Opened(browser, letters)
+    page = opened.page
+    page.locator("#query canvas.ink").press("R")
+    opened.next_answer()
+    ours = np.array(page.evaluate("() => latest.query"), dtype=np.uint8).reshape(28, 28)
+    pixels = page.evaluate(
+        "() => { const { data } = query.pen.getImageData(0, 0, SIDE, SIDE);"
+        " return Array.from({ length: SIDE * SIDE }, (_, i) => data[4 * i + 3]); }"
+    )
+    side = int(len(pixels) ** 0.5)
+    alpha = np.array(pixels).reshape(side, side) / 255
+    drawn = np.round(20 * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    read = TrainedLearner.load("characters").reader()([drawn])
+    assert isinstance(read, torch.Tensor)
+    gap = np.abs(ours.astype(int) - read[0].numpy().astype(int))
+    assert gap.max() <= 2, "rounding of the resampling"
+    opened.close()
+
+
+@in_a_browser
+def test_nothing_is_wider_than_a_small_screen(browser: Any, letters: Path) -> None:
+    opened = Opened(browser, letters, width=400)
+    assert opened.page.evaluate("() => document.documentElement.scrollWidth") <= 400
+    opened.close()
+
+
+@in_a_browser
+def test_a_table_is_filled_in_as_by_pytorch(browser: Any, tmp_path: Path) -> None:
+    export_html("tables", tmp_path / "page.html")
+    opened = Opened(browser, tmp_path / "page.html")
+    page = opened.page
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30, 3)).round(3)
+    words = np.where(rng.random(30) < 0.5, "red", "blue")
+    y = np.where(x[:, 0] + (words == "red") > 0.5, "yes", "no")
+    rows = [[*map(str, row), word] for row, word in zip(x.tolist(), words.tolist(), strict=True)]
+    rows[3][1] = ""  # a missing cell
+    text = io.StringIO()
+    csv.writer(text).writerows(
+        [["a", "b", "c", "colour", "answer"]] + [[*row, y[i] if i < 24 else "?"] for i, row in enumerate(rows)]
+    )
+    page.locator("#csv").fill(text.getvalue())
+    opened.next_answer()
+    latest = page.evaluate("() => latest")
+    cells = [[float(c) if c else np.nan for c in row[:3]] + [row[3]] for row in rows]
+    model = FewShotClassifier("tables").fit(cells[:24], y[:24])
+    assert latest["classes"] == list(model.classes_)
+    assert np.abs(np.array(latest["probability"]) - model.predict_proba(cells[24:])).max() < 1e-4
+    assert page.locator("#answers tbody tr").count() == 6
+    page.locator("#csv").fill("a,b\n1,2\n3")
+    page.locator("#problem", has_text="Row 2 has 1 cells").wait_for()
+    opened.close()
+
+
+def test_an_estimator_hands_over_its_examples(tmp_path: Path) -> None:
+    drawings = TrainedLearner.load("characters").domain.made_up(3, 0)
+    model = FewShotClassifier("characters").fit(drawings, ["<b>one</b>", "two", "three"])
+    model.export(tmp_path / "mine.html")
+    text = (tmp_path / "mine.html").read_text()
+    assert "\\u003cb>one" in text and "<b>one" not in text
+
+
+def test_learners_without_a_page_say_so() -> None:
+    from encoders import Vectors
+    from regard.learners.prototypical import Prototypical
+
+    with pytest.raises(ConfigError, match="there is a page"):
+        page_kind(TrainedLearner.load(Prototypical(Vectors())))
+
+
+def test_another_archive_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="npm pack"):
+        browser_runtime(tmp_path)
+    (tmp_path / URL.rpartition("/")[2]).write_bytes(b"something else")
+    with pytest.raises(RegardError, match="digest"):
+        browser_runtime(tmp_path)
+    assert len(FILES) == 3
