@@ -25,7 +25,7 @@ from regard.learners.base import AttendingLearner, EncodingAttendingLearner, Lea
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskInputs:
     """Inputs of the exported function: items (N, *item) and the rest as above; `classes` is None for regression."""
 
     support_x: Items
@@ -140,7 +140,7 @@ class TaskMaker:
     most_classes: int | None = None
     generator: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
 
-    def __call__(self, sizes: Sizes, seed: int = 0, *, weighted: bool = True) -> Task:
+    def __call__(self, sizes: Sizes, seed: int = 0, *, weighted: bool = True) -> TaskInputs:
         """A task: every class has a row; one row has weight 0 and others fractions, where `weighted`."""
         n_classes = min(sizes.n_classes, self.most_classes or sizes.n_classes)
         x = self.items(sizes.n_support + sizes.n_queries, seed)
@@ -152,8 +152,8 @@ class TaskMaker:
         support_x, query_x = map_items(lambda t: t[:n], x), map_items(lambda t: t[n:], x)
         if self.n_targets:
             target = torch.randn(n, self.n_targets, generator=self.generator)
-            return Task(support_x, target, weight, query_x, None)
-        return Task(support_x, torch.arange(n) % n_classes, weight, query_x, torch.arange(n_classes))
+            return TaskInputs(support_x, target, weight, query_x, None)
+        return TaskInputs(support_x, torch.arange(n) % n_classes, weight, query_x, torch.arange(n_classes))
 
 
 def _sorted(x: Items) -> Items:

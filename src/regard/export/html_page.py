@@ -101,7 +101,7 @@ def export_html(
     }
     if kind is LETTERS:
         facts["grid"] = _grid(model)
-    page = render(kind, title or _title(trained), type(trained.learner).__name__, facts, runtime, model)
+    page = page_text(kind, title or _title(trained), type(trained.learner).__name__, facts, runtime, model)
     write_whole(Path(path), page.encode())
     return Exported(Path(path), len(page.encode()), made.worst, made.inputs, made.outputs)
 
@@ -124,7 +124,7 @@ def page_kind(trained: TrainedLearner) -> Kind:
     )
 
 
-def render(kind: Kind, title: str, learner: str, facts: Mapping[str, Any], runtime: Any, model: bytes) -> str:
+def page_text(kind: Kind, title: str, learner: str, facts: Mapping[str, Any], runtime: Any, model: bytes) -> str:
     """The page as text."""
     from jinja2 import Environment, StrictUndefined
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from regard.domains.base import Domain
 from regard.episode import Items, map_items
 from regard.errors import ConfigError, ExportError, RegardError, did_you_mean
-from regard.export.graph import CHECKED, Sizes, Task, TaskFunction, TaskMaker
+from regard.export.graph import CHECKED, Sizes, TaskFunction, TaskInputs, TaskMaker
 from regard.export.quiet import quiet
 from regard.extras import import_extra
 from regard.files import write_whole
@@ -126,7 +126,7 @@ def write_checked(
 
     Args:
         function: with a list `outputs` of names.
-        task: example of its inputs, a `Task` or something like it.
+        task: example of its inputs, a `TaskInputs` or something like it.
         check: number below five to a task that is compared.
         path: of the file.
         name: of the learner, for messages.
@@ -211,7 +211,7 @@ def dynamic_shapes(task: Any, domain: Domain) -> tuple[Any, ...]:
     rows, queries = dim("rows"), dim("queries")
     length = dim("columns" if domain.has_columns else "support_length")
     query_length = length if domain.has_columns else dim("query_length")
-    if not isinstance(task, Task):  # queries alone, whose columns are those of the examples
+    if not isinstance(task, TaskInputs):  # queries alone, whose columns are those of the examples
         axes = {0: queries} if domain.has_columns or not domain.lengths_vary else {0: queries, 1: query_length}
         (query,) = task.arguments()
         return (dict.fromkeys(query, axes) if isinstance(query, dict) else axes,)
