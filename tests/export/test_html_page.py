@@ -174,7 +174,7 @@ def test_a_table_is_filled_in_as_by_pytorch(browser: Any, tmp_path: Path) -> Non
 
 
 def test_an_estimator_hands_over_its_examples(tmp_path: Path) -> None:
-    drawings = TrainedLearner.load("characters").domain.made_up(3, 0)
+    drawings = TrainedLearner.load("characters").domain.synthetic_things(3, 0)
     model = FewShotClassifier("characters").fit(drawings, ["<b>one</b>", "two", "three"])
     model.export(tmp_path / "mine.html")
     text = (tmp_path / "mine.html").read_text()

@@ -209,7 +209,7 @@ class Domain(ABC):
         """
         return things
 
-    def made_up(self, n: int, seed: int) -> Sequence[Any] | None:
+    def synthetic_things(self, n: int, seed: int) -> Sequence[Any] | None:
         """N things without meaning, as the reader takes them, to try a learner on; None where there are none.
 
         Args:

@@ -78,7 +78,7 @@ def export_onnx(
         precision: "float16" halves the file, "int8" makes convolutions and products of weights a quarter of it; both
             change answers a little, which `worst` says.
         tokens: also write where each query looked on each row, and what each part of it says by itself.
-        items: n and a seed to n items, for a learner whose domain makes none up, such as one of arrays.
+        items: n and a seed to n items, for a learner whose domain generates none, such as one of arrays.
         most_classes: that the learner tells apart, where its head limits them.
 
     Raises:
@@ -103,7 +103,7 @@ def export_onnx(
     regresses = (not learner.classifies) if regression is None else regression
     if isinstance(learner, TableTransformer):
         most_classes = learner.n_codes  # more are told apart in several passes, and a file has one
-    make = TaskMaker(items or made_up_items(trained), 1 if regresses else 0, most_classes)
+    make = TaskMaker(items or generated_items(trained), 1 if regresses else 0, most_classes)
     function = TaskFunction(learner, trained.confidence, tokens=tokens, regression=regresses).eval()
     task = make(Sizes(9, 3, 4), 1)
     facts = describe(trained, regression=regresses)
@@ -220,21 +220,21 @@ def dynamic_shapes(task: Any, domain: Domain) -> tuple[Any, ...]:
     return shapes if task.classes is None else (*shapes, {0: dim("classes")})
 
 
-def made_up_items(trained: TrainedLearner) -> MakeItems:
+def generated_items(trained: TrainedLearner) -> MakeItems:
     """Items to try a learner on.
 
     Raises:
-        ExportError: its domain makes none up.
+        ExportError: its domain generates none.
     """
     domain, reader = trained.domain, trained.reader()
-    if domain.made_up(1, 0) is None:
+    if domain.synthetic_things(1, 0) is None:
         raise ExportError(
-            f"{trained.name} takes {domain.items}, of which none can be made up to try the file on: use "
+            f"{trained.name} takes {domain.items}, of which none can be generated to try the file on: use "
             "regard.export.export_onnx in Python with items=."
         )
 
     def items(n: int, seed: int) -> Items:
-        things = domain.made_up(n, seed)
+        things = domain.synthetic_things(n, seed)
         assert things is not None
         x = reader.fit(things)(things)
         return map_items(lambda t: t.float() if t.is_floating_point() else t, x)

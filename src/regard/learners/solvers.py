@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regard.nn.recorded import inverse
-from regard.nn.transforms import values_are_known
+from regard.nn.transforms import is_recorded, values_are_known
 
 
 def ridge(
@@ -36,7 +36,7 @@ def ridge(
         (B, D, T).
     """
     w = weight[..., None]
-    if not values_are_known():  # which are fewer must not be asked; the symmetric form has an inverse in products
+    if is_recorded():  # which are fewer must not be asked; the symmetric form has an inverse in products
         root = w.sqrt()
         system = root * (x @ x.mT) * root.mT + torch.eye(x.shape[1], dtype=x.dtype, device=x.device) * penalty
         return x.mT @ (root * (inverse(system) @ (root * y)))

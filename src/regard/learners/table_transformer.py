@@ -61,7 +61,7 @@ from regard.nn.table import (
     describe_cells,
     view_cells,
 )
-from regard.nn.transforms import values_are_known
+from regard.nn.transforms import is_recorded, values_are_known
 
 Targets = Literal["classes", "numbers"]
 
@@ -190,11 +190,8 @@ class TableTransformer(Learner):
             x, missing = _joined((x, missing), _cells(query_x), len(support.y))
         # Weights that are all 1 are left out, which saves a pass over every attention.
         may_read = values_are_known()
-        weight = (
-            None
-            if may_read and not support.weight.requires_grad and bool((support.weight == 1).all())
-            else support.weight
-        )
+        all_one = may_read and not support.weight.requires_grad and bool((support.weight == 1).all())
+        weight = None if all_one else support.weight
         # Sums and inverses are no work for bfloat16.
         with torch.autocast(x.device.type, enabled=False):
             centre, spread = _target_statistics(support)
@@ -232,7 +229,7 @@ class TableTransformer(Learner):
             n_copies, y, codes = support.y.shape[-1], support.y.mT.flatten(0, 1)[..., None], None
         else:
             mass = support.membership().sum(1)
-            if not values_are_known() or n_classes <= self.n_codes:  # a file tells no more apart
+            if is_recorded() or n_classes <= self.n_codes:  # a file tells no more apart
                 return support, mass, None
             codes = class_codes(n_classes, self.n_codes, self.n_repeats).to(support.y.device)
             n_copies, y = len(codes), codes[:, support.y].transpose(0, 1).flatten(0, 1)

@@ -33,7 +33,7 @@ from regard.learners.base import EncodingLearner, hide_absent, require_vectors
 from regard.nn.attention import scores
 from regard.nn.encoder import Encoder
 from regard.nn.recorded import inverse
-from regard.nn.transforms import values_are_known
+from regard.nn.transforms import is_recorded
 
 Graph = Literal["support", "all"]
 
@@ -123,7 +123,7 @@ class TPN(EncodingLearner):
         root = _root_inverse(degree)
         walk = kernel * root[..., :, None] * (root * weight)[..., None, :]
         identity = torch.eye(walk.shape[-1], dtype=walk.dtype, device=walk.device)
-        if values_are_known():
+        if not is_recorded():
             return torch.linalg.solve(identity - self.alpha * walk, one_hot)
         # With R the root of the weight, R W R^-1 is symmetric; rows of weight 0 walk nowhere.
         spread, gathered = weight.sqrt()[..., None], torch.where(weight > 0, weight, 1.0).rsqrt()[..., None]

@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regard.nn.recorded import inverse
-from regard.nn.transforms import inside_transform, values_are_known
+from regard.nn.transforms import inside_transform, is_recorded
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _dual(
     do weights so large that S K S + lambda is not positive in its dtype.
     """
     root = weight.sqrt()[:, None, :, None]
-    if not values_are_known() and not inside_transform():
+    if is_recorded():
         inverted = inverse(root * square * root.mT + identity)
         return root * (inverted @ (root * targets[:, None])), inverted.diagonal(dim1=-2, dim2=-1)
     if not inside_transform() and not (torch.is_grad_enabled() and (square.requires_grad or weight.requires_grad)):

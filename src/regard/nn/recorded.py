@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from regard.nn.transforms import values_are_known
+from regard.nn.transforms import is_recorded
 
 _NEWTON_STEPS = 24  # condition numbers up to a million
 _MOST_DOUBLINGS = 11  # rows up to 4096
@@ -25,7 +25,7 @@ _MOST_DOUBLINGS = 11  # rows up to 4096
 
 def inverse(matrix: Float[Tensor, "*B S S"]) -> Float[Tensor, "*B S S"]:
     """The inverse of symmetric positive definite matrices, with condition numbers up to a million."""
-    if values_are_known():
+    if not is_recorded():
         return torch.linalg.inv(matrix)
     identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     # The largest sum of a row is no less than the largest eigenvalue.
@@ -42,7 +42,7 @@ def unit_lower_solve(lower: Float[Tensor, "*B S S"], right: Float[Tensor, "*B S 
         lower: N, zero on the diagonal and above.
         right: (..., S, T).
     """
-    if values_are_known():
+    if not is_recorded():
         return torch.linalg.solve_triangular(lower, right, upper=False, unitriangular=True)
     x, power = right - lower @ right, lower @ lower
     for _ in range(_MOST_DOUBLINGS):
@@ -52,7 +52,7 @@ def unit_lower_solve(lower: Float[Tensor, "*B S S"], right: Float[Tensor, "*B S 
 
 def stable_argsort(x: Float[Tensor, "*B S"] | Int[Tensor, "*B S"], *, descending: bool = False) -> Int[Tensor, "*B S"]:
     """Along the last axis; equal values stay in their order."""
-    if values_are_known():
+    if not is_recorded():
         return x.argsort(dim=-1, descending=descending, stable=True)
     # ONNX's TopK takes the first of equal values first.
     return torch.topk(x, x.shape[-1], dim=-1, largest=descending, sorted=True).indices
@@ -60,7 +60,7 @@ def stable_argsort(x: Float[Tensor, "*B S"] | Int[Tensor, "*B S"], *, descending
 
 def normal_quantile(p: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
     """The value below which a standard normal variable lies with probability p."""
-    if values_are_known():
+    if not is_recorded():
         return torch.special.ndtri(p)
     q = p - 0.5
     r = 0.180625 - q * q

@@ -25,7 +25,7 @@ from regard.errors import ConfigError
 from regard.nn.attention import attention
 from regard.nn.kernel_experts import EXACT_ROWS, CellViews
 from regard.nn.recorded import normal_quantile
-from regard.nn.transforms import inside_transform, values_are_known
+from regard.nn.transforms import inside_transform, is_recorded
 
 _HARMONICS = (1, 2, 3, 4, 6, 8)
 N_INPUTS = 4 + 2 * len(_HARMONICS)
@@ -77,7 +77,7 @@ def view_cells(
     missing cell is in the middle of its column.
     """
     score = torch.asinh((x - columns.centre) / columns.spread)
-    few = not values_are_known() or columns.x.shape[1] <= EXACT_ROWS
+    few = is_recorded() or columns.x.shape[1] <= EXACT_ROWS
     below, equal = (_shares if few else _sorted_shares)(x, columns)
     rank = below + equal / 2
     if missing is not None:

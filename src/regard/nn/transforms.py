@@ -15,10 +15,14 @@ def inside_transform() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def is_recorded() -> bool:
+    """Whether torch.export records this call, for a file: sizes are symbols, and values are not there to be read."""
+    return torch.compiler.is_exporting()
+
+
 def values_are_known() -> bool:
-    """Whether a choice may be made by looking at values: not inside a transform, nor while a function is recorded."""
-    recorded = torch.compiler.is_compiling() or torch.compiler.is_exporting()
-    return not recorded and not inside_transform()
+    """Whether a choice may be made by looking at values: not inside a transform, nor while a function is traced."""
+    return not (is_recorded() or torch.compiler.is_compiling() or inside_transform())
 
 
 def call_with(module: nn.Module, tensors: dict[str, Tensor], *arguments: Any) -> Any:

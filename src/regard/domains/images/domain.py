@@ -83,7 +83,7 @@ class Images(Domain):
             [str(file.relative_to(root)) for file in queries],
         )
 
-    def made_up(self, n: int, seed: int) -> Sequence[Any] | None:
+    def synthetic_things(self, n: int, seed: int) -> Sequence[Any] | None:
         """Signs of three strokes each, on a page."""
         import numpy as np
         from PIL import Image, ImageDraw

@@ -59,7 +59,7 @@ class Tables(Domain):
 
         return TableReader.from_dict(content)
 
-    def made_up(self, n: int, seed: int) -> Sequence[Any] | None:
+    def synthetic_things(self, n: int, seed: int) -> Sequence[Any] | None:
         """Noise, of which some is missing."""
         import numpy as np
 

@@ -50,7 +50,7 @@ class Texts(Domain):
         queries = read_lines(query)
         return LabelledFiles(texts, labels, texts, queries, queries)
 
-    def made_up(self, n: int, seed: int) -> Sequence[Any] | None:
+    def synthetic_things(self, n: int, seed: int) -> Sequence[Any] | None:
         """Sentences of common words in no order."""
         import numpy as np
 
