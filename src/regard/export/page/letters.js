@@ -280,9 +280,9 @@ function addPad(one) {
 
 // ---- asking ----------------------------------------------------------------------------------------------------------
 
-const query = new Pad("What to name", ask, "draw here");
 let waiting = 0;
 let latest = null;
+const query = new Pad("What to name", ask, "draw here");
 
 function ask() {
   const number = ++waiting;
