@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 import regard
 from regard.cli import app
-from regard.domains.robots.demonstrations import Demonstrations, record
+from regard.domains.acting.demonstrations import Demonstrations, record
+from regard.domains.acting.steps import StepReader
 from regard.domains.robots.reach2d import Reach2D
-from regard.domains.robots.source import StepReader
 from regard.errors import ConfigError, DataError
 from regard.estimators.policy import FewShotPolicy
 from regard.learners.deep_kernel import DeepKernel

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from regard.domains.robots.demonstrations import Demonstrations, record
+from regard.domains.acting.demonstrations import Demonstrations, record
+from regard.domains.acting.source import DemonstrationSource
+from regard.domains.acting.steps import StepReader
 from regard.domains.robots.reach2d import Reach2D
-from regard.domains.robots.source import DemonstrationSource, StepReader
 from regard.episode import Items, Support
 from regard.evaluation.leaks.goals import goal_is_hidden
 from regard.learners.base import Learner

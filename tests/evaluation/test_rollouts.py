@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from regard.domains.robots.data import RecordedData, Trial
-from regard.domains.robots.demonstrations import record
+from regard.domains.acting.demonstrations import record
+from regard.domains.acting.simulated import Trial
+from regard.domains.acting.steps import StepReader
+from regard.domains.robots.data import RecordedData
 from regard.domains.robots.domain import ROBOTS, DemonstrationOptions
 from regard.domains.robots.reach2d import Reach2D
-from regard.domains.robots.source import StepReader
 from regard.episode import Items, Support
 from regard.errors import ConfigError, DataError
 from regard.evaluation.compare import compare

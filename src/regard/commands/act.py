@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from regard.domains.robots.files import read_demonstrations
+from regard.domains.acting.files import read_demonstrations
 from regard.errors import DataError
 from regard.estimators.policy import FewShotPolicy
 from regard.files import write_whole

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from regard.domains.acting.simulated import SimulatedData
 from regard.domains.data import LabelledData
-from regard.domains.robots.data import SimulatedData
 from regard.errors import ConfigError
 from regard.evaluation.leaks import OF_ANSWERS, Finding, find_leaks
 from regard.evaluation.leaks.goals import goal_is_hidden

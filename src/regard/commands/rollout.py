@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.domains.robots.data import RecordedData
+from regard.domains.acting.simulated import SimulatedData
 from regard.errors import ConfigError
 from regard.evaluation.rollouts import LearnerPolicy
 from regard.explain.demonstrations import AttendedRollout, attended_rollout
@@ -43,7 +43,7 @@ def show_rollout(
     """
     trained = TrainedLearner.load(checkpoint, settings)
     data = trained.data()
-    if not isinstance(data, RecordedData) or not data.has_simulator:
+    if not isinstance(data, SimulatedData) or not data.has_simulator:
         raise ConfigError(f"{data.title} has no rollouts to show: expected a run such as that of reach2d or reacher.")
     trial = data.trials("test", n_demonstrations, task + 1, 1, 0)[-1]
     policy = LearnerPolicy(trained.learner, data.reader, name=trained.name)

@@ -5,7 +5,8 @@
     data        splits of labelled items, or generated tasks, as sources of episodes
     views       several ways to see one task, for test-time augmentation
     registry    one line per domain, imported when first used
-    images/ texts/ tables/ functions/ molecules/ arrays/
+    acting/     what domains share whose learners act: demonstrations, environments, data that can be rolled out
+    images/ texts/ tables/ functions/ molecules/ materials/ robots/ arrays/
 
 Nothing outside this folder asks what kind a thing is. Other packages add a domain by the entry point `regard.domains`.
 """

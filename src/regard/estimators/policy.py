@@ -14,8 +14,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.distributions import Distribution
 
-from regard.domains.robots.demonstrations import Demonstrations
-from regard.domains.robots.source import StepReader
+from regard.domains.acting.demonstrations import Demonstrations
+from regard.domains.acting.steps import StepReader
 from regard.errors import ConfigError, DataError
 from regard.learners.base import AttendingLearner, Learner
 from regard.learners.fine_tuned import FineTuned
@@ -41,7 +41,7 @@ class FewShotPolicy:
         self, learner: Learner | str | Path, *, reader: StepReader | None = None, settings: tuple[str, ...] = ()
     ) -> None:
         trained = TrainedLearner.load(learner, settings)
-        found = reader or (trained.reader() if trained.domain.name == "robots" else StepReader())
+        found = reader or (trained.reader() if trained.domain.acts else StepReader())
         if not isinstance(found, StepReader) or not trained.learner.regresses:
             raise ConfigError(
                 f"{trained.name} predicts no actions: expected a learner that was trained on demonstrations."

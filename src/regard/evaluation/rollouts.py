@@ -25,9 +25,9 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn.utils.rnn import pad_sequence
 
-from regard.domains.robots.data import Trial
-from regard.domains.robots.demonstrations import Demonstrations
-from regard.domains.robots.source import StepReader
+from regard.domains.acting.demonstrations import Demonstrations
+from regard.domains.acting.simulated import Trial
+from regard.domains.acting.steps import StepReader
 from regard.errors import ConfigError, EpisodeError
 from regard.evaluation.intervals import Interval
 from regard.evaluation.processes import map_in_order

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regard.domains.robots.data import Trial
+from regard.domains.acting.simulated import Trial
 from regard.errors import ConfigError, did_you_mean
 from regard.evaluation.rollouts import LearnerPolicy
 from regard.learners.base import AttendingLearner

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from regard.domains.acting.simulated import SimulatedData
 from regard.domains.data import Data, LabelledData
 from regard.domains.options import EpisodeOptions
-from regard.domains.robots.data import SimulatedData
 from regard.errors import DataError
 from regard.recipes.config import Recipe
 from regard.sampling.counts import Count

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from regard.domains.acting.simulated import SimulatedData
 from regard.domains.data import Data, LabelledData
 from regard.domains.options import EpisodeOptions
-from regard.domains.robots.data import SimulatedData
 from regard.errors import ConfigError
 from regard.evaluation import Comparison, Result, adaptation_seconds, compare, evaluate
 from regard.evaluation.rollouts import LearnerPolicy, evaluate_rollouts

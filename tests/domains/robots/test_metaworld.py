@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("metaworld", reason="pip install 'regard[metaworld]'")
 
+from regard.domains.acting.demonstrations import Demonstrations, record
+from regard.domains.acting.simulated import Trial
 from regard.domains.robots import collect
-from regard.domains.robots.data import Trial
-from regard.domains.robots.demonstrations import Demonstrations, record
 from regard.domains.robots.metaworld import ML10_TEST, ML10_TRAIN, ML45_TEST, MetaWorld, _Bounded, _BrokenRuleError
 from regard.errors import ConfigError, DataError
 from regard.evaluation.rollouts import ExpertPolicy, Replay, roll_out

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from regard.domains.robots.demonstrations import record
-from regard.domains.robots.environment import Environment
+from regard.domains.acting.demonstrations import record
+from regard.domains.acting.environment import Environment
 from regard.domains.robots.reach2d import Choose2D, Reach2D
 from regard.errors import DataError
 

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("mujoco", reason="pip install 'regard[robots]'")
 pytest.importorskip("gymnasium", reason="pip install 'regard[robots]'")
 
-from regard.domains.robots.demonstrations import record
+from regard.domains.acting.demonstrations import record
 from regard.domains.robots.reacher import Reacher, fingertip, jacobian_of
 from rendering import assert_a_picture_is_rendered
 

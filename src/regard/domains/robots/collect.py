@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from regard.domains.acting.demonstrations import Demonstrations, record
+from regard.domains.acting.steps import StepReader
 from regard.domains.registry import find_domain
 from regard.domains.robots.data import RecordedData
-from regard.domains.robots.demonstrations import Demonstrations, record
 from regard.domains.robots.metaworld import ML10_TEST, ML10_TRAIN, ML45_TEST, MetaWorld, skill_names
-from regard.domains.robots.source import StepReader
 from regard.errors import ConfigError, DataError
 
 N_FREE_GOALS, N_SEEN_GOALS = 60, 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,58 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from regard.domains.acting.demonstrations import Demonstrations, record
+from regard.domains.acting.environment import Environment
+from regard.domains.acting.simulated import SimulatedData, Trial
+from regard.domains.acting.source import DemonstrationSource
+from regard.domains.acting.steps import StepReader
 from regard.domains.base import Domain
-from regard.domains.data import Data, describe_items
+from regard.domains.data import describe_items
 from regard.domains.options import EpisodeOptions
-from regard.domains.robots.demonstrations import Demonstrations, record
-from regard.domains.robots.environment import Environment
-from regard.domains.robots.source import DemonstrationSource, StepReader
 from regard.errors import ConfigError, DataError, did_you_mean
 
 _STREAMS = {"test": 0, "train": 1, "validation": 2}
 HELD_OUT = 1_000_000
 """Number of the first task that is not trained on."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What a policy is tried on.
-
-    Args:
-        environment: makes it; called where the rollouts run, which may be another process.
-        tasks: (B,) numbers of its tasks.
-        demonstrations: of each task.
-        placements: of the rollouts of each task; the first rollout of all tasks has the first, and so on.
-    """
-
-    environment: Callable[[], Environment]
-    tasks: tuple[int, ...]
-    demonstrations: tuple[Demonstrations, ...]
-    placements: tuple[int, ...] = (10_000,)
-
-
-class SimulatedData(Data):
-    """Abstract: data whose learners are judged by rollouts."""
-
-    reader: StepReader
-    blind: bool
-
-    @property
-    @abstractmethod
-    def has_simulator(self) -> bool:
-        """Whether rollouts are possible; else only predicted actions can be looked at."""
-
-    @abstractmethod
-    def trials(self, split: str, n_demonstrations: int, n_tasks: int, n_starts: int, seed: int) -> list[Trial]:
-        """Tasks of each environment with their demonstrations, the same for every learner.
-
-        Args:
-            split: "test" or "validation"; there are no rollouts of training tasks.
-            n_demonstrations: of each task.
-            n_tasks: in all, spread evenly over the environments.
-            n_starts: rollouts of each task, each from another placement.
-            seed: another seed, other tasks.
-        """
 
 
 @dataclass(frozen=True)

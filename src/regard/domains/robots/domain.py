@@ -13,8 +13,8 @@ from regard.domains.options import EpisodeOptions
 from regard.sampling.counts import Count
 
 if TYPE_CHECKING:
+    from regard.domains.acting.steps import StepReader
     from regard.domains.robots.data import RecordedData
-    from regard.domains.robots.source import StepReader
 
 
 class DemonstrationOptions(EpisodeOptions):
@@ -56,7 +56,7 @@ class Robots(Domain):
         }
 
     def reader(self, content: Mapping[str, Any]) -> StepReader:
-        from regard.domains.robots.source import StepReader
+        from regard.domains.acting.steps import StepReader
 
         return StepReader.from_dict(content)
 
@@ -118,9 +118,9 @@ def metaworld(
 
 def demonstrations(path: str = "", n_rows: int = 12, shows_progress: bool = True, blind: bool = False) -> RecordedData:
     """Demonstrations of one's own, see `read_demonstrations`: trained and evaluated on, without rollouts."""
+    from regard.domains.acting.files import read_demonstrations
+    from regard.domains.acting.steps import StepReader
     from regard.domains.robots.data import RecordedData
-    from regard.domains.robots.files import read_demonstrations
-    from regard.domains.robots.source import StepReader
 
     read = read_demonstrations(path)
     reader = StepReader(n_rows, shows_progress).scaled_to(read.observations)
@@ -131,9 +131,9 @@ def demonstrations(path: str = "", n_rows: int = 12, shows_progress: bool = True
 def _simulated(
     name: str, make: Callable[[], Any], n_tasks: int, n_rows: int, shows_progress: bool, blind: bool
 ) -> RecordedData:
+    from regard.domains.acting.demonstrations import record
+    from regard.domains.acting.steps import StepReader
     from regard.domains.robots.data import RecordedData
-    from regard.domains.robots.demonstrations import record
-    from regard.domains.robots.source import StepReader
 
     environment = make()
     # In a scene, a path soon shows to which object it leads.

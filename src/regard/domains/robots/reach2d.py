@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from regard.domains.robots.environment import Bools, Environment, Floats, Simulation, placement_generator
+from regard.domains.acting.environment import Bools, Environment, Floats, Simulation, placement_generator
 
 _SPEED, _NEAR = 0.1, 0.05
 

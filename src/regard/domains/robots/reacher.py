@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.domains.robots.environment import Bools, Environment, Floats, Simulation, placement_generator
+from regard.domains.acting.environment import Bools, Environment, Floats, Simulation, placement_generator
 from regard.extras import import_extra
 
 _LINKS = np.array([0.1, 0.11])

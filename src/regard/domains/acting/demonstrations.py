@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.domains.robots.environment import Environment
+from regard.domains.acting.environment import Environment
 from regard.errors import DataError
 from regard.files import write_whole
 

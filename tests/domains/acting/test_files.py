@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from regard.domains.robots import files
-from regard.domains.robots.demonstrations import record
-from regard.domains.robots.files import check_demonstration_manifest, read_demonstrations, write_demonstration_manifest
+from regard.domains.acting import files
+from regard.domains.acting.demonstrations import record
+from regard.domains.acting.files import check_demonstration_manifest, read_demonstrations, write_demonstration_manifest
 from regard.domains.robots.reach2d import Reach2D
 from regard.errors import DataError
 

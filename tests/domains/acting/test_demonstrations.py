@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from regard.domains.robots.demonstrations import Demonstrations, record
+from regard.domains.acting.demonstrations import Demonstrations, record
 from regard.domains.robots.reach2d import Choose2D, PointSimulation, Reach2D
 from regard.errors import DataError
 

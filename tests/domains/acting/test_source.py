@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from regard.domains.robots.demonstrations import Demonstrations, record
+from regard.domains.acting.demonstrations import Demonstrations, record
+from regard.domains.acting.source import DemonstrationSource
+from regard.domains.acting.steps import StepReader
 from regard.domains.robots.reach2d import Reach2D
-from regard.domains.robots.source import DemonstrationSource, StepReader
 from regard.errors import ConfigError, DataError
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from regard.domains.robots.demonstrations import Demonstrations
+from regard.domains.acting.demonstrations import Demonstrations
 from regard.errors import DataError
 from regard.extras import import_extra
 from regard.files import write_whole
