@@ -23,10 +23,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import torch
+from torch import Tensor
+
+from regard.episode import Support
 from regard.evaluation import Comparison, Interval, Result
 from regard.evaluation.provenance import machine, versions
 from regard.evaluation.results_json import from_json
 from regard.files import write_whole
+from regard.learners import LinearProbe
+from regard.learners.base import EncodingLearner
+from regard.nn.encoder import Encoder
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -277,6 +284,25 @@ def packed_test(path: Path) -> list[str]:
         kinds = ", ".join(f"{{n_way: 5, n_shot: {n_shot}, n_query: 2}}" for n_shot in (1, 5))
         settings.append(f"evaluation=[{kinds}]")
     return settings
+
+
+# ---- a baseline --------------------------------------------------------------------------------------------------------
+
+
+class Probe(EncodingLearner):
+    """LinearProbe in the span of the support's rows, where its minimum lies: a fraction of the unknowns."""
+
+    def __init__(self, encoder: Encoder, penalty: float) -> None:
+        super().__init__()
+        self.encoder, self.probe = encoder, LinearProbe(penalty=penalty)
+
+    def adapt_encoded(self, support: Support) -> tuple[object, Tensor]:
+        basis = torch.linalg.qr(support.x.mT).Q
+        inside = Support(support.x @ basis, support.y, support.weight, support.n_classes)
+        return self.probe.adapt_encoded(inside), basis
+
+    def predict_encoded(self, state: tuple[object, Tensor], query_z: Tensor) -> Tensor:
+        return self.probe.predict_encoded(state[0], query_z @ state[1])  # type: ignore[arg-type, return-value]
 
 
 # ---- Markdown --------------------------------------------------------------------------------------------------------

@@ -24,9 +24,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does;
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from common import (
     Document,
+    Probe,
     Section,
     argument_parser,
     command_line,
@@ -42,9 +44,13 @@ from common import (
 )
 from regard.commands.show import show_results
 from regard.domains.images.packed import packed_images, packed_parts
-from regard.episode import first_tensor
+from regard.episode import Support, first_tensor
 from regard.evaluation import Interval, Result, evaluate, read_results, write_results
-from regard.learners.base import Learner
+from regard.learners.base import EncodingLearner, Learner
+from regard.learners.prototypical import class_means
+from regard.nn.attention import scores
+from regard.nn.encoder import Encoder
+from regard.nn.pretrained.photo_stages import PhotoStages
 from regard.recipes.components import build_learner
 from regard.recipes.config import Recipe
 from regard.recipes.run import compare_by_setting, train_recipe
@@ -59,6 +65,7 @@ METHODS: dict[str, dict[str, Any]] = {
     BASELINE: {"name": "Prototypical", "compare": "cosine", "scale": 20.0, "encoder": _HEAD},
     "nearest neighbour": {"name": "NearestNeighbour", "compare": "cosine", "encoder": _HEAD},
     "attention to examples": {"name": "Matching", "scale": 30.0, "encoder": _HEAD},
+    "ridge regression": {"name": "R2D2", "penalty": 0.01, "encoder": _HEAD},
     "ridge and prototypes": {"name": "RidgePrototypes", "penalty": 0.1, "encoder": _HEAD},
     "ridge and prototypes, several stages": {
         "name": "RidgePrototypes",
@@ -67,6 +74,36 @@ METHODS: dict[str, dict[str, Any]] = {
     },
 }
 """Without training, and by name."""
+
+
+class CacheAttention(EncodingLearner):
+    """The training-free Tip-Adapter of Zhang et al. 2021, arXiv:2111.03930, with prototypes in place of CLIP's texts.
+
+    logit_k(x) = 5 cos(f(x), c_k) + sum over the examples s of class k of exp(-5.5 (1 - cos(f(x), f(x_s))))
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def adapt_encoded(self, support: Support) -> tuple[Tensor, Support]:
+        return class_means(support.x, support).centre, support
+
+    def predict_encoded(self, state: tuple[Tensor, Support], query_z: Tensor) -> Tensor:
+        centre, support = state
+        nearness = (-5.5 * (1 - scores(query_z, support.x, "cosine"))).exp()
+        return 5 * scores(query_z, centre, "cosine") + nearness @ support.membership()
+
+
+def _on_head(name: str) -> Learner:
+    """The methods that no learner of the library is."""
+    encoder = PhotoStages(stages="head")
+    if name == "cache attention and prototypes":
+        return CacheAttention(encoder)
+    return Probe(encoder, 1 / float(name.rpartition(" ")[2]))
+
+
+ON_HEAD = ("logistic regression, C = 1", "logistic regression, C = 10", "cache attention and prototypes")
 TRAINED: dict[str, tuple[str, ...]] = {
     "FEAT": ("learner={name: FEAT, temperature: 1.0, encoder: {name: PhotoStages, stages: head}}",),
     "CrossTransformer on patches": (
@@ -74,6 +111,7 @@ TRAINED: dict[str, tuple[str, ...]] = {
     ),
 }
 """Trained on the same photographs as the model that ships, by episodes."""
+ORDER = (BASELINE, *ON_HEAD, *(name for name in METHODS if name != BASELINE), SHIPPED, *TRAINED)
 
 
 @dataclass(frozen=True)
@@ -135,7 +173,7 @@ def parser() -> argparse.ArgumentParser:
         test="packed images (.npz: images or jpeg and offsets, labels, class_names, perhaps train_track)",
         data_required=False,
         seed=0,
-        only=(*METHODS, SHIPPED, *TRAINED),
+        only=ORDER,
     )
     made.add_argument("--on", nargs="+", choices=tuple(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)}")
     made.add_argument("--episodes", type=int, default=600)
@@ -155,8 +193,7 @@ def main() -> None:
     read = {name: kind.read(arguments.data) for name, kind in kinds.items()}
     out = out_with_test(arguments, "photos.json")
     arguments.out = out
-    order = [*METHODS, SHIPPED, *TRAINED]
-    for name in arguments.only or order:
+    for name in arguments.only or ORDER:
         learner = learner_of(name, arguments)
         if learner is None:
             continue
@@ -169,7 +206,7 @@ def main() -> None:
         measured = {(r.learner, r.data) for r in found}
         results = [*(r for r in results if (r.learner, r.data) not in measured), *found]
         titles = [kind.title for kind in KINDS.values()]
-        results.sort(key=lambda r: (order.index(r.learner), titles.index(r.data) if r.data in titles else 0, r.n_shot))
+        results.sort(key=lambda r: (ORDER.index(r.learner), titles.index(r.data) if r.data in titles else 0, r.n_shot))
         pairs = [c for c in compare_by_setting(results) if BASELINE in (c.a, c.b) and c.metric == "accuracy"]
         write_results(out, results, pairs, raw=True, command=COMMAND if arguments.data else command_line())
         show_results(found, [c for c in pairs if name in (c.a, c.b)])
@@ -180,6 +217,8 @@ def learner_of(name: str, arguments: argparse.Namespace) -> Learner | None:
     """The learner of this name; those that are trained are trained now, once."""
     if name == SHIPPED:
         return load(arguments.model).learner
+    if name in ON_HEAD:
+        return _on_head(name).eval()
     if name in METHODS:
         return build_learner(METHODS[name]).eval()
     run = arguments.runs / name.split()[0]

