@@ -32,6 +32,7 @@ SCRIPTS = (
     "peer_setfit",
     "reviews",
     "molecules",
+    "translation",
     "gradient_speed",
     "context_speed",
     "training_speed",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from regard.domains.base import Domain, Reader
 from regard.domains.options import EpisodeOptions
@@ -22,6 +22,9 @@ from regard.sampling.source import EpisodeSource
 from regard.sampling.splits import shuffled_classes
 from regard.sampling.task_table import TaskTable
 from regard.signatures import call_checked
+
+if TYPE_CHECKING:
+    from regard.domains.translation.protocol import EnglishSides
 
 
 class Data(ABC):
@@ -51,6 +54,11 @@ class Data(ABC):
     def item_ids(self) -> Mapping[str, Sequence[str]]:
         """Of such data, the items that the episodes of each split are made of."""
         return {}
+
+    @property
+    def english_sides(self) -> EnglishSides | None:
+        """Of translation, the English of training and of the test languages; None of other data."""
+        return None
 
     @property
     def evaluation_split(self) -> str:
@@ -118,6 +126,11 @@ class LabelledData(Data):
     def thing(self, split: str, row: int) -> Any:
         """What `Domain.render` shows of a row of a split."""
         return self.things[split][row] if split in self.things else first_tensor(self.split(split).x)[row]
+
+    @property
+    def english_sides(self) -> EnglishSides | None:
+        """Of translation, the English of training and of the test languages; None of other data."""
+        return None
 
     @property
     def evaluation_split(self) -> str:

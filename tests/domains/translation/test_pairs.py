@@ -59,7 +59,7 @@ def test_a_table_without_names_may_have_one_line_and_equal_sides(tmp_path: Path)
     ("content", "message"),
     [
         ("Hund\tdog\nKatze\t\n", "line 2 has an empty target"),
-        ("Hund\tdog\n...\tcat\n", "line 2 has an empty source"),
+        ("Hund\tdog\n \tcat\n", "line 2 has an empty source"),
         (
             "Hund\tdog\n" + "a" * 10_000 + "\tcat\n",
             r"line 2 has a source of 10,000 characters: expected .* at most 1,000",

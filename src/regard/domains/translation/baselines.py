@@ -54,6 +54,17 @@ def translation_memory(support: Sequence[Pair], sentences: Sequence[str]) -> lis
     return [support[i].target for i in _first_best(support, memory_cosines(support, sentences))]
 
 
+def with_memory(
+    support: Sequence[Pair], sentences: Sequence[str], answers: Sequence[str], above: float = 0.5
+) -> list[str]:
+    """Answers, but the target of the nearest pair where its cosine is above this; 1 and more change nothing."""
+    if above >= 1 or not support or not sentences:
+        return list(answers)
+    cosines = memory_cosines(support, sentences)
+    nearest = _first_best(support, cosines)
+    return [support[k].target if cosines[i, k] > above else answers[i] for i, k in enumerate(nearest)]
+
+
 def _vectorizer() -> TfidfVectorizer:
     return TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True)
 
@@ -115,12 +126,7 @@ class IBM1Translator:
         for sentence in sentences:
             choices = [self.choices(word, forward, backward) for word in tokenise_source(sentence)]
             answers.append(self.truecaser(self.beam.decode(choices).words) if choices else "")
-        if self.memory_above < 1 and support and sentences:
-            cosines = memory_cosines(support, sentences)
-            for i, nearest in enumerate(_first_best(support, cosines)):
-                if cosines[i, nearest] > self.memory_above:
-                    answers[i] = support[nearest].target
-        return answers
+        return with_memory(support, sentences, answers, self.memory_above)
 
     def choices(self, word: str, forward: Lexicon, backward: Lexicon) -> list[Choice]:
         """The English words that one word may give, and giving none."""

@@ -125,8 +125,8 @@ def _wrong_with(pair: Pair) -> list[str]:
     """What no learner can use."""
     mistakes = []
     for side, text in (("source", pair.source), ("target", pair.target)):
-        if not any(character.isalnum() for character in text):
-            mistakes.append(f"has an empty {side} ({text!r:.20})" if text else f"has an empty {side}")
+        if not text.strip():
+            mistakes.append(f"has an empty {side}")
         elif len(text) > SENTENCE_CHARACTERS:
             mistakes.append(
                 f"has a {side} of {len(text):,} characters: expected one sentence, of at most {SENTENCE_CHARACTERS:,}"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -85,6 +86,36 @@ class Protocol:
                 seen.add(key)
                 kept.append(sentence)
         return kept
+
+
+@dataclass(frozen=True)
+class EnglishSides:
+    """English that training has seen and that is evaluated on, for `regard doctor`.
+
+    Args:
+        train: of all training: pairs, synthetic tasks, language models.
+        queries: of the queries of each test language.
+        supports: of the pairs that each test language is learned from.
+    """
+
+    train: Sequence[str]
+    queries: Mapping[str, Sequence[str]]
+    supports: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def of(cls, protocol: Protocol, train: Sequence[str]) -> Self:
+        """Of the languages of a protocol.
+
+        Args:
+            protocol: of the evaluation.
+            train: English of all training.
+        """
+        languages = protocol.languages.items()
+        return cls(
+            train,
+            {code: [pair.target for pair in language.queries] for code, language in languages},
+            {code: [pair.target for pair in language.pool] for code, language in languages},
+        )
 
 
 def fix_queries(

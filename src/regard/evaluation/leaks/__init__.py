@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from regard.domains.base import Domain
+from regard.domains.translation.protocol import EnglishSides
 from regard.errors import DataError
 from regard.evaluation.leaks.answers import (
     a_batch_of_one_is_a_batch_of_many,
@@ -41,6 +42,7 @@ from regard.evaluation.leaks.data import (
     support_and_query_share_no_item,
     support_and_query_share_no_near_copy,
 )
+from regard.evaluation.leaks.english import english_of_queries_has_few_near_copies, english_of_queries_is_new
 from regard.evaluation.leaks.features import labels_stand_in_no_feature
 from regard.evaluation.leaks.tasks import items_of_tasks_stand_in_one_split, labels_of_a_task_are_not_repeated
 from regard.learners.base import Learner
@@ -49,7 +51,7 @@ from regard.sampling.dataset import Dataset
 from regard.sampling.source import EpisodeSource
 from regard.sampling.task_table import TaskTable
 
-__all__ = ["CHECKS", "OF_ANSWERS", "Check", "Finding", "LeakContext", "Verdict", "find_leaks"]
+__all__ = ["CHECKS", "OF_ANSWERS", "OF_ENGLISH", "Check", "Finding", "LeakContext", "Verdict", "find_leaks"]
 
 OF_ANSWERS: tuple[Check, ...] = (
     weight_0_is_absence,
@@ -60,6 +62,9 @@ OF_ANSWERS: tuple[Check, ...] = (
     a_batch_of_one_is_a_batch_of_many,
 )
 """Those that need no data set, and no task without evidence: what is not known is then guessed from all tasks."""
+
+OF_ENGLISH: tuple[Check, ...] = (english_of_queries_is_new, english_of_queries_has_few_near_copies)
+"""Of translation."""
 
 CHECKS: tuple[Check, ...] = (
     class_names_stand_in_one_split,
@@ -72,6 +77,7 @@ CHECKS: tuple[Check, ...] = (
     labels_stand_in_no_feature,
     labels_of_a_task_are_not_repeated,
     items_of_tasks_stand_in_one_split,
+    *OF_ENGLISH,
     nothing_is_known_without_evidence,
     classes_can_be_renamed,
     *OF_ANSWERS,
@@ -89,6 +95,7 @@ def find_leaks(
     domain: Domain | None = None,
     tables: Mapping[str, TaskTable] | None = None,
     item_ids: Mapping[str, Sequence[str]] | None = None,
+    english: EnglishSides | None = None,
 ) -> list[Finding]:
     """Look for every leak.
 
@@ -99,7 +106,7 @@ def find_leaks(
         n_episodes: at least 2; more find fainter leaks.
         checks: some of `CHECKS`; all by default.
         domain: of the items, which may know how near copies of them are recognised; by their tensors by default.
-        tables, item_ids: of data with several tasks per item, see `LeakContext`.
+        tables, item_ids, english: of data with several tasks per item, or of translation; see `LeakContext`.
 
     Raises:
         DataError: fewer than two episodes.
@@ -107,7 +114,14 @@ def find_leaks(
     if n_episodes < 2:
         raise DataError(f"n_episodes is {n_episodes}: expected at least 2, since chance is judged by an interval.")
     context = LeakContext(
-        learner, sampler, dict(splits or {}), n_episodes, domain=domain, tables=tables or {}, item_ids=item_ids or {}
+        learner,
+        sampler,
+        dict(splits or {}),
+        n_episodes,
+        domain=domain,
+        tables=tables or {},
+        item_ids=item_ids or {},
+        english=english,
     )
     with eval_mode(learner):
         return [check(context) for check in (CHECKS if checks is None else checks)]

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from regard.domains.base import Domain, digests
+from regard.domains.translation.protocol import EnglishSides
 from regard.episode import Episode, Items, map_items
 from regard.evaluation.evaluate import device_of
 from regard.evaluation.intervals import Interval
@@ -58,6 +59,7 @@ class LeakContext:
         domain: of the items, where it is known.
         tables: of data with several tasks per item, all labels of the tasks of each split, on whatever items.
         item_ids: of such data, the items that the episodes of each split are made of.
+        english: of translation, the English of training and of the test languages.
     """
 
     learner: Learner
@@ -68,6 +70,7 @@ class LeakContext:
     domain: Domain | None = None
     tables: Mapping[str, TaskTable] = field(default_factory=dict)
     item_ids: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    english: EnglishSides | None = None
     _kept: dict[str, dict[int, Any]] = field(default_factory=lambda: defaultdict(dict), repr=False)
 
     def numbers(self) -> range:
