@@ -31,26 +31,26 @@ REASONS = [
 
 def test_every_word_has_its_line_and_its_note() -> None:
     drawing = draw_alignment(TOKENS, REASONS)
-    root = ElementTree.fromstring(drawing[0])
+    root = ElementTree.fromstring(drawing.html)
     lines, texts = root.findall("line"), root.findall("text")
     assert len(lines) == 4  # "sees" comes from training
     shares = [float(line.get("stroke-opacity", 0)) for line in lines]
     assert shares[3] == 1.0 and shares[0] > shares[1] > shares[2]
     shown = ["".join(text.itertext()) for text in texts]
     assert shown[:5] == TOKENS and any(s.endswith("pair 4") for s in shown) and any(s.endswith("copied") for s in shown)
-    assert root.get("aria-label") == drawing[1] == "; ".join(describe_reason(r) for r in REASONS)
+    assert root.get("aria-label") == drawing.text == "; ".join(describe_reason(r) for r in REASONS)
 
 
 def test_equal_words_share_the_lines() -> None:
-    lines = ElementTree.fromstring(draw_alignment(TOKENS, REASONS)[0]).findall("line")
+    lines = ElementTree.fromstring(draw_alignment(TOKENS, REASONS).html).findall("line")
     assert lines[0].get("x1") != lines[2].get("x1")  # the second "the" comes from the second "der"
 
 
 def test_all_stands_within_the_picture() -> None:
-    root = ElementTree.fromstring(draw_alignment(TOKENS * 3, REASONS)[0])
+    root = ElementTree.fromstring(draw_alignment(TOKENS * 3, REASONS).html)
     width = float(root.get("width", 0))
     assert all(0 <= float(text.get("x", -1)) <= width for text in root.findall("text"))
-    assert ElementTree.fromstring(draw_alignment([], [])[0]).findall("line") == []
+    assert ElementTree.fromstring(draw_alignment([], []).html).findall("line") == []
 
 
 def test_reasons_in_words() -> None:
