@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from regard.domains.base import Rendering
 
@@ -15,6 +15,7 @@ _CHARACTER, _WIDE, _GAP, _HEIGHT = 8.0, 15.0, 18.0, 150
 """Pixels of a character, of one of a wide script, between words, and of the whole."""
 
 
+@runtime_checkable
 class WordReason(Protocol):
     """Where one word came from; `regard.evaluation.translate.Reason` is one."""
 
