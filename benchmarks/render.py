@@ -44,6 +44,7 @@ SCRIPTS = (
     "photos",
     "robots",
     "interop",
+    "keras_models",
     "service",
     "materials",
     "next_experiment",

@@ -1,0 +1,11 @@
+"""Each run has one backend, KERAS_BACKEND (PyTorch by default); `.ci/run` starts one run for each that is there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
