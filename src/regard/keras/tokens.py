@@ -239,6 +239,6 @@ class TokenLSTMLayer(layers.Layer):
 
 def _random_codes(shape: tuple[int, int], dtype: Any = None) -> Any:
     """A random direction for each id; padding and the unknown word are nothing that two tokens could share."""
-    codes = keras.random.normal(shape, stddev=1 / math.sqrt(shape[1]), dtype=dtype)
+    codes = keras.initializers.RandomNormal(stddev=1 / math.sqrt(shape[1]))(shape, dtype)
     shared = ops.cast(ops.reshape(ops.arange(shape[0]) >= 2, (-1, 1)), codes.dtype)
     return codes * shared
