@@ -459,7 +459,7 @@ def section(document: Document) -> str:
     )
 
 
-SECTIONS = (Section("keras_models", "keras_models.json", section),)
+SECTIONS: tuple[Section, ...] = ()
 
 
 if __name__ == "__main__":

@@ -44,7 +44,6 @@ SCRIPTS = (
     "photos",
     "robots",
     "interop",
-    "keras_models",
     "service",
     "materials",
     "next_experiment",
