@@ -22,7 +22,6 @@ from regard.learners.matching import Matching
 from regard.learners.nearest_neighbour import NearestNeighbour
 from regard.learners.prototypical import Prototypical
 from regard.learners.r2d2 import R2D2
-from regard.learners.tpn import TPN
 from regard.nn.conv4 import Conv4
 
 pytest.importorskip("onnx", reason="needs the extra export")
@@ -38,11 +37,9 @@ def items(*shape: int) -> Callable[[int, int], Tensor]:
 
 MADE: dict[str, tuple[Callable[[], Learner], tuple[int, ...]]] = {
     "Prototypical": (lambda: Prototypical(Vectors()), (6,)),
-    "Matching": (lambda: Matching(Vectors()), (6,)),
     "CrossTransformer": (lambda: CrossTransformer(Parts(), d_head=4), (4, 6)),
     "NearestNeighbour": (NearestNeighbour, (6,)),
     "R2D2": (lambda: R2D2(Vectors()), (6,)),
-    "TPN": (lambda: TPN(Vectors()), (6,)),
 }
 
 

@@ -157,7 +157,7 @@ def page_text(kind: Kind, title: str, learner: str, facts: Mapping[str, Any], ru
 
 
 def _title(trained: TrainedLearner) -> str:
-    return f"Tell {trained.domain.items} apart" if not trained.domain.has_columns else "Fill in a table"
+    return "Fill in a table" if trained.domain.has_columns else "Tell drawings apart"
 
 
 def _grid(model: bytes) -> int:

@@ -206,12 +206,17 @@ class Pad {
     const pen = this.heat.getContext("2d");
     pen.clearRect(0, 0, SIDE, SIDE);
     if (!map || !this.item || !(most > 0)) return;
-    const small = new OffscreenCanvas(GRID, GRID), dots = small.getContext("2d"), image = dots.createImageData(GRID, GRID);
-    map.forEach((v, i) => image.data.set([245, 124, 0, 220 * Math.min(1, Math.max(0, v / most))], 4 * i));
+    // One transparent part all around, so that the heat fades out instead of ending in a square.
+    const n = GRID + 2, small = new OffscreenCanvas(n, n), dots = small.getContext("2d"), image = dots.createImageData(n, n);
+    for (let i = 0; i < n * n; i++) image.data.set([245, 124, 0, 0], 4 * i);
+    map.forEach((v, i) => {
+      const strength = Math.min(1, Math.max(0, (v / most - 0.1) / 0.9));
+      image.data[4 * ((Math.floor(i / GRID) + 1) * n + (i % GRID) + 1) + 3] = 225 * strength;
+    });
     dots.putImageData(image, 0, 0);
-    const { x, y, side } = this.item.frame;
+    const { x, y, side } = this.item.frame, part = side / GRID;
     pen.imageSmoothingQuality = "high";
-    pen.drawImage(small, x, y, side, side);
+    pen.drawImage(small, x - part, y - part, side + 2 * part, side + 2 * part);
   }
 }
 
