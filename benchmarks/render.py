@@ -45,6 +45,7 @@ SCRIPTS = (
     "robots",
     "interop",
     "service",
+    "export",
     "materials",
     "next_experiment",
 )
