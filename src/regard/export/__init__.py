@@ -7,7 +7,13 @@ html_page   one HTML file with model and runtime inside; `page` holds what it is
 runtime     onnxruntime-web, fetched once
 """
 
+from typing import TYPE_CHECKING
+
 from regard.lazy import lazy
+
+if TYPE_CHECKING:
+    from regard.export.html_page import export_html
+    from regard.export.onnx_file import Exported, export_onnx
 
 __all__ = ["Exported", "export_html", "export_onnx"]
 __getattr__ = lazy(__name__, {"Exported": ".onnx_file", "export_html": ".html_page", "export_onnx": ".onnx_file"})

@@ -153,5 +153,5 @@ def export_adapted_page(
             "model.onnx, or `regard export tables --html page.html`, into which tables are pasted."
         )
     pictures = first_tensor(items)
-    examples = {name: pictures[torch.from_numpy(target == k)] for k, name in enumerate(classes)}
+    examples = {name: list(pictures[torch.from_numpy(target == k)]) for k, name in enumerate(classes)}
     return export_html(trained, path, ort=ort, title="Your own examples", examples=examples)

@@ -103,7 +103,9 @@ class TaskFunction(nn.Module):
             # Averaged over the tokens of the query, as the heat maps of `regard.explain.saliency` are.
             results.append(learner.attend_tokens(state, queries)[0].mean(1))
             z = learner._encode_tasks(queries)[0]  # (Q, P, F); each token as a query of its own
-            results.append(learner.predict_encoded(state, z.flatten(0, 1)[None, :, None])[0].unflatten(0, z.shape[:2]))
+            votes = learner.predict_encoded(state, z.flatten(0, 1)[None, :, None])
+            assert isinstance(votes, Tensor)
+            results.append(votes[0].unflatten(0, z.shape[:2]))
         if "trust" in self.outputs and isinstance(output, Tensor):
             bias, largest, logit = self.confidence.trust
             log_p = torch.log_softmax(output[0].float() / self.confidence.temperature, -1).amax(-1)
