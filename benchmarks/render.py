@@ -45,7 +45,6 @@ SCRIPTS = (
     "robots",
     "interop",
     "service",
-    "export",
     "materials",
     "next_experiment",
 )
