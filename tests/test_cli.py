@@ -35,6 +35,7 @@ TINY = [
 ]
 
 COMMANDS = {
+    "app",
     *("quickstart", "train", "evaluate", "compare", "calibrate", "doctor", "learners", "cite"),
     *("predict", "next", "rollout", "explain", "serve"),
 }

@@ -264,6 +264,17 @@ def doctor(
 app.registered_commands += answering.registered_commands
 
 
+@app.command("app")
+def page(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine.")] = 7860,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True,
+) -> None:
+    """Open a local page: draw, drop or paste examples, ask, and see why."""
+    from regard.app.page import run_page
+
+    run_page(port, in_browser=open_browser)
+
+
 @app.command()
 def learners() -> None:
     """List the methods: name, year, family, what they predict, and whether they attend."""

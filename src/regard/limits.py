@@ -59,6 +59,9 @@ IMAGE_JPEG_PIXELS = 2**28
 IMAGE_SIDE = 2**17
 """Longer side of one picture; JPEG ends at 65,535. Time and memory grow with it even where the other side is 1."""
 
+ENCODED_BYTES = 64 * MIB
+"""Examples and queries of one question of the page, in base64: some hundred pictures of 640 pixels."""
+
 IMAGE_READ_SIDE = 4096
 """Side of an item that pictures are reduced to: 48 MiB in colour."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,25 @@ Map = NDArray[np.floating]
 
 _SHOWN = 5
 """Examples per answer."""
+_MOST_COLUMNS = 40
+"""Of a table whose columns are left out one by one."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Answers, and why.
+
+    Args:
+        model: adapted to the examples.
+        trust: how far to believe the explanations, in one sentence.
+        believed: whether that is above chance; None where it cannot be said.
+        answers: one per query.
+    """
+
+    model: FewShotClassifier
+    trust: str
+    believed: bool | None
+    answers: list[ExplainedAnswer]
 
 
 def explain_files(learner: Path | str, support: Path | str, query: Path | str, page: Path, most: int = 50) -> str:
@@ -40,29 +61,39 @@ def explain_files(learner: Path | str, support: Path | str, query: Path | str, p
     read = domain.read_files(Path(support), Path(query))
     if not read.queries:
         raise ConfigError(f"{query} holds nothing to explain: expected at least one query.")
+    found = explain_examples(learner, read, most)
+    write_explanations(page, str(learner), found.trust, found.believed, found.answers)
+    return found.trust
+
+
+def explain_examples(learner: Path | str, read: LabelledFiles, most: int = 50) -> Explained:
+    """Adapt to labelled examples and explain the answers to the first `most` queries; errors as `explain_files`."""
+    domain = TrainedLearner.shared(learner, regression=False).domain
     model = FewShotClassifier(learner).fit(read.support, read.labels)
     queries, names = list(read.queries)[:most], list(read.query_names)[:most]
-    found = model.explain(queries)
+    found, predictions = model.explain(queries), model.predict_all(queries)
     classes = [domain.class_title(str(name)) for name in model.classes_]
-    parts = [domain.part_saliency(model, query) for query in queries]
-    maps = [
-        _maps(model, query) if part is None else (part.strength, None)
-        for query, part in zip(queries, parts, strict=True)
-    ]
-    answers = [
-        ExplainedAnswer(
-            name=names[row],
-            item=domain.render(queries[row], maps[row][0]),
-            answer=classes[int(found.predicted[row])],
-            probability=float(found.probability[row]),
-            effects=_effects(domain, read, found, row, maps[row][1]),
-            turns=_sentences(read, found, row, classes) + ([part.sentence] if (part := parts[row]) else []),
+    columns = _columns(learner, read, queries, found) if domain.has_columns else None
+    answers = []
+    for row, query in enumerate(queries):
+        part = domain.part_saliency(model, query)
+        on_query, on_examples = _maps(model, query) if part is None else (part.strength, None)
+        if columns is not None:
+            on_query = columns[row]
+        ranked = np.argsort(-predictions.probability[row], kind="stable")
+        answers.append(
+            ExplainedAnswer(
+                name=names[row],
+                item=domain.render(query, on_query),
+                answer=classes[int(found.predicted[row])],
+                probability=float(found.probability[row]),
+                probabilities=[(classes[c], float(predictions.probability[row, c])) for c in ranked.tolist()],
+                answered=bool(predictions.answered[row]),
+                effects=_effects(domain, read, found, row, on_examples),
+                turns=_sentences(read, found, row, classes) + ([] if part is None else [part.sentence]),
+            )
         )
-        for row in range(len(queries))
-    ]
-    trust = trust_sentence(found)
-    write_explanations(page, str(learner), trust, found.believed, answers)
-    return trust
+    return Explained(model, trust_sentence(found), found.believed, answers)
 
 
 def trust_sentence(found: Explanation) -> str:
@@ -90,6 +121,24 @@ def _maps(model: FewShotClassifier, query: object) -> tuple[Map | None, Map | No
         return None, None
     argued, attended = np.clip(found.query[0, 0], 0, None), found.support[0, 0]
     return argued / max(float(argued.max()), 1e-12), attended / max(float(attended.max()), 1e-12)
+
+
+def _columns(
+    learner: Path | str, read: LabelledFiles, queries: Sequence[object], found: Explanation
+) -> NDArray[np.float64] | None:
+    """(Q, F) how much each column spoke for each answer, 0 to 1: the table is answered once more without it."""
+    support, asked = (np.array([list(row) for row in rows], dtype=object) for rows in (read.support, queries))
+    if not 1 < support.shape[1] <= _MOST_COLUMNS:
+        return None
+    without = np.empty(asked.shape)
+    every = np.arange(len(asked))
+    for column in range(support.shape[1]):
+        kept = np.arange(support.shape[1]) != column
+        model = FewShotClassifier(learner).fit(support[:, kept], read.labels)
+        without[:, column] = model.predict_proba(asked[:, kept])[every, found.predicted]
+    # Against the largest of that query, so that a page shows where to look; the sizes stand beside the examples.
+    drop = np.clip(found.probability[:, None] - without, 0, None)
+    return drop / np.maximum(drop.max(1, keepdims=True), 1e-12)
 
 
 def _effects(

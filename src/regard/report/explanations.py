@@ -41,6 +41,8 @@ class ExplainedAnswer:
         probability: of the label; None in regression.
         effects: of examples, strongest first, whichever way they spoke.
         turns: sentences that say which one change turns the answer.
+        probabilities: of every class, calibrated, most probable first; none in regression.
+        answered: False where the query may be none of the classes.
     """
 
     name: str
@@ -49,22 +51,32 @@ class ExplainedAnswer:
     probability: float | None
     effects: Sequence[ExampleEffect]
     turns: Sequence[str]
+    probabilities: Sequence[tuple[str, float]] = ()
+    answered: bool = True
 
 
 def write_explanations(
     path: Path, learner: str, trust: str, believed: bool | None, answers: Sequence[ExplainedAnswer]
 ) -> None:
-    """One HTML document that asks nothing of the network.
-
-    Args:
-        path: where to.
-        learner: its name.
-        trust: a sentence that says how far to believe the page.
-        believed: whether that is above chance; None where it cannot be said.
-        answers: in the order of the page.
+    """One HTML document that asks nothing of the network; arguments after `path` as `render_explanations`.
 
     Raises:
         StorageError: the file cannot be written; an old one is untouched.
     """
+    write_whole(path, render_explanations(learner, trust, believed, answers).encode())
+
+
+def render_explanations(
+    learner: str, trust: str, believed: bool | None, answers: Sequence[ExplainedAnswer], embedded: bool = False
+) -> str:
+    """The page as text.
+
+    Args:
+        learner: its name.
+        trust: a sentence that says how far to believe the page.
+        believed: whether that is above chance; None where it cannot be said.
+        answers: in the order of the page.
+        embedded: within another page, and so without a title of its own.
+    """
     template = environment().get_template("explanations.html.j2")
-    write_whole(path, template.render(learner=learner, trust=trust, believed=believed, answers=answers).encode())
+    return template.render(learner=learner, trust=trust, believed=believed, answers=answers, embedded=embedded)

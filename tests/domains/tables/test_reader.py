@@ -6,15 +6,17 @@ import datetime
 import json
 import pickle
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from regard.domains.tables.reader import TableReader
+from regard import FewShotClassifier
+from regard.domains.tables.reader import TableReader, read_examples
 from regard.domains.tables.views import TableViews
-from regard.errors import ColumnWarning, ConfigError, EpisodeError
+from regard.errors import ColumnWarning, ConfigError, DataError, EpisodeError
 
 MOMENTS = np.array(["2024-01-31T06:00", "2024-02-29T18:30", "2023-12-24T00:00"], dtype="datetime64[m]")
 
@@ -246,3 +248,28 @@ def test_a_constant_column_is_not_blown_up_and_far_queries_stay_finite() -> None
     assert views.support(cells)["x"].abs().max() < 1e-9
     far = {"x": torch.full((1, 2), 1e300, dtype=torch.float64), "missing": torch.zeros(1, 2, dtype=torch.bool)}
     assert torch.isfinite(views.queries(far)["x"].float()).all()
+
+
+def test_examples_and_queries_are_matched_by_the_names_of_columns(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("height,Label,weight\n1.5,cat,3\n?,dog,30\n")
+    (tmp_path / "q.csv").write_text("weight,note,height\n29,big,4.1\n")
+    read = read_examples(tmp_path / "s.csv", tmp_path / "q.csv")
+    assert list(read.labels) == ["cat", "dog"] and read.support[0].tolist() == [1.5, 3.0]
+    assert np.isnan(read.support[1][0]) and read.queries[0].tolist() == [4.1, 29.0]
+    assert FewShotClassifier("tables").fit(read.support, read.labels).predict(read.queries).tolist() == ["dog"]
+
+
+@pytest.mark.parametrize(
+    ("support", "query", "message"),
+    [
+        ("a\n1\n", "a\n1\n", "one column only"),
+        ("a,label\n", "a\n1\n", "no row"),
+        ("a,b,label\n1,2,x\n", "a\n1\n", r"\['b'\] are missing"),
+        ("a,label\n1,x\n", "a\n", "at least one to label"),
+    ],
+)
+def test_tables_that_do_not_match_are_refused(tmp_path: Path, support: str, query: str, message: str) -> None:
+    (tmp_path / "s.csv").write_text(support)
+    (tmp_path / "q.csv").write_text(query)
+    with pytest.raises(DataError, match=message):
+        read_examples(tmp_path / "s.csv", tmp_path / "q.csv")

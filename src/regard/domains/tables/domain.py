@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from regard.domains.base import Domain, Reader, Rendering
+from regard.domains.base import Domain, LabelledFiles, Reader, Rendering
 from regard.domains.options import EpisodeOptions
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ class Tables(Domain):
         rng = np.random.default_rng(seed)
         cells = rng.normal(size=(n, 2 + seed % 5))
         return np.where(rng.random(cells.shape) < 0.1, np.nan, cells).tolist()
+
+    def read_files(self, support: Path, query: Path) -> LabelledFiles:
+        """Two tables with a header: examples with a column label (or target, class, or else the last), and queries."""
+        from regard.domains.tables.reader import read_examples
+
+        return read_examples(support, query)
 
     def views(self, n_views: int, reader: Reader, items: Items, weight: Tensor, n_classes: int) -> Views:
         """Columns in another order, classes under other indices, and in every second view ranks instead of numbers."""

