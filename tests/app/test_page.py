@@ -32,7 +32,7 @@ T_AGAIN = [[(25, 30), (145, 28)], [(88, 30), (80, 145)]]
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Of a server that was told of a proxy which is not there: whatever it asks of the network fails."""
-    nowhere = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     command = [sys.executable, "-m", "regard", "app", "--no-open", "--port", "0"]
     environment = {**os.environ, **nowhere, "no_proxy": "127.0.0.1,localhost", "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
