@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +125,7 @@ def _maps(model: FewShotClassifier, query: object) -> tuple[Map | None, Map | No
 
 
 def _columns(
-    learner: Path | str, read: LabelledFiles, queries: Sequence[object], found: Explanation
+    learner: Path | str, read: LabelledFiles, queries: Sequence[Any], found: Explanation
 ) -> NDArray[np.float64] | None:
     """(Q, F) how much each column spoke for each answer, 0 to 1: the table is answered once more without it."""
     support, asked = (np.array([list(row) for row in rows], dtype=object) for rows in (read.support, queries))
