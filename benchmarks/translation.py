@@ -56,8 +56,8 @@ from regard.domains.translation.languages import has_cousin
 from regard.domains.translation.pairs import Pair, by_language, read_pairs
 from regard.domains.translation.protocol import SHOTS, Protocol, fix_queries, near_english
 from regard.domains.translation.tokens import Truecaser, normalise_english, tokenise_english, tokenise_source
-from regard.evaluation.chrf import Scores, mean_scores, paired_scores, score_translations
-from regard.evaluation.intervals import Interval
+from regard.evaluation.chrf import Scores, mean_scores, paired_scores, score_translations, sentence_chrf
+from regard.evaluation.intervals import Interval, paired_interval
 
 OUT = "translation.json"
 DEV = ("ces", "swe", "por", "tur", "eus", "vie", "heb", "kat", "hin", "lit", "mhr", "ceb")
@@ -65,7 +65,7 @@ CAPTION_SHOTS = (50, 200, 1000)
 N_QUERIES = 150
 N_DRAWS = 2
 BASELINES = ("copy", "typical target", "translation memory", "IBM-1", "IBM-1 with memory")
-TRAINED = ("translation", "translation with memory")
+TRAINED = ("translation alone", "translation")
 STRONGEST = "IBM-1 with memory"
 CONTROLS = ("own pairs", "pairs of another language", "targets shuffled", "ciphered")
 CONTROLLED = ("IBM-1 with memory", "translation")
@@ -81,7 +81,7 @@ def parser() -> Any:
         data="the folders tatoeba (tatoeba_88langs.jsonl.gz) and multi30k",
         test="a file of sentence pairs of unseen languages, or of captions",
         seed=0,
-        only=("languages", "controls", "captions"),
+        only=("languages", "controls", "captions", "reasons"),
     )
     made.add_argument("--learners", nargs="+", choices=(*BASELINES, *TRAINED), default=list(BASELINES), help="methods")
     made.add_argument(
@@ -182,22 +182,37 @@ def translators(setting: Setting, arguments: Any) -> dict[str, Translate]:
         "IBM-1": IBM1Translator(model, Truecaser.fit(setting.english)),
     }
     if set(arguments.learners) & set(TRAINED):
-        made["translation"] = FewShot(arguments.trained)
+        made["translation"], made["translation alone"] = (
+            FewShot(arguments.trained, 0.5),
+            FewShot(arguments.trained, 1.0),
+        )
     return made
 
 
 @dataclass(frozen=True)
 class FewShot:
-    """The estimator as a function of pairs and sentences."""
+    """The trained translator as a function of pairs and sentences; it takes no pairs, too.
+
+    Args:
+        path: of its checkpoint; None is the one that ships.
+        memory_above: see `Decoding`.
+    """
 
     path: Path | None
+    memory_above: float
+
+    def read(self, support: Sequence[Pair]) -> Any:
+        """The translator after these pairs."""
+        from regard.evaluation.translate import AdaptedTranslator, Decoding
+
+        from regard.recipes.trained import TrainedLearner
+
+        trained = TrainedLearner.shared(str(self.path or "translation"))
+        decoding = Decoding(memory_above=self.memory_above)
+        return AdaptedTranslator.of(trained.learner, trained.reader(), list(support), decoding=decoding)
 
     def __call__(self, support: Sequence[Pair], sentences: Sequence[str]) -> list[str]:
-        from regard.estimators import FewShotTranslator
-
-        estimator = FewShotTranslator(str(self.path) if self.path else "translation")
-        estimator.fit([pair.source for pair in support], [pair.target for pair in support])
-        return list(estimator.predict(list(sentences)))
+        return [answer.text for answer in self.read(support).translate(list(sentences))]
 
 
 # ---- measuring -------------------------------------------------------------------------------------------------------
@@ -322,6 +337,32 @@ def control(results: Results, setting: Setting, made: Made, methods: Sequence[st
     run((0, 200), draws, ciphered, asked, name="{}, ciphered")
 
 
+def reasons(setting: Setting, translator: FewShot, n_sentences: int = 10, n_pairs: int = 50) -> Document:
+    """Whether the pair that a translation stands on matters: it is deleted, and so is a random other one.
+
+    Returns:
+        For each language the mean change of a translation, 100 - chrF to the one of all pairs, of either deletion.
+    """
+    changes: Document = {}
+    rng = np.random.default_rng(0)
+    for language, chosen in setting.protocol.languages.items():
+        support = list(chosen.support(n_pairs))
+        sentences = [pair.source for pair in chosen.queries[:n_sentences]]
+        of_language = []
+        for sentence, answer in zip(
+            sentences, translator.read(support).translate(sentences, reasons=True), strict=True
+        ):
+            if not answer.evidence or max(answer.evidence) <= 0:
+                continue
+            named = int(np.argmax(answer.evidence))
+            other = int(rng.choice([i for i in range(len(support)) if i != named]))
+            without = (translator(support[:i] + support[i + 1 :], [sentence])[0] for i in (named, other))
+            of_language.append([100 - sentence_chrf(text, answer.text) for text in without])
+        if of_language:
+            changes[language] = np.round(np.mean(of_language, axis=0), 3).tolist()
+    return changes
+
+
 def main() -> None:
     """Measure, write, render."""
     arguments = parser().parse_args()
@@ -335,7 +376,10 @@ def main() -> None:
         made_now = {"languages": setting.describe(), **provenance()}
         results.document["sections"].setdefault(section, {}).update(made_now)
         made = translators(setting, arguments)
-        if section == "controls":
+        if section == "reasons":
+            changes = reasons(setting, FewShot(arguments.trained, 1.0))
+            results.document["sections"][section]["scores"] = changes
+        elif section == "controls":
             control(results, setting, made, [m for m in CONTROLLED if m in arguments.learners], 1)
         else:
             shots = CAPTION_SHOTS if section == "captions" else SHOTS
@@ -387,7 +431,7 @@ def page_of(name: str, document: Document) -> str:
     section = document["sections"].get(name)
     if not section or "scores" not in section:
         return "Not measured yet."
-    pages = {"languages": languages_page, "controls": controls_page, "captions": captions_page}
+    pages = {"languages": languages_page, "controls": controls_page, "captions": captions_page, "reasons": reasons_page}
     return f"{pages[name](section)}\n\nMade by {made_by(section)} Seed {document['seed']}."
 
 
@@ -471,8 +515,20 @@ def captions_page(section: Document) -> str:
     return "\n\n".join(lines)
 
 
+def reasons_page(section: Document) -> str:
+    """Deleting the named pair against a random one."""
+    named, other = zip(*section["scores"].values(), strict=True)
+    difference = paired_interval(named, other)
+    return (
+        f"Of translations from 50 pairs, deleting the pair that a translation stands on most changes it by {np.mean(named):.1f} "
+        f"chrF, and deleting a random other one by {np.mean(other):.1f}; difference {difference.mean:+.1f} "
+        f"[{difference.low:+.1f}, {difference.high:+.1f}], paired over {len(named)} languages."
+    )
+
+
 SECTIONS = [
-    Section(f"translation_{name}", OUT, partial(page_of, name)) for name in ("languages", "controls", "captions")
+    Section(f"translation_{name}", OUT, partial(page_of, name))
+    for name in ("languages", "controls", "captions", "reasons")
 ]
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from rich.table import Table
 from regard.domains.acting.simulated import SimulatedData
 from regard.domains.data import LabelledData
 from regard.errors import ConfigError
-from regard.evaluation.leaks import OF_ANSWERS, Finding, find_leaks
+from regard.evaluation.leaks import OF_ANSWERS, OF_ENGLISH, Finding, find_leaks
 from regard.evaluation.leaks.goals import goal_is_hidden
 from regard.files import write_whole
 from regard.recipes.trained import TrainedLearner
@@ -34,6 +34,10 @@ def run_checks(
     if isinstance(data, SimulatedData):
         return _checks_of_demonstrations(trained, data, n_episodes, seed)
     splits = data.splits if isinstance(data, LabelledData) else {}
+    if data.english_sides is not None:
+        source = data.source("test", trained.require_recipe().evaluation[0], seed)
+        english = data.english_sides
+        return find_leaks(trained.learner, source, n_episodes=n_episodes, checks=OF_ENGLISH, english=english)
     if not splits and not data.task_labels:
         raise ConfigError(f"{data.title} has no items that could leak: expected a recipe on a data set.")
     sampler = data.source("test", trained.require_recipe().evaluation[0], seed)
