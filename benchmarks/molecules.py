@@ -129,6 +129,8 @@ def main() -> None:
     results = Results(arguments.out, arguments.seed)
     if arguments.test:
         test_tables(arguments, results)
+        # An earlier test file may have had other tables.
+        results.tables = {name: content for name, content in results.tables.items() if name in results.made}
     else:
         for name in arguments.only or ("disjoint", "usual", "regression", "encoders"):
             made = {"disjoint": disjoint, "usual": usual, "regression": regression, "encoders": encoders}
@@ -167,6 +169,7 @@ class Results:
 
     def __init__(self, path: Path, seed: int) -> None:
         self.path, self.seed, self.tables = path, seed, dict(read_document(path).get("tables", {}))
+        self.made: set[str] = set()
         self._written = time.monotonic()
 
     def table(self, name: str, unit: str, methods: Mapping[str, Method], assays: Mapping[str, str]) -> Document:
@@ -178,6 +181,7 @@ class Results:
             methods: their scores are kept where the key is the same.
             assays: to their groups.
         """
+        self.made.add(name)
         content = self.tables.setdefault(name, {})
         keys = {method: f"{made.key} {self.seed}" for method, made in methods.items()}
         before, scores = content.setdefault("keys", {}).get(unit, {}), content.get(unit, {})
@@ -567,6 +571,8 @@ def regression(arguments: argparse.Namespace, results: Results, test_assays: Any
         test = [t for t, file in enumerate(pool.files) if file == "test" and counted[t] >= N_TARGET]
         pool = pool.without([t for t, file in enumerate(pool.files) if file == "test" and t not in set(test)])
         test = [t for t, file in enumerate(pool.files) if file == "test"]
+    if not test:
+        raise SystemExit(f"no target has {N_TARGET} values of molecules of test scaffolds: expected a larger file.")
     data = data_of(arguments, pool, test, "disjoint", files)
     learner, seconds, digest = trained(arguments, data, "TanimotoKernel, values", "regression")
     fitted = fitted_process(data.all_items["counts"].numpy())

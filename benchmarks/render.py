@@ -32,6 +32,7 @@ SCRIPTS = (
     "peer_setfit",
     "reviews",
     "molecules",
+    "graphs",
     "translation",
     "gradient_speed",
     "context_speed",
