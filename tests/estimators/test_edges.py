@@ -8,6 +8,7 @@ from itertools import count
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.exceptions import NotFittedError
@@ -147,3 +148,15 @@ def test_ragged_rows_are_explained_by_the_reader_and_labels_without_an_order_are
         model.predict([[1.0, 2.0, 3.0], [1.0]])
     with pytest.raises(EpisodeError, match="which have no order"):
         FewShotClassifier(NearestNeighbour()).fit(X, [object(), object()] * 6)
+
+
+@pytest.mark.parametrize("labels", [[1, "a"], [2.5, "a"], [b"a", "b"], [True, "yes"]])
+def test_labels_of_two_types_in_a_list_do_not_become_words_in_silence(labels: list[object]) -> None:
+    with pytest.raises(EpisodeError, match="mixes labels of type"):
+        FewShotClassifier(NearestNeighbour()).fit(X, labels * 6)
+
+
+def test_columns_named_by_numbers_and_words_are_refused_in_our_words() -> None:
+    frame = pd.DataFrame(X, columns=[0, "b", 2])
+    with pytest.raises(EpisodeError, match="Give all columns names of one type"):
+        FewShotClassifier("tables", n_estimators=1).fit(frame, np.arange(12) % 2)

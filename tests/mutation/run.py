@@ -60,7 +60,7 @@ def sites(tree: ast.Module) -> Iterator[ast.AST]:
             yield node
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             yield node
-        if isinstance(node, ast.Return) and node.value is not None:
+        if isinstance(node, ast.Return) and node.value is not None and ast.unparse(node.value) != "None":
             yield node
         for name, value in ast.iter_fields(node):
             if name in ("annotation", "returns", "decorator_list"):

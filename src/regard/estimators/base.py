@@ -239,7 +239,10 @@ class FewShotEstimator(BaseEstimator):
     def _remember_columns(self, X: Any, items: Items) -> None:
         plain = isinstance(items, Tensor) and items.ndim == 2
         if self.prepare is None and (self._trained.domain.has_columns or plain):
-            validate_data(self, _as_array(X), reset=True, skip_check_array=True)
+            try:
+                validate_data(self, _as_array(X), reset=True, skip_check_array=True)
+            except TypeError as error:  # names of several types
+                raise EpisodeError(f"{error} Give all columns names of one type.") from error
             return
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self, name):

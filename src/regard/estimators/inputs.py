@@ -243,8 +243,8 @@ def _to_array(values: Any, name: str = "y") -> NDArray[Any]:
         raise EpisodeError(f"{name} is sparse: expected a dense array; use {name}.toarray().")
     try:
         array = np.asarray(values)
-        # In a list with words, NaN would become a word.
+        # In a list with words, NaN and numbers would become words.
         hidden = array.dtype.kind == "U" and not isinstance(values, np.ndarray) and array.ndim == 1
-        return np.asarray(values, dtype=object) if hidden and any(map(_is_missing, values)) else array
+        return np.asarray(values, dtype=object) if hidden and not all(isinstance(v, str) for v in values) else array
     except (TypeError, ValueError) as error:
         raise EpisodeError(f"{name} is no array ({error}): expected one value per row, all of one kind.") from error

@@ -12,9 +12,11 @@ from torch import Tensor
 from regard.domains.base import NearCopy, digests
 from regard.domains.images.registration import grey_pictures, picture_matches
 
-LIKE_PICTURES = 0.955
+LIKE_PICTURES = 0.965
 """Correlation of details below which two registered pictures are no copies."""
 
+_SURE = 0.99  # correlation of details of all copies but those much changed
+_BY_ACCIDENT = 1 / 150  # share of pictures of which a likeness below that is no sign of copies
 _NEARER = 0.3  # of what is left unexplained by the likest picture of another class
 _DETAIL = 0.09  # share of a picture that must have edges, or it is a dot or a short stroke (letters: 0.11 and more)
 _SIMPLE = 0.15  # below this share, a picture that is like those of two classes proves nothing either
@@ -40,23 +42,31 @@ def near_picture_copies(a: Tensor, b: Tensor, y_a: Tensor, y_b: Tensor) -> list[
     order = found.likeness.argsort(descending=True)[:_MOST_FLAGGED]
     flagged = order[found.likeness[order] >= LIKE_PICTURES]
     row_a, row_b, likeness = found.row_a[flagged], found.row_b[flagged], found.likeness[flagged]
-    usual = torch.maximum(_usual_picture(grey_a, y_a, row_a), _usual_picture(grey_b, y_b, row_b))
+    # Copies of one training class may stand under several names: they say nothing of how alike different items are.
+    others = torch.ones(len(grey_a), dtype=torch.bool)
+    others[row_a] = False
+    usual = torch.maximum(_usual_picture(grey_a, y_a, row_a, others), _usual_picture(grey_b, y_b, row_b))
     detail = torch.minimum(_detail(grey_a[row_a]), _detail(grey_b[row_b]))
     # A simple shape is like those of many classes; a copy is like its original.
     alike = found.likeness >= _ALIKE
     n_classes = _classes_each(found.row_a[alike], y_b[found.row_b[alike]], row_a)
     telling = (detail >= _SIMPLE) | ((detail >= _DETAIL) & (n_classes < 2))
     kept = ((1 - likeness) <= _NEARER * (1 - usual)) & telling
+    # Among thousands of pictures a few come that near without being copies.
+    unsure = kept & (likeness < _SURE)
+    if int(unsure.sum()) <= _BY_ACCIDENT * len(grey_a):
+        kept &= ~unsure
     rows = zip(row_a[kept].tolist(), first[row_b[kept]].tolist(), likeness[kept].tolist(), strict=True)
     return [NearCopy(i, j, r, "details after registration correlate") for i, j, r in rows]
 
 
-def _usual_picture(grey: Tensor, y: Tensor, rows: Tensor) -> Tensor:
-    """(F,) the largest likeness of these rows to pictures of other classes of their own set."""
+def _usual_picture(grey: Tensor, y: Tensor, rows: Tensor, others: Tensor | None = None) -> Tensor:
+    """(F,) the largest likeness of these rows to pictures of other classes of their own set; to (N,) `others` of it."""
     unique, inverse = torch.unique(rows, return_inverse=True)
     best = torch.zeros(len(unique))
     if len(unique):
-        found = picture_matches(grey[unique], grey, at_most=2 * len(unique), allowed=y[unique][:, None] != y)
+        allowed = y[unique][:, None] != y if others is None else (y[unique][:, None] != y) & others
+        found = picture_matches(grey[unique], grey, at_most=2 * len(unique), allowed=allowed)
         best = best.scatter_reduce(0, found.row_a, found.likeness, "amax")
     return best[inverse]
 
