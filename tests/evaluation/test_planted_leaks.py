@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from regard.evaluation.leaks import CHECKS, answers, classes, data, features, find_leaks, tasks
+from regard.evaluation.leaks import CHECKS, answers, classes, data, english, features, find_leaks, tasks
 from regard.evaluation.leaks.data import plain_name
 
 
@@ -68,6 +68,6 @@ def test_names_that_differ_by_meaning_are_two(a: str, b: str) -> None:
 
 
 def test_every_check_is_listed_once() -> None:
-    modules = (answers, classes, data, features, tasks)
+    modules = (answers, classes, data, english, features, tasks)
     named = {f for module in modules for f in vars(module).values() if callable(f) and f in CHECKS}
     assert named == set(CHECKS) and len(set(CHECKS)) == len(CHECKS)
