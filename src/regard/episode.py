@@ -2,7 +2,7 @@
 
 Shape legend, used in every docstring and as suffixes of local names:
 
-    B tasks   S support rows   Q query rows   C classes   T target width
+    B tasks   S support rows   Q query rows   C classes   T target width   L tokens of a sequence
     D features of one vector   P parts of one item (patches, tokens, atoms)   H heads
 
 `weight` is one idea with four jobs. 0 is padding, so any way, any shot and unbalanced classes share a batch; 2 is the
@@ -147,12 +147,14 @@ class Support(Value, Generic[ItemsT]):
 
     Args:
         x: (B, S, *item) tensor, or a dict of such tensors.
-        y: (B, S) int64 class index, or (B, S, T) floating-point target.
+        y: (B, S) int64 class index, (B, S, T) floating-point target, or (B, S, L) int64 tokens of a sequence, where
+            tokens below 0 are padding.
         weight: (B, S), at least 0; 0 is padding. Ones by default.
-        n_classes: C, the largest number of classes in the batch; 0 for regression. Counted from `y` by default.
+        n_classes: C, the largest number of classes in the batch; 0 for numbers and sequences. Counted from `y` by
+            default.
 
     Raises:
-        EpisodeError: leading axes disagree, or `y` has a dtype that is neither a class nor a target.
+        EpisodeError: leading axes disagree, or `y` has a dtype that is neither a class, a target nor a token.
 
     Examples:
         >>> import torch
@@ -178,7 +180,7 @@ class Support(Value, Generic[ItemsT]):
         _check_leading(x, y, weight, "support")
         n_classes = self.n_classes
         if n_classes is None:
-            n_classes = 0 if y.is_floating_point() or not y.numel() else int(y.max()) + 1
+            n_classes = 0 if y.ndim == 3 or not y.numel() else int(y.max()) + 1
         if padded:
             x, y = _clear_absent(x, y, weight, n_classes)
         _set(self, x=x, y=y, weight=weight, n_classes=n_classes)
@@ -197,6 +199,11 @@ class Support(Value, Generic[ItemsT]):
     def is_regression(self) -> bool:
         """Whether targets are numbers rather than classes."""
         return self.y.is_floating_point()
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether targets are sequences of tokens, such as sentences."""
+        return self.y.ndim == 3 and not self.y.is_floating_point()
 
     def one_hot(self) -> Tensor:
         """(B, S, C) membership in the dtype of `weight`, not yet weighted."""
@@ -226,7 +233,7 @@ class Episode(Value, Generic[ItemsT]):
     Args:
         support: the labelled examples.
         query_x: (B, Q, *item), the same kind of items as the support's.
-        query_y: (B, Q) int64 class index, or (B, Q, T) target.
+        query_y: (B, Q) int64 class index, (B, Q, T) target, or (B, Q, L) tokens.
         query_weight: (B, Q), 0 is padding. Ones by default.
         n_classes: C; taken from the support by default.
 
@@ -284,7 +291,7 @@ class Episode(Value, Generic[ItemsT]):
         n_classes = self.n_classes
         mistakes = _value_mistakes("support", self.support.x, self.support.y, self.support.weight, n_classes)
         mistakes += _value_mistakes("query", self.query_x, self.query_y, self.query_weight, n_classes)
-        if not mistakes and not self.support.is_regression:
+        if not mistakes and self.support.y.ndim == 2:
             mistakes += self._unsupported()
         if mistakes:
             raise EpisodeError("\n".join(mistakes))
@@ -305,8 +312,8 @@ class Episode(Value, Generic[ItemsT]):
 def _check_leading(x: Items, y: Tensor, weight: Tensor, what: str) -> None:
     if y.ndim not in (2, 3):
         raise EpisodeError(
-            f"{what} y has shape {tuple(y.shape)}: expected (tasks, rows) class indices or (tasks, rows, targets) "
-            "numbers; a single task gets its axis by y[None]."
+            f"{what} y has shape {tuple(y.shape)}: expected (tasks, rows) class indices, (tasks, rows, targets) "
+            "numbers or (tasks, rows, tokens) sequences; a single task gets its axis by y[None]."
         )
     if y.ndim == 2 and y.is_floating_point():
         raise EpisodeError(
@@ -315,8 +322,11 @@ def _check_leading(x: Items, y: Tensor, weight: Tensor, what: str) -> None:
         )
     if y.ndim == 2 and y.dtype != torch.int64:
         raise EpisodeError(f"{what} y is {y.dtype}: expected int64 class indices; use y.long().")
-    if y.ndim == 3 and not y.is_floating_point():
-        raise EpisodeError(f"{what} y has shape {tuple(y.shape)} and dtype {y.dtype}: expected targets as floats.")
+    if y.ndim == 3 and not y.is_floating_point() and y.dtype != torch.int64:
+        raise EpisodeError(
+            f"{what} y has shape {tuple(y.shape)} and dtype {y.dtype}: expected targets as floats, or the tokens of "
+            "sequences as int64."
+        )
     items = x if isinstance(x, dict) else {"x": first_tensor(x)}
     for name, tensor in {**items, "weight": weight}.items():
         if tensor.shape[:2] != y.shape[:2]:
@@ -350,7 +360,7 @@ def _clear_absent(x: Any, y: Tensor, weight: Tensor, n_classes: int) -> tuple[An
         ordinary = t.abs() < torch.finfo(t.dtype).max ** 0.25  # its square, summed, is finite; NaN is not below
         return torch.where(absent.view(*absent.shape, *[1] * (t.ndim - 2)) & ~ordinary, 0.0, t)
 
-    if not y.is_floating_point():
+    if y.ndim == 2:
         y = torch.where(absent & ((y < 0) | (y >= n_classes)), 0, y)
     return map_items(clear, x), clear(y)
 
@@ -365,6 +375,9 @@ def _value_mistakes(what: str, x: Items, y: Tensor, weight: Tensor, n_classes: i
             mistakes.append(
                 f"{what} y has NaN or infinite targets: expected numbers; drop these rows or weight them 0."
             )
+    elif y.ndim == 3:
+        if bool((kept & (y < 0).all(-1)).any()):
+            mistakes.append(f"{what} y has sequences without a token: expected at least one; drop or weight them 0.")
     elif y.numel() and (int(y.min()) < 0 or int(y.max()) >= n_classes):
         seen = torch.unique(y).tolist()
         mistakes.append(

@@ -37,6 +37,7 @@ class Learner(nn.Module, ABC):
         relabels: renaming the classes renames the prediction.
         regresses: accepts targets (B, S, T) as well as classes.
         classifies: accepts class indices.
+        translates: accepts sequences of tokens (B, S, L), and predicts a distribution over sequences.
         keeps_units: knows the unit and usual values of the training targets, so that these are not centred for it.
         domain: of items that only this learner reads, such as "tables"; see `regard.domains`.
         differentiates_twice: second derivatives are right, so the learner can stand inside MAML.
@@ -51,6 +52,7 @@ class Learner(nn.Module, ABC):
     relabels: bool = True
     regresses: bool = False
     classifies: bool = True
+    translates: bool = False
     keeps_units: bool = False
     domain: str = "arrays"
     differentiates_twice: bool = True
@@ -90,6 +92,14 @@ class Learner(nn.Module, ABC):
                 f"the support has no rows (y is {tuple(support.y.shape)}): expected at least one; a task without "
                 "examples in a batch that has some is given rows of weight 0."
             )
+        if support.is_sequence != self.translates:
+            raise EpisodeError(
+                f"{type(self).__name__} {'translates' if self.translates else 'predicts no sequences'}, and the support's y "
+                f"is {support.y.dtype} {tuple(support.y.shape)}: expected "
+                f"{'the tokens of sequences (tasks, rows, tokens), int64' if self.translates else 'classes or numbers'}."
+            )
+        if self.translates:
+            return
         if support.is_regression and not self.regresses:
             raise EpisodeError(
                 f"{type(self).__name__} classifies, and the support has {support.y.dtype} targets: expected int64 "

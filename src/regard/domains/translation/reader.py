@@ -1,0 +1,116 @@
+"""Sentences to tensors and back: how a learner sees a source sentence, and how its words become English again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Self, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regard.domains.base import Reader
+from regard.domains.translation.tokens import Truecaser, romanise, tokenise_english, tokenise_source
+from regard.errors import ConfigError, DataError
+from regard.nn.spelling import PADDING, Spellings, spell
+from regard.nn.words import N_CHARACTERS
+
+N_TOKENS = 64
+"""Tokens of a sentence that are read; what comes after them is not."""
+
+
+@final
+class SentenceReader(Reader):
+    """Sentences of any language to items, English sentences to targets, and targets to English.
+
+    Args:
+        words: English words that a learner knows, in full.
+        forms: how they are written where that is not in lower case, see `Truecaser`.
+
+    Examples:
+        >>> reader = SentenceReader(["hello", "tom"], {"tom": "Tom"})
+        >>> tuple(reader(["Bonjour, Tom !"])["latin"].shape)
+        (1, 4)
+        >>> reader.write(reader.targets(["Hello, Tom."])[0].tolist())
+        'Hello, Tom.'
+    """
+
+    def __init__(self, words: Iterable[str] = (), forms: Mapping[str, str] | None = None) -> None:
+        self.words, self.forms = tuple(words), dict(forms or {})
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """What `to_dict` gave.
+
+        Raises:
+            ConfigError: something else.
+        """
+        words, forms = content.get("words", []), content.get("forms", {})
+        if not isinstance(words, list) or not isinstance(forms, dict):
+            raise ConfigError(f"the reader of sentences is {dict(content)!r:.100}: expected words and their forms.")
+        return cls(map(str, words), {str(key): str(value) for key, value in forms.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"words": list(self.words), "forms": self.forms}
+
+    def __call__(self, things: Any) -> dict[str, Tensor]:
+        if isinstance(things, str) or not all(isinstance(thing, str) for thing in things):
+            raise DataError(f"sentences are a {type(things).__name__}: expected a list of texts.")
+        tokens = [tokenise_source(thing)[:N_TOKENS] for thing in things]
+        types = {word: i for i, word in enumerate(dict.fromkeys(word for row in tokens for word in row))}
+        characters, latin = word_arrays(list(types), [romanise(word) for word in types])
+        return items_of([np.array([types[word] for word in row], dtype=np.int64) for row in tokens], characters, latin)
+
+    def targets(self, sentences: Sequence[str]) -> Tensor:
+        """(N, L) int64 tokens of English sentences; -1 for padding."""
+        rows = [np.array([spell(w) for w in tokenise_english(s)[:N_TOKENS]], dtype=np.int64) for s in sentences]
+        return torch.from_numpy(padded(rows))
+
+    def write(self, numbers: Iterable[int], spellings: Spellings | None = None, forms: Truecaser | None = None) -> str:
+        """The English sentence of these words.
+
+        Args:
+            numbers: of words, see `spell`.
+            spellings: further words in full, such as those of a support; these count first.
+            forms: how those are written.
+        """
+        ours, theirs = self.spellings, spellings or Spellings()
+        tokens = [theirs.get(n) or ours(n) for n in numbers if n > 0]
+        return Truecaser({**self.forms, **(forms.forms if forms else {})})(tokens)
+
+    @cached_property
+    def spellings(self) -> Spellings:
+        """Of the words that a learner knows."""
+        return Spellings(self.words)
+
+
+def word_arrays(words: Sequence[str], latin: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(T, 16) code points and (T,) numbers of words and their romanisation."""
+    characters = np.zeros((len(words), N_CHARACTERS), dtype=np.int64)
+    for row, word in zip(characters, words, strict=True):
+        row[: len(word)] = [ord(letter) for letter in word[:N_CHARACTERS]]
+    return characters, np.array([spell(word) for word in latin], dtype=np.int64)
+
+
+def items_of(
+    rows: Sequence[NDArray[np.int64]], characters: NDArray[np.int64], latin: NDArray[np.int64]
+) -> dict[str, Tensor]:
+    """Items of sentences: which word each token is, and the words."""
+    index = padded(rows)
+    there = index >= 0
+    if not len(latin):
+        characters, latin = np.zeros((1, N_CHARACTERS), dtype=np.int64), np.zeros(1, dtype=np.int64)
+    return {
+        "characters": torch.from_numpy(np.where(there[..., None], characters[index], 0)),
+        "latin": torch.from_numpy(np.where(there, latin[index], 0)),
+    }
+
+
+def padded(rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Rows of different lengths as one table, at least one wide; -1 for padding."""
+    table = np.full((len(rows), max([1, *map(len, rows)])), PADDING, dtype=np.int64)
+    for place, row in zip(table, rows, strict=True):
+        place[: len(row)] = row
+    return table
