@@ -63,7 +63,7 @@ def episode_of(seed: int, n_support: int = 7, n_query: int = 3, n_tasks: int = 2
 def learner_of(how: How = "soft") -> LexiconTranslator:
     torch.manual_seed(0)
     encoder = WordEncoder(WORDS[:10], n_features=16, n_rows=128, d_row=8)
-    return LexiconTranslator(encoder, n_layers=1, n_heads=2, n_rounds=3, how=how).double().eval()
+    return LexiconTranslator(encoder, n_write_layers=1, n_heads=2, n_rounds=3, how=how).double().eval()
 
 
 def log_prob(learner: LexiconTranslator, episode: Episode) -> Tensor:

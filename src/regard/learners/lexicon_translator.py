@@ -73,7 +73,7 @@ class LexiconTranslator(AttendingLearner):
 
     Args:
         encoder: of words; its vocabulary is that of the target language.
-        n_layers: blocks that read, and as many that write.
+        n_read_layers, n_write_layers: blocks of a transformer that read, and that write.
         n_heads: H.
         n_rounds: of EM.
         how: how a query word attends to the words of the support: "soft", "sparsemax", "entmax" or "hard".
@@ -94,7 +94,8 @@ class LexiconTranslator(AttendingLearner):
     def __init__(
         self,
         encoder: WordEncoder,
-        n_layers: int = 2,
+        n_read_layers: int = 1,
+        n_write_layers: int = 2,
         n_heads: int = 4,
         n_rounds: int = 4,
         how: How = "soft",
@@ -112,9 +113,9 @@ class LexiconTranslator(AttendingLearner):
         self.context_strength = nn.Parameter(torch.tensor(0.3))
         self.no_match = nn.Parameter(torch.tensor(-2.5))
         self.read_in = nn.Linear(2 * d + N_FEATURES, d)
-        self.reader = ReadingBlocks(d, n_heads, n_layers, dropout)
+        self.reader = ReadingBlocks(d, n_heads, n_read_layers, dropout)
         self.memory_key = nn.Linear(3 * d, d_memory)
-        self.writer = WordWriter(d, len(encoder.vocabulary), d_memory, n_heads, n_layers, dropout)
+        self.writer = WordWriter(d, len(encoder.vocabulary), d_memory, n_heads, n_write_layers, dropout)
 
     def adapt(self, support: Support) -> Lexicon:
         self._require(support)

@@ -37,7 +37,7 @@ class Block(nn.Module):
         self.cross = MultiHeadAttention(d_model, n_heads) if crosses else None
         self.cross_norm = nn.LayerNorm(d_model) if crosses else None
         self.dense = nn.Sequential(
-            nn.LayerNorm(d_model), nn.Linear(d_model, 3 * d_model), nn.GELU(), nn.Linear(3 * d_model, d_model)
+            nn.LayerNorm(d_model), nn.Linear(d_model, 2 * d_model), nn.GELU(), nn.Linear(2 * d_model, d_model)
         )
         self.drop = nn.Dropout(dropout)
 

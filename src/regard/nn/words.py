@@ -61,8 +61,8 @@ class WordEncoder(Encoder):
         self,
         vocabulary: Sequence[str] = (),
         n_features: int = 192,
-        n_rows: int = 32_768,
-        d_row: int = 128,
+        n_rows: int = 16_384,
+        d_row: int = 96,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ SHARES = {"real": 0.45, "ciphered": 0.25, "invented": 0.30}
 """Of training tasks."""
 
 _SIZES = (0, 5, 10, 20, 50, 100, 200, 500)
-_CHANCES = (0.06, 0.08, 0.14, 0.20, 0.30, 0.15, 0.07, 0.0)
+_CHANCES = (0.05, 0.08, 0.15, 0.22, 0.32, 0.13, 0.05, 0.0)
 _LONGEST = 14
 """Tokens of a sentence in training; 95% of Tatoeba's have at most 12."""
 
