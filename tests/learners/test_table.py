@@ -18,7 +18,11 @@ def test_a_row_agrees_with_its_class(row: regard.learners.LearnerRow) -> None:
     learner = row.load()
     assert issubclass(learner, Learner)
     assert getattr(regard.learners, row.name) is learner
-    assert (learner.classifies, learner.regresses) == (row.classifies, row.regresses)
+    assert (learner.classifies, learner.regresses, learner.translates) == (
+        row.classifies,
+        row.regresses,
+        row.translates,
+    )
     assert issubclass(learner, AttendingLearner) == row.attends
     assert getattr(learner, "__final__", False), "a learner is final: from typing import final"
 

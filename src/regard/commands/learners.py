@@ -18,7 +18,7 @@ def show_learners(console: Console | None = None) -> None:
     if wide:
         table.add_column("paper", no_wrap=True, overflow="ellipsis", max_width=console.width - 80)
     for row in LEARNERS:
-        targets = ", ".join(["classes"] * row.classifies + ["numbers"] * row.regresses)
+        targets = ", ".join(["classes"] * row.classifies + ["numbers"] * row.regresses + ["sentences"] * row.translates)
         cells = [row.name, str(row.year), ", ".join(row.family), targets, "yes" * row.attends]
         table.add_row(*cells, *[find_reference(row.references[0]).title] * wide)
     console.print(table)

@@ -145,6 +145,7 @@ class Domain(ABC):
         evaluation_options, training_options: what recipes may say of an episode.
         file_hint: what `regard predict` expects as --support and --query.
         acts: what is predicted is what to do, and the learner becomes a policy; else queries are labelled.
+        translates: what is predicted is a sentence.
         has_columns: X is a table, whose number and names of columns must be those of `fit`.
         allows_missing: cells of X may be missing.
         lengths_vary: the first axis of an item differs from task to task: tokens of a text, columns of a table.
@@ -158,6 +159,7 @@ class Domain(ABC):
     training_options: ClassVar[type[EpisodeOptions]] = GroupedTrainingOptions
     file_hint: ClassVar[tuple[str, str] | None] = None
     acts: ClassVar[bool] = False
+    translates: ClassVar[bool] = False
     has_columns: ClassVar[bool] = False
     allows_missing: ClassVar[bool] = False
     lengths_vary: ClassVar[bool] = False

@@ -22,6 +22,7 @@ DOMAINS: dict[str, str] = {
     "molecules": "regard.domains.molecules.domain:MOLECULES",
     "robots": "regard.domains.robots.domain:ROBOTS",
     "materials": "regard.domains.materials.domain:MATERIALS",
+    "translation": "regard.domains.translation.domain:TRANSLATION",
     "arrays": "regard.domains.arrays.domain:ARRAYS",
 }
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from regard.learners.iter_ref_lstm import IterRefLSTM
     from regard.learners.kernel_mixture import KernelMixture
     from regard.learners.learned_optimizer import LearnedOptimizer
+    from regard.learners.lexicon_translator import LexiconTranslator
     from regard.learners.linear_probe import LinearProbe
     from regard.learners.lstm_meta_learner import LSTMMetaLearner
     from regard.learners.maml import MAML
@@ -91,6 +92,7 @@ __all__ = [
     "LearnedOptimizer",
     "Learner",
     "LearnerRow",
+    "LexiconTranslator",
     "LinearProbe",
     "MHNfs",
     "Matching",
@@ -126,7 +128,7 @@ class LearnerRow:
             baseline.
         year: of the paper.
         references: keys of `REFERENCES`, the method's own paper first.
-        classifies, regresses: which targets it takes.
+        classifies, regresses, translates: which targets it takes.
         attends: it can say how much each support row counted.
     """
 
@@ -138,6 +140,7 @@ class LearnerRow:
     classifies: bool = True
     regresses: bool = False
     attends: bool = False
+    translates: bool = False
 
     def load(self) -> type[Learner]:
         """Import the class."""
@@ -223,6 +226,16 @@ LEARNERS: tuple[LearnerRow, ...] = (
         2025,
         ("hollmann2025", "qu2025", "muller2022"),
         regresses=True,
+    ),
+    LearnerRow(
+        "LexiconTranslator",
+        "lexicon_translator",
+        ("in-context", "attention"),
+        1993,
+        ("brown1993", "see2017", "khandelwal2021", "gu2018"),
+        classifies=False,
+        attends=True,
+        translates=True,
     ),
 )
 """Every learner there is: what `regard learners` prints."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self, final
@@ -28,6 +29,7 @@ class SentenceReader(Reader):
     Args:
         words: English words that a learner knows, in full.
         forms: how they are written where that is not in lower case, see `Truecaser`.
+        calibration: weights of a constant and of what a confidence is made of, see `confidence`; none by default.
 
     Examples:
         >>> reader = SentenceReader(["hello", "tom"], {"tom": "Tom"})
@@ -37,8 +39,10 @@ class SentenceReader(Reader):
         'Hello, Tom.'
     """
 
-    def __init__(self, words: Iterable[str] = (), forms: Mapping[str, str] | None = None) -> None:
-        self.words, self.forms = tuple(words), dict(forms or {})
+    def __init__(
+        self, words: Iterable[str] = (), forms: Mapping[str, str] | None = None, calibration: Iterable[float] = ()
+    ) -> None:
+        self.words, self.forms, self.calibration = tuple(words), dict(forms or {}), tuple(map(float, calibration))
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
@@ -47,13 +51,23 @@ class SentenceReader(Reader):
         Raises:
             ConfigError: something else.
         """
-        words, forms = content.get("words", []), content.get("forms", {})
-        if not isinstance(words, list) or not isinstance(forms, dict):
+        words, forms, calibration = content.get("words", []), content.get("forms", {}), content.get("calibration", [])
+        if not isinstance(words, list) or not isinstance(forms, dict) or not isinstance(calibration, list):
             raise ConfigError(f"the reader of sentences is {dict(content)!r:.100}: expected words and their forms.")
-        return cls(map(str, words), {str(key): str(value) for key, value in forms.items()})
+        return cls(map(str, words), {str(key): str(value) for key, value in forms.items()}, calibration)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"words": list(self.words), "forms": self.forms}
+        return {"words": list(self.words), "forms": self.forms, "calibration": list(self.calibration)}
+
+    def confidence(self, features: Sequence[float]) -> float:
+        """Expected chrF of a translation, 0 to 1: a logistic function of its features, fitted on validation languages.
+
+        Without such a fit, the mean probability of a word.
+        """
+        if not self.calibration:
+            return math.exp(min(0.0, features[0]))
+        constant, *weights = self.calibration
+        return 1 / (1 + math.exp(-constant - sum(w * f for w, f in zip(weights, features, strict=True))))
 
     def __call__(self, things: Any) -> dict[str, Tensor]:
         if isinstance(things, str) or not all(isinstance(thing, str) for thing in things):
