@@ -17,6 +17,7 @@ Nothing like it is published as a whole. Parts: EM as attention after Brown et a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
@@ -30,6 +31,7 @@ from regard.nn.alignment import Alignment, Words, words_of_tasks
 from regard.nn.attention import How, attention_weights, unit
 from regard.nn.seq2seq import ReadingBlocks
 from regard.nn.spelling import END, PADDING
+from regard.nn.trigrams import Trigrams
 from regard.nn.words import WordEncoder, distinct_words, sketch_latin, sketch_source, token_tensors
 from regard.nn.writing import N_FEATURES, Sentences, Understood, WordWriter, with_end
 
@@ -49,7 +51,7 @@ class Lexicon(Value):
         count: (B, U) how often the source word occurs.
         context: (B, S, K, E) of the neighbours of source tokens.
         memory: (B, S, J, E) of what stands before and behind target tokens.
-        sentence: (B, S, 512) sketch of the source sentence.
+        sentence: (B, S, 256) sketch of the source sentence.
     """
 
     source: Words
@@ -81,6 +83,7 @@ class LexiconTranslator(AttendingLearner):
         word_dropout: share of words written so far that are hidden in training, so that the sentence is read.
         smoothing: share of the loss that wants the vocabulary to stay open.
         contrast: weight of the loss of the learned prior on the pairs of the support.
+        n_english: bigrams and trigrams of usual English that are kept, for the search of sentences; see `Trigrams`.
     """
 
     relabels = False
@@ -103,6 +106,7 @@ class LexiconTranslator(AttendingLearner):
         word_dropout: float = 0.15,
         smoothing: float = 0.05,
         contrast: float = 0.3,
+        n_english: int = 0,
     ) -> None:
         super().__init__()
         d, d_context, d_memory = encoder.n_features, 48, 96
@@ -115,6 +119,7 @@ class LexiconTranslator(AttendingLearner):
         self.read_in = nn.Linear(2 * d + N_FEATURES, d)
         self.reader = ReadingBlocks(d, n_heads, n_read_layers, dropout)
         self.memory_key = nn.Linear(3 * d, d_memory)
+        self.english = Trigrams(len(encoder.vocabulary), n_english) if n_english else None
         self.writer = WordWriter(d, len(encoder.vocabulary), d_memory, n_heads, n_write_layers, dropout)
 
     def adapt(self, support: Support) -> Lexicon:
@@ -154,7 +159,16 @@ class LexiconTranslator(AttendingLearner):
 
     def predict(self, state: Lexicon, query_x: Items) -> Sentences:
         hidden = self.word_dropout if self.training else 0.0
-        return Sentences(self.writer, self.encoder, self._understand(state, query_x), hidden)
+        return Sentences(self.writer, self.encoder, self._understand(state, query_x), hidden, self.english)
+
+    def remember_english(self, sentences: Iterable[Tensor]) -> None:
+        """Count usual English; nothing happens without `n_english`.
+
+        Args:
+            sentences: tokens (L,) of each.
+        """
+        if self.english is not None:
+            self.english.count(self.encoder.position(sentence).tolist() for sentence in sentences)
 
     def loss(self, episode: Episode) -> Tensor:
         """(B,) nats per word of the queries, and what the prior misses in the support."""
@@ -241,7 +255,7 @@ class LexiconTranslator(AttendingLearner):
         return ((2 + total) / (1 + (near.exp() * count[:, None]).sum(-1))).clamp_min(1).log()
 
     def _sentence(self, words: Words, tokens: Tensor, rarity: Tensor) -> Tensor:
-        """(B, S, 512) sketches of sentences, in which rare words count more."""
+        """(B, S, 256) sketches of sentences, in which rare words count more."""
         return unit(_take(words.written * rarity[..., None], tokens).sum(2))
 
 

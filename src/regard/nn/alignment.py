@@ -29,8 +29,8 @@ class Words(Value):
 
     Args:
         z: (B, U, D) vectors.
-        sketch: (B, U, 512) of the word in Latin letters.
-        written: (B, U, 512) sketch of the word as written; of target words the same as `sketch`.
+        sketch: (B, U, 256) of the word in Latin letters.
+        written: (B, U, 256) sketch of the word as written; of target words the same as `sketch`.
         there: (B, U) 1 for words and 0 for padding.
     """
 

@@ -15,12 +15,16 @@ from regard.nn.spelling import END
 from regard.nn.writing import Sentences
 
 
+_N_OTHERS = 50
+"""Words that share the chance of a word outside of the vocabulary."""
+
+
 class Hypothesis(NamedTuple):
     """A sentence that may be meant.
 
     Args:
         words: their numbers, without the end.
-        log_p: its log-probability, the end included.
+        log_p: its log-probability, the end and what fluency adds included.
     """
 
     words: tuple[int, ...]
@@ -28,7 +32,7 @@ class Hypothesis(NamedTuple):
 
 
 def beam_search(
-    sentences: Sentences, n_beams: int = 4, longest: int = 40, length_power: float = 1.0
+    sentences: Sentences, n_beams: int = 4, longest: int = 40, length_power: float = 1.0, fluency: float = 0.0
 ) -> list[list[Hypothesis]]:
     """The best `n_beams` of each of the sentences of one task, best first.
 
@@ -37,6 +41,7 @@ def beam_search(
         n_beams: how many beginnings are kept.
         longest: words of a sentence; what has no end by then is ended.
         length_power: 0 compares sums of log-probabilities, 1 their mean.
+        fluency: weight of the log-probability as usual English, beside that of the learner.
     """
     x, words = sentences.understood, sentences.words
     n_all, device = x.read.shape[1], x.read.device
@@ -51,11 +56,18 @@ def beam_search(
     there = x.there[0].repeat_interleave(n_beams, 0)
     read = [_rows(cache, torch.arange(n_all, device=device).repeat_interleave(n_beams)) for cache in blocks.begin_writing(x.read[0])]
     written: list[Cache | None] = [None] * len(read)
+    english = sentences.english if fluency and sentences.english is not None else None
+    known = sentences.encoder.position(words)
     for place in range(longest + 1):
         last = vectors[history[..., -1].flatten()] if place else None
         h, grown = blocks.step(last, place, written, read, there)
         part = sentences.of(active)
         p = part.next_words(h.view(len(active), n_beams, -1)).clamp_min(1e-12).log()
+        if english is not None:
+            marked = torch.cat([torch.zeros_like(history[..., :1])] * 2 + [known[history]], -1).flatten(0, 1)
+            usual = english(marked[:, -2], marked[:, -1])
+            usual[:, -1] /= _N_OTHERS
+            p = p + fluency * usual[:, known].clamp_min(1e-9).log().view_as(p)
         total = log_p[..., None] + p
         if place == longest:
             total = torch.where(torch.arange(len(words), device=device) == end, total, -torch.inf)

@@ -32,7 +32,7 @@ N_CHARACTERS = 16
 _FIRST, _LAST = 1_200_001, 1_200_002  # beyond all code points
 _MIX = (2_654_435_761, 40_503, 2_246_822_519, 3_266_489_917, 668_265_263)
 _PRIME = 2_147_483_647
-_N_SKETCH = 512
+_N_SKETCH = 256
 
 
 @final
@@ -60,9 +60,9 @@ class WordEncoder(Encoder):
     def __init__(
         self,
         vocabulary: Sequence[str] = (),
-        n_features: int = 192,
+        n_features: int = 128,
         n_rows: int = 16_384,
-        d_row: int = 96,
+        d_row: int = 64,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
@@ -147,20 +147,20 @@ def n_grams(letters: Int[Tensor, "U W"], lengths: Sequence[int], salt: int) -> I
     return torch.cat(grams, 1)
 
 
-def sketches(grams: Int[Tensor, "U G"], dtype: torch.dtype) -> Float[Tensor, "U 512"]:
-    """(U, 512) unit vectors whose dot product is about the cosine of the words' bags of n-grams."""
+def sketches(grams: Int[Tensor, "U G"], dtype: torch.dtype) -> Float[Tensor, "U 256"]:
+    """(U, 256) unit vectors whose dot product is about the cosine of the words' bags of n-grams."""
     bucket = (grams * _MIX[0] >> 7) % _N_SKETCH
     sign = ((grams * _MIX[2] >> 11) % 2 * 2 - 1) * (grams > 0)
     return unit(torch.zeros(len(grams), _N_SKETCH, dtype=dtype, device=grams.device).scatter_add_(1, bucket, sign.to(dtype)))
 
 
 def sketch_source(characters: Int[Tensor, "U W"], latin: Int[Tensor, " U"], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Two sketches (U, 512) of source words: as written, and in Latin letters."""
+    """Two sketches (U, 256) of source words: as written, and in Latin letters."""
     return sketches(n_grams(characters, (1, 2, 3), 0), dtype), sketch_latin(latin, dtype)
 
 
-def sketch_latin(number: Int[Tensor, " U"], dtype: torch.dtype) -> Float[Tensor, "U 512"]:
-    """(U, 512) sketches of words by their numbers."""
+def sketch_latin(number: Int[Tensor, " U"], dtype: torch.dtype) -> Float[Tensor, "U 256"]:
+    """(U, 256) sketches of words by their numbers."""
     return sketches(n_grams(digits_of(number), (1, 2, 3), 1), dtype)
 
 

@@ -25,6 +25,7 @@ from regard.errors import EpisodeError
 from regard.nn.attention import attention_weights
 from regard.nn.seq2seq import WritingBlocks
 from regard.nn.spelling import END, PADDING
+from regard.nn.trigrams import Trigrams
 from regard.nn.words import WordEncoder
 
 N_FEATURES = 4
@@ -151,13 +152,23 @@ class Sentences(Distribution):
     Args:
         writer, encoder: what writes them.
         understood: what was read.
+        word_dropout: share of words written so far that are hidden.
+        english: usual English, for a search; not part of the probabilities.
     """
 
     arg_constraints = {}
 
-    def __init__(self, writer: WordWriter, encoder: WordEncoder, understood: Understood, word_dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        writer: WordWriter,
+        encoder: WordEncoder,
+        understood: Understood,
+        word_dropout: float = 0.0,
+        english: Trigrams | None = None,
+    ) -> None:
         super().__init__(understood.read.shape[:2], validate_args=False)
         self.writer, self.encoder, self.understood, self.word_dropout = writer, encoder, understood, word_dropout
+        self.english = english
 
     def log_prob(self, value: Tensor) -> Tensor:
         """(B, Q) of sentences (B, Q, L); -1 for padding."""
@@ -204,7 +215,7 @@ class Sentences(Distribution):
         """Some of the sentences of a task."""
         x = self.understood
         changed = {name: getattr(x, name)[:, index] for name in ("read", "there", "latin", "features", "gloss", "attended", "alike")}
-        chosen = Sentences(self.writer, self.encoder, replace(x, **changed), self.word_dropout)
+        chosen = Sentences(self.writer, self.encoder, replace(x, **changed), self.word_dropout, self.english)
         chosen.__dict__["words"] = self.words
         return chosen
 
