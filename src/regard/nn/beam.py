@@ -64,7 +64,7 @@ def beam_search(
         part = sentences.of(active)
         p = part.next_words(h.view(len(active), n_beams, -1)).clamp_min(1e-12).log()
         if english is not None:
-            marked = torch.cat([torch.zeros_like(history[..., :1])] * 2 + [known[history]], -1).flatten(0, 1)
+            marked = torch.cat([history.new_zeros(*history.shape[:2], 2), known[history]], -1).flatten(0, 1)
             usual = english(marked[:, -2], marked[:, -1])
             usual[:, -1] /= _N_OTHERS
             p = p + fluency * usual[:, known].clamp_min(1e-9).log().view_as(p)
