@@ -14,7 +14,7 @@ from regard.lazy import lazy
 
 if TYPE_CHECKING:
     from regard.episode import Episode, Support
-    from regard.estimators import FewShotClassifier, FewShotPolicy, FewShotRegressor, next_experiment
+    from regard.estimators import FewShotClassifier, FewShotPolicy, FewShotRegressor, FewShotTranslator, next_experiment
     from regard.evaluation import compare, evaluate
     from regard.recipes.trained import load
     from regard.sampling import Dataset, EpisodeSampler
@@ -27,6 +27,7 @@ _HOME = {
     "FewShotClassifier": "regard.estimators",
     "FewShotPolicy": "regard.estimators",
     "FewShotRegressor": "regard.estimators",
+    "FewShotTranslator": "regard.estimators",
     "Support": "regard.episode",
     "TrainConfig": "regard.training",
     "compare": "regard.evaluation",
@@ -43,6 +44,7 @@ __all__ = [
     "FewShotClassifier",
     "FewShotPolicy",
     "FewShotRegressor",
+    "FewShotTranslator",
     "Support",
     "TrainConfig",
     "compare",

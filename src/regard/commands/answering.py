@@ -18,7 +18,7 @@ def predict(
         str, typer.Argument(help="A model that ships, such as characters; a checkpoint, or the folder of a run.")
     ],
     support: Annotated[
-        Path, typer.Option(help="Labelled examples: a folder per class; CSV text,label; demonstrations.")
+        Path, typer.Option(help="Labelled examples: a folder per class; CSV text,label; demonstrations; sentence pairs.")
     ],
     query: Annotated[Path, typer.Option(help="What to label: images; a text file, one text per line; observations.")],
     json: JsonFile = None,
@@ -31,7 +31,16 @@ def predict(
     from regard.commands.predict import predict_files, show_predictions, write_predictions
     from regard.recipes.trained import TrainedLearner
 
-    if TrainedLearner.shared(checkpoint).domain.acts:
+    domain = TrainedLearner.shared(checkpoint).domain
+    if domain.translates:
+        from regard.commands.translate import show_translations, translate_files, write_translations
+
+        sentences, found = translate_files(checkpoint, support, query)
+        show_translations(sentences, found)
+        if json is not None:
+            write_translations(json, sentences, found)
+        return
+    if domain.acts:
         from regard.commands.act import act_on_files, show_actions, write_actions
 
         actions = act_on_files(checkpoint, support, query)

@@ -12,12 +12,16 @@ import torch
 from regard.domains.acting.simulated import SimulatedData
 from regard.domains.data import Data, LabelledData
 from regard.domains.options import EpisodeOptions
+from regard.domains.translation.data import PairsData
+from regard.domains.translation.source import EvaluationLanguages
 from regard.errors import ConfigError
 from regard.evaluation import Comparison, Result, adaptation_seconds, compare, evaluate
 from regard.evaluation.rollouts import LearnerPolicy, evaluate_rollouts
+from regard.evaluation.translate import evaluate_translations
 from regard.files import make_folder
 from regard.learners.base import Learner
 from regard.learners.context_memory import ContextLearner
+from regard.learners.lexicon_translator import LexiconTranslator
 from regard.nn.encoder import FittedEncoder
 from regard.recipes.checkpoints import load_matching_weights
 from regard.recipes.components import NETWORKS, build_learner, encoder_class
@@ -119,6 +123,8 @@ def train_recipe(
         if isinstance(encoder, FittedEncoder) and isinstance(data, LabelledData) and recipe.init_from is None:
             classes = data.split("train")
             encoder.fit(classes.x, classes.y)
+    if isinstance(learner, LexiconTranslator) and isinstance(data, PairsData):
+        learner.remember_english(data.english_tokens())
     # Another seed than training's, so that no validation episode repeats a training one where splits are shared.
     validation = data.source("validation", recipe.validation, recipe.train.seed + 1)
     if isinstance(learner, ContextLearner) and learner.n_context:
@@ -161,6 +167,11 @@ def evaluate_learner(
         ]
     for episodes in options.settings(recipe):
         source = data.source(options.split, episodes, options.seed)
+        if isinstance(source, EvaluationLanguages):
+            n_episodes = options.episodes or recipe.evaluation_episodes
+            title = data.split_title(options.split, episodes)
+            results.append(evaluate_translations(trained.learner, source, n_episodes, name=trained.name, data=title))
+            continue
         result = evaluate(
             trained.learner,
             source,

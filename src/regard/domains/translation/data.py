@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from regard.domains.base import Domain
 from regard.domains.data import Data, describe_items
 from regard.domains.options import EpisodeOptions
@@ -19,6 +22,7 @@ from regard.domains.translation.reader import SentenceReader
 from regard.domains.translation.source import EvaluationLanguages, TrainingLanguages
 from regard.domains.translation.tokens import Truecaser, tokenise_english
 from regard.errors import ConfigError, DataError, did_you_mean
+from regard.nn.spelling import spell
 from regard.sampling.source import EpisodeSource
 
 _TEXT_KEYS = ("text", "eng", "en", "english", "sentence")
@@ -87,6 +91,10 @@ class PairsData(Data):
     @property
     def items(self) -> dict[str, Any]:
         return describe_items(self.domain, self.reader)
+
+    def english_tokens(self) -> list[Tensor]:
+        """The English that may be trained on, as tokens (L,) of each sentence."""
+        return [torch.tensor([spell(word) for word in tokenise_english(sentence)]) for sentence in self.english]
 
     def languages(self, split: str) -> list[EvaluationLanguage]:
         """Those of a split that is not trained on.
