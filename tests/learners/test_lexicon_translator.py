@@ -18,7 +18,7 @@ from regard.nn.spelling import read_spelling, spell
 from regard.nn.words import WordEncoder
 from regard.nn.writing import with_end
 
-WORDS = "the cat dog sees eats big small red fish tom a and in house".split()
+WORDS = ["the", "cat", "dog", "sees", "eats", "big", "small", "red", "fish", "tom", "a", "and", "in", "house"]
 
 
 def foreign(word: str) -> str:
@@ -114,7 +114,9 @@ def test_the_slope_by_a_weight_is_that_of_finite_differences() -> None:
     learner, episode = learner_of(), episode_of(4)
 
     def total(weight: Tensor) -> Tensor:
-        return learner(replace(episode, support=replace(episode.support, weight=weight))).log_prob(episode.query_y).sum()
+        return (
+            learner(replace(episode, support=replace(episode.support, weight=weight))).log_prob(episode.query_y).sum()
+        )
 
     weight = episode.support.weight.clone().requires_grad_()
     (slope,) = torch.autograd.grad(total(weight), weight)

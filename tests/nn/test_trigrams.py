@@ -10,7 +10,10 @@ from regard.nn.trigrams import Trigrams
 
 def sentences(n: int = 200) -> list[list[int]]:
     rng = np.random.default_rng(0)
-    return [rng.choice([1, 2, 3, 4, 5, 6], rng.integers(1, 6), p=[0.4, 0.2, 0.2, 0.1, 0.05, 0.05]).tolist() for _ in range(n)]
+    return [
+        rng.choice([1, 2, 3, 4, 5, 6], rng.integers(1, 6), p=[0.4, 0.2, 0.2, 0.1, 0.05, 0.05]).tolist()
+        for _ in range(n)
+    ]
 
 
 def test_it_is_kneser_ney_by_hand() -> None:

@@ -18,7 +18,8 @@ def predict(
         str, typer.Argument(help="A model that ships, such as characters; a checkpoint, or the folder of a run.")
     ],
     support: Annotated[
-        Path, typer.Option(help="Labelled examples: a folder per class; CSV text,label; demonstrations; sentence pairs.")
+        Path,
+        typer.Option(help="Labelled examples: a folder per class; CSV text,label; demonstrations; sentence pairs."),
     ],
     query: Annotated[Path, typer.Option(help="What to label: images; a text file, one text per line; observations.")],
     json: JsonFile = None,

@@ -18,7 +18,9 @@ from regard.evaluation.translate import Translated
 from regard.files import write_whole
 
 
-def translate_files(checkpoint: Path | str, support: Path | str, query: Path | str) -> tuple[list[str], list[Translated]]:
+def translate_files(
+    checkpoint: Path | str, support: Path | str, query: Path | str
+) -> tuple[list[str], list[Translated]]:
     """The sentences of `query`, one per line, and their translations with reasons.
 
     Args:
@@ -43,7 +45,9 @@ def show_translations(sentences: Sequence[str], found: Sequence[Translated], con
     table = Table("sentence", "translation", "confidence", "mostly from pair", box=None)
     for sentence, answer in zip(sentences, found, strict=True):
         best = max(range(len(answer.evidence)), key=answer.evidence.__getitem__) if answer.evidence else None
-        pair = "" if best is None or answer.evidence[best] < 0.05 else f"{best + 1} ({100 * answer.evidence[best]:.0f}%)"
+        pair = (
+            "" if best is None or answer.evidence[best] < 0.05 else f"{best + 1} ({100 * answer.evidence[best]:.0f}%)"
+        )
         table.add_row(*map(Text, (sentence, answer.text, f"{answer.confidence:.2f}", pair)))
     (console or Console()).print(table)
 

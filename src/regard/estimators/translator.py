@@ -48,9 +48,7 @@ class FewShotTranslator:
         self._trained: TrainedLearner | None = None
         self._adapted: AdaptedTranslator | None = None
 
-    def fit(
-        self, sources: Sequence[str], targets: Sequence[str], sample_weight: ArrayLike | None = None
-    ) -> Self:
+    def fit(self, sources: Sequence[str], targets: Sequence[str], sample_weight: ArrayLike | None = None) -> Self:
         """Read sentence pairs of one language.
 
         Args:
@@ -59,7 +57,7 @@ class FewShotTranslator:
             sample_weight: (K,) how far each pair is trusted, at least 0; ones by default.
 
         Raises:
-            DataError: sides of different lengths, empty or too long ones, sides that are swapped, or fewer than two pairs.
+            DataError: sides of different lengths, that are empty, too long or swapped, or fewer than two pairs.
             ConfigError: a learner that does not translate.
         """
         pairs = check_support(sources, targets)

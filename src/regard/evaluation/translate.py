@@ -43,7 +43,7 @@ class Decoding:
         fluency: weight of usual English in the search.
         consensus: of the beginnings that are kept, the translation is the one most like all, each counted by its
             probability to this power; 0 takes the likeliest (minimum Bayes risk, Kumar and Byrne 2004).
-        memory_above: the target of the nearest pair is taken where the cosine of the sources is above this; 1 never does.
+        memory_above: the target of the nearest pair is taken where the cosine of their sources is above this; 1 never.
     """
 
     n_beams: int = 4
@@ -59,8 +59,8 @@ class Reason:
 
     Args:
         word: as written.
-        source: "gloss" (a word of a pair), "copy" (the sentence itself), "memory" (a phrase of a pair), "pair" (the whole
-            translation is that of a pair) or "vocabulary" (what training taught).
+        source: "gloss" (a word of a pair), "copy" (the sentence itself), "memory" (a phrase of a pair), "pair" (the
+            whole translation is that of a pair) or "vocabulary" (what training taught).
         share: how much of the word's probability that is.
         sentence_word: of the sentence that was translated.
         pair: number of the pair; None where there is none.
@@ -138,7 +138,9 @@ class AdaptedTranslator:
             ConfigError: a learner that does not translate.
         """
         if not learner.translates:
-            raise ConfigError(f"{type(learner).__name__} does not translate: expected a learner such as LexiconTranslator.")
+            raise ConfigError(
+                f"{type(learner).__name__} does not translate: expected a learner such as LexiconTranslator."
+            )
         shown = list(pairs) or [Pair("", "")]
         y = reader.targets([pair.target for pair in shown])[None]
         x = {key: tensor[None] for key, tensor in reader([pair.source for pair in shown]).items()}
@@ -176,7 +178,9 @@ class AdaptedTranslator:
         with torch.inference_mode(), eval_mode(self.learner):
             output = self.learner.predict(self.state, x)
             if not isinstance(output, Sentences):
-                raise ConfigError(f"{type(self.learner).__name__} answered with a {type(output).__name__}: expected sentences.")
+                raise ConfigError(
+                    f"{type(self.learner).__name__} answered with a {type(output).__name__}: expected sentences."
+                )
             o = self.decoding
             ranked = beam_search(output, o.n_beams, longest, o.length_power, o.fluency)
         if o.consensus:
@@ -208,7 +212,9 @@ class AdaptedTranslator:
         for row, (ranked, features) in enumerate(rows):
             texts = [self._written(h.words) for h in ranked] or [""]
             confidence = self.reader.confidence(features)
-            places = tuple(self._reason(sentences[row], number, o) for number, o in zip(best[row], why[row], strict=reasons))
+            places = tuple(
+                self._reason(sentences[row], number, o) for number, o in zip(best[row], why[row], strict=reasons)
+            )
             evidence = tuple(np.mean([o.evidence for o in why[row]], 0).tolist()) if why[row] else ()
             answer = Translated(texts[0], confidence, places, evidence, tuple(dict.fromkeys(texts[1:])))
             found.append(self._remembered(answer, cosines[row], reasons) if cosines is not None else answer)
@@ -221,7 +227,9 @@ class AdaptedTranslator:
         if cosine[nearest] <= self.decoding.memory_above:
             return answer
         target = self.pairs[nearest].target
-        words = tuple(Reason(word, "pair", 1.0, pair=nearest, pair_target=word) for word in tokenise_english(target, False))
+        words = tuple(
+            Reason(word, "pair", 1.0, pair=nearest, pair_target=word) for word in tokenise_english(target, False)
+        )
         evidence = tuple(float(i == nearest) for i in range(len(cosine)))
         confidence = max(answer.confidence, 0.9 * float(cosine[nearest]) ** 2)
         return replace(
@@ -282,7 +290,10 @@ def evaluate_translations(
     if n_languages < 2:
         raise ConfigError(f"there are {n_languages} languages: an interval needs at least 2.")
     began, adapting = time.perf_counter(), []
-    values: dict[str, list[list[float]]] = {"chrf": [[] for _ in range(n_languages)], "bleu": [[] for _ in range(n_languages)]}
+    values: dict[str, list[list[float]]] = {
+        "chrf": [[] for _ in range(n_languages)],
+        "bleu": [[] for _ in range(n_languages)],
+    }
     digest = hashlib.sha256()
     for number in range(n_episodes):
         pairs, queries = source.part(number)

@@ -93,10 +93,14 @@ class Learner(nn.Module, ABC):
                 "examples in a batch that has some is given rows of weight 0."
             )
         if support.is_sequence != self.translates:
+            does, expected = (
+                ("translates", "the tokens of sequences (tasks, rows, tokens), int64")
+                if self.translates
+                else ("predicts no sequences", "classes or numbers")
+            )
             raise EpisodeError(
-                f"{type(self).__name__} {'translates' if self.translates else 'predicts no sequences'}, and the support's y "
-                f"is {support.y.dtype} {tuple(support.y.shape)}: expected "
-                f"{'the tokens of sequences (tasks, rows, tokens), int64' if self.translates else 'classes or numbers'}."
+                f"{type(self).__name__} {does}, and the support's y is {support.y.dtype} {tuple(support.y.shape)}: "
+                f"expected {expected}."
             )
         if self.translates:
             return

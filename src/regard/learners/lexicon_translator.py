@@ -1,17 +1,19 @@
 """Translation from a handful of sentence pairs: a lexicon is read out of the support by attention, without a gradient.
 
     1  align     the words of each pair: IBM model 1's EM, unrolled (`Alignment`)          A_i(j, k)
-    2  gloss     each query word attends to the words of the support, by spelling, by what training taught, and by their
-                 neighbours; what those are aligned to is what it may mean                gloss(v | q) = sum p(q; i, k) A_i(j, k)
+    2  gloss     each query word attends to the words of the support, by spelling, by what training taught, and by
+                 their neighbours; what those are aligned to is what it may mean
+                 gloss(v | q) = sum_{i,j,k} p(q; i, k) A_i(j, k) [t_j = v]
     3  read      the sentence, each word with the mean vector of its gloss, by a transformer
-    4  write     one word after another:  p(v) = g_1 vocabulary(v) + g_2 sum_k a_k gloss(v | q_k) + g_3 copy(v) + g_4 memory(v)
+    4  write     one word after another (`WordWriter`):
+                 p(v) = g_1 vocabulary(v) + g_2 sum_k a_k gloss(v | q_k) + g_3 copy(v) + g_4 memory(v)
 
-The memory is the support's own translations: it attends to each place in them by what stands before it there, by the source
-words it is aligned to, and by how alike the two sentences are. So a phrase, or a whole sentence that was seen, is continued.
-g are gates. A word that is in no vocabulary is given back if it stands in a pair, or is copied in Latin letters.
+The memory is the support's own translations: it attends to each place in them by what stands before it there, by the
+source words it is aligned to, and by how alike the two sentences are. So a phrase, or a whole sentence that was seen, is
+continued. g are gates. A word of no vocabulary is given back if it stands in a pair, or is copied in Latin letters.
 
-Nothing like it is published as a whole. Parts: EM as attention after Brown et al. 1993; pointer and copy, See et al. 2017
-(arXiv:1704.04368); the memory, Khandelwal et al. 2021 (arXiv:2010.00710); lexicons in context, Gu et al. 2018
+Nothing like it is published as a whole. Parts: EM as attention after Brown et al. 1993; pointer and copy, See et al.
+2017 (arXiv:1704.04368); the memory, Khandelwal et al. 2021 (arXiv:2010.00710); lexicons in context, Gu et al. 2018
 (arXiv:1808.08437) is what one would do by gradient.
 """
 
@@ -129,7 +131,9 @@ class LexiconTranslator(AttendingLearner):
         numbers, index = torch.unique(t[t >= 0], return_inverse=True)
         z = self.encoder.target_words(numbers)
         sketch = sketch_latin(numbers, z.dtype)
-        target, of_task, which = words_of_tasks(torch.full_like(t, -1).masked_scatter(t >= 0, index).flatten(1), z, sketch, sketch)
+        target, of_task, which = words_of_tasks(
+            torch.full_like(t, -1).masked_scatter(t >= 0, index).flatten(1), z, sketch, sketch
+        )
         number = torch.where(which >= 0, numbers[which.clamp_min(0)] if len(numbers) else which, PADDING)
         is_end, t = t == END, of_task.view(t.shape)
         weight = support.weight.to(z.dtype)
@@ -195,7 +199,7 @@ class LexiconTranslator(AttendingLearner):
         n_tasks, n_queries, length = q.shape
         near = self.alignment.kernel(words, state.source)
         n_source = state.source.z.shape[1]
-        cell = (q.clamp_min(0).flatten(1)[:, :, None] * n_source + state.s.clamp_min(0).flatten(1)[:, None])
+        cell = q.clamp_min(0).flatten(1)[:, :, None] * n_source + state.s.clamp_min(0).flatten(1)[:, None]
         score = near.flatten(1).gather(1, cell.flatten(1)).view(cell.shape)
         z = _take(words.z, q)
         context = self.query_context(_neighbours(z)).flatten(1, 2) @ state.context.flatten(1, 2).mT
@@ -215,7 +219,10 @@ class LexiconTranslator(AttendingLearner):
         known = (near.exp() * state.count[:, None]).sum(-1)
         known_here = _take(known[..., None], q)
         there = (q >= 0).to(z.dtype)
-        features = torch.cat([unknown[..., None], found.sum(-1, keepdim=True), known_here.log1p(), gloss.square().sum(-1, keepdim=True)], -1)
+        features = torch.cat(
+            [unknown[..., None], found.sum(-1, keepdim=True), known_here.log1p(), gloss.square().sum(-1, keepdim=True)],
+            -1,
+        )
         read = self.read_in(torch.cat([z, gloss @ state.target.z[:, None], features], -1))
         read = self.reader(read.flatten(0, 1), there.flatten(0, 1)).unflatten(0, (n_tasks, n_queries))
         rarity = self._rarity(near, state.source, state.count, state.weight)
@@ -250,7 +257,7 @@ class LexiconTranslator(AttendingLearner):
         return words, of_task.view(index.shape)
 
     def _rarity(self, near: Tensor, source: Words, count: Tensor, weight: Tensor) -> Tensor:
-        """(B, U) how rare words are in the support: the logarithm of pairs per occurrence, of them or of what is like them."""
+        """(B, U) how rare words are in the support: the logarithm of pairs per occurrence of what is like them."""
         total = weight.sum(-1, keepdim=True)
         return ((2 + total) / (1 + (near.exp() * count[:, None]).sum(-1))).clamp_min(1).log()
 
@@ -268,5 +275,3 @@ def _take(values: Tensor, index: Tensor) -> Tensor:
 def _neighbours(z: Tensor) -> Tensor:
     """(B, S, K, D) to (B, S, K, 2 D): the word before and the word behind."""
     return torch.cat([F.pad(z, (0, 0, 1, 0))[:, :, :-1], F.pad(z, (0, 0, 0, 1))[:, :, 1:]], -1)
-
-

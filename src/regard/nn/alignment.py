@@ -4,9 +4,9 @@
     M step   C(u, v)   = sum_i w_i sum_{j,k} A_i(j, k) [s_k = u] [t_j = v]
              T_{r+1}   = ( sum_u' N(u, u') C(u', v) + m T_1(u, v) ) / ( the same, summed over v )
 
-s and t are the words of pair i, whose weight is w_i; u and v are the different words of all pairs. T_1 = softmax_v of the
-prior, which knows names, cognates and what other languages taught; N says how much of what was learned of one word holds
-for another (`WordKernel`), as for its other inflections. With l = 0, b = 0, m = 0 and N the identity this is IBM model 1
+s and t are the words of pair i, whose weight is w_i; u and v are the different words of all pairs. T_1 = softmax_v of
+the prior, which knows names, cognates and what other languages taught; N says how much of what was learned of one word
+holds for another (`WordKernel`), as for its other inflections. With l = b = m = 0 and N the identity this is IBM model 1
 (Brown et al. 1993); the temperatures are learned, and begin such that it acts as that model from the first step on.
 """
 
@@ -101,7 +101,7 @@ class Alignment(nn.Module):
             weight: (B, S) of pairs.
 
         Returns:
-            A: (B, S, J, K) how much each target token comes from each source token; what is missing to 1 comes from none.
+            A: (B, S, J, K) how much each target token comes from each source token; what is missing to 1 is of none.
             first: (B, U, V) T_1.
             presence: (B, V) 0 to 1, by how often target words occur.
         """
@@ -153,9 +153,7 @@ def _positions(tokens: Tensor) -> Tensor:
     return (place / (size - 1)).to(torch.get_default_dtype())
 
 
-def words_of_tasks(
-    index: Tensor, z: Tensor, sketch: Tensor, written: Tensor
-) -> tuple[Words, Tensor, Tensor]:
+def words_of_tasks(index: Tensor, z: Tensor, sketch: Tensor, written: Tensor) -> tuple[Words, Tensor, Tensor]:
     """The different words of each task among those of a batch.
 
     Args:

@@ -14,7 +14,6 @@ from regard.nn.seq2seq import Cache
 from regard.nn.spelling import END
 from regard.nn.writing import Sentences
 
-
 _N_OTHERS = 50
 """Words that share the chance of a word outside of the vocabulary."""
 
@@ -54,7 +53,10 @@ def beam_search(
     log_p[:, 0] = 0.0
     history = torch.zeros(n_all, n_beams, 0, dtype=torch.int64, device=device)
     there = x.there[0].repeat_interleave(n_beams, 0)
-    read = [_rows(cache, torch.arange(n_all, device=device).repeat_interleave(n_beams)) for cache in blocks.begin_writing(x.read[0])]
+    read = [
+        _rows(cache, torch.arange(n_all, device=device).repeat_interleave(n_beams))
+        for cache in blocks.begin_writing(x.read[0])
+    ]
     written: list[Cache | None] = [None] * len(read)
     english = sentences.english if fluency and sentences.english is not None else None
     known = sentences.encoder.position(words)
@@ -89,7 +91,11 @@ def beam_search(
             finished[q].sort(key=lambda pair: -pair[0])
             # Done where no beginning that is left can beat what is finished.
             worst = finished[q][n_beams - 1][0] if len(finished[q]) >= n_beams else -float("inf")
-            bound = scores[0] / (place + 1 if length_power == 0 else longest + 1) ** length_power if scores else -float("inf")
+            bound = (
+                scores[0] / (place + 1 if length_power == 0 else longest + 1) ** length_power
+                if scores
+                else -float("inf")
+            )
             likely = scores[0] / (place + 2) ** length_power if scores else -float("inf")
             if scores and not (worst > bound or (worst > likely and len(finished[q]) >= 2 * n_beams)):
                 fill = n_beams - len(beams)

@@ -1,4 +1,4 @@
-"""Why each word of a translation was written: from which source, which word of the sentence, and which word of which pair."""
+"""Why each word of a translation was written: from which source, word of the sentence, and word of which pair."""
 
 from __future__ import annotations
 
@@ -62,7 +62,14 @@ def origins(sentences: Sentences, written: Sequence[Sequence[int]]) -> list[list
             inside = int(at[0, row, place])
             chance = float(own[0, row, place, inside]) if inside < own.shape[-1] else 0.0
             unread = _guessed(sentences, sources.pointer[0, row, place], row, column)
-            parts = torch.stack([gate[0] * chance, gate[1] * (gloss.sum() + unread) / total, gate[2] * copied.sum(), gate[3] * memory.sum()])
+            parts = torch.stack(
+                [
+                    gate[0] * chance,
+                    gate[1] * (gloss.sum() + unread) / total,
+                    gate[2] * copied.sum(),
+                    gate[3] * memory.sum(),
+                ]
+            )
             places.append(_origin(parts, gate, gloss / total, copied, memory, x.share[0]))
         found.append(places)
     return found

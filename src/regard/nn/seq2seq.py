@@ -1,7 +1,7 @@
 """Blocks of a transformer that reads one sentence and writes another.
 
-Pre-norm blocks (Xiong et al. 2020, arXiv:2002.04745) of the attention in `regard.nn.attention`; positions are learned up
-to `N_POSITIONS` tokens, and the last one stands for all after it.
+Pre-norm blocks (Xiong et al. 2020, arXiv:2002.04745) of the attention in `regard.nn.attention`; positions are learned
+up to `N_POSITIONS` tokens, and the last one stands for all after it.
 """
 
 from __future__ import annotations
@@ -41,9 +41,7 @@ class Block(nn.Module):
         )
         self.drop = nn.Dropout(dropout)
 
-    def forward(
-        self, x: Tensor, seen: Tensor, other: Tensor | None = None, other_seen: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, seen: Tensor, other: Tensor | None = None, other_seen: Tensor | None = None) -> Tensor:
         """(N, L, D) to (N, L, D).
 
         Args:
@@ -57,7 +55,6 @@ class Block(nn.Module):
         if self.cross is not None and self.cross_norm is not None and other is not None:
             x = x + self.drop(self.cross(self.cross_norm(x), other, other_seen)[0])
         return x + self.drop(self.dense(x))
-
 
     def step(self, x: Tensor, written: Cache | None, read: Cache, there: Tensor) -> tuple[Tensor, Cache]:
         """One more token (N, 1, D), after those whose keys and values are `written`; and these with its own."""
@@ -103,7 +100,7 @@ class WritingBlocks(nn.Module):
         self.norm, self.drop = nn.LayerNorm(d_model), nn.Dropout(dropout)
 
     def forward(self, written: Tensor, read: Tensor, there: Tensor) -> Tensor:
-        """(N, L, D) vectors of the words written so far to (N, L + 1, D); `read` (N, K, D) are states of the sentence."""
+        """(N, L, D) vectors of the words written so far to (N, L + 1, D); `read` (N, K, D) is the sentence."""
         n, length = written.shape[0], written.shape[1] + 1
         x = torch.cat([self.begin.expand(n, 1, -1), written], 1)
         x = self.drop(x + self.place(positions(length, x.device)))
@@ -111,7 +108,6 @@ class WritingBlocks(nn.Module):
         for block in self.blocks:
             x = block(x, causal, read, there)
         return self.norm(x)
-
 
     def begin_writing(self, read: Tensor) -> list[Cache]:
         """Keys and values of the sentences (N, K, D) that were read, for `step`."""

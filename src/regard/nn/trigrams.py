@@ -2,7 +2,7 @@
 
     p(w | u v) = [c(u v w) - d]_+ / c(u v) + l(u v) p(w | v),   p(w | v) = [N(. v w) - d]_+ / N(. v .) + l(v) p(w)
 
-Interpolated Kneser-Ney (Ney, Essen and Kneser 1994) over a vocabulary and one word for all others; rows are kept sparse,
+Interpolated Kneser-Ney (Ney, Essen and Kneser 1994) over a vocabulary and one word for all others; rows are sparse,
 those of the most frequent trigrams where not all have room.
 """
 

@@ -1,4 +1,4 @@
-"""Words by their letters: hashed character n-grams to a vector, and a fixed sketch of them for how alike two words look.
+"""Words by their letters: hashed character n-grams to a vector, and a fixed sketch of how alike two words look.
 
 A source word is seen twice, as it is written (code points) and in Latin letters; target words in Latin letters only, by
 n-grams of the same table, so that names and cognates begin alike. Frequent target words have a vector of their own too.
@@ -151,10 +151,14 @@ def sketches(grams: Int[Tensor, "U G"], dtype: torch.dtype) -> Float[Tensor, "U 
     """(U, 256) unit vectors whose dot product is about the cosine of the words' bags of n-grams."""
     bucket = (grams * _MIX[0] >> 7) % _N_SKETCH
     sign = ((grams * _MIX[2] >> 11) % 2 * 2 - 1) * (grams > 0)
-    return unit(torch.zeros(len(grams), _N_SKETCH, dtype=dtype, device=grams.device).scatter_add_(1, bucket, sign.to(dtype)))
+    return unit(
+        torch.zeros(len(grams), _N_SKETCH, dtype=dtype, device=grams.device).scatter_add_(1, bucket, sign.to(dtype))
+    )
 
 
-def sketch_source(characters: Int[Tensor, "U W"], latin: Int[Tensor, " U"], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def sketch_source(
+    characters: Int[Tensor, "U W"], latin: Int[Tensor, " U"], dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     """Two sketches (U, 256) of source words: as written, and in Latin letters."""
     return sketches(n_grams(characters, (1, 2, 3), 0), dtype), sketch_latin(latin, dtype)
 

@@ -2,18 +2,19 @@
 
     p(v | written, read) = g_1 vocabulary(v) + g_2 gloss(v) + g_3 copy(v) + g_4 memory(v)
 
-    gloss    a pointer to a word of the sentence, and what that may mean by the support: sum_k a_k gloss_k(v) / sum_k a_k gloss_k
+    gloss    a pointer to a word of the sentence, and what that may mean by the support: sum_k a_k gloss_k(v), normalised
     copy     another pointer, and the word itself in Latin letters
     memory   attention over the places of the support's translations, each of which says which word stands there
 
-Pointers and copies after See et al. 2017 (arXiv:1704.04368), the memory after Khandelwal et al. 2021 (arXiv:2010.00710).
+Pointers and copies after See et al. 2017 (arXiv:1704.04368), the memory after Khandelwal et al. 2021
+(arXiv:2010.00710).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -156,7 +157,7 @@ class Sentences(Distribution):
         english: usual English, for a search; not part of the probabilities.
     """
 
-    arg_constraints = {}
+    arg_constraints: ClassVar[dict[str, Any]] = {}
 
     def __init__(
         self,
@@ -214,7 +215,10 @@ class Sentences(Distribution):
     def of(self, index: Tensor) -> Sentences:
         """Some of the sentences of a task."""
         x = self.understood
-        changed = {name: getattr(x, name)[:, index] for name in ("read", "there", "latin", "features", "gloss", "attended", "alike")}
+        changed = {
+            name: getattr(x, name)[:, index]
+            for name in ("read", "there", "latin", "features", "gloss", "attended", "alike")
+        }
         chosen = Sentences(self.writer, self.encoder, replace(x, **changed), self.word_dropout, self.english)
         chosen.__dict__["words"] = self.words
         return chosen
@@ -224,7 +228,9 @@ class Sentences(Distribution):
         x, words = self.understood, self.words
         sources = self.writer.sources(h[None], x)
         gate, n_words = sources.gate[0], len(words)
-        places = [torch.searchsorted(words, v.clamp_min(END)) for v in (self.encoder.vocabulary, x.number[0], x.latin[0])]
+        places = [
+            torch.searchsorted(words, v.clamp_min(END)) for v in (self.encoder.vocabulary, x.number[0], x.latin[0])
+        ]
         own = self.writer.words(h, self.encoder.own.weight[:-1]).softmax(-1)
         p = h.new_zeros(*h.shape[:2], n_words).index_add_(-1, places[0], gate[..., :1] * own)
         gloss = sources.pointer[0] @ x.gloss[0] / _known(sources, x)[0, ..., None]
@@ -249,7 +255,7 @@ def _known(sources: Sources, x: Understood) -> Tensor:
 
 
 def with_end(value: Tensor) -> Tensor:
-    """Sentences (..., L), -1 for padding, to (..., L + 1) with the end behind the last word; none behind an empty one."""
+    """Sentences (..., L), -1 for padding, to (..., L + 1) with the end behind the last word; an empty one has none."""
     size = (value >= 0).sum(-1, keepdim=True)
     longer = F.pad(value, (0, 1), value=PADDING)
     place = torch.arange(longer.shape[-1], device=value.device)

@@ -135,7 +135,7 @@ def read_english(path: Path) -> list[str]:
         return [str(row[next(key for key in _TEXT_KEYS if key in row)]) for row in rows]
     except (OSError, ValueError, StopIteration, TypeError) as error:
         raise DataError(
-            f"{path}: {type(error).__name__} {error}: expected English sentences, one per line, or JSON lines with one of "
+            f"{path}: {type(error).__name__} {error}: expected one English sentence per line, or JSON lines with one of "
             f"{', '.join(_TEXT_KEYS)}."
         ) from error
 
@@ -148,7 +148,9 @@ def read_folder(folder: Path, languages: Sequence[str] = ()) -> list[Pair]:
     """
     files = [folder] if folder.is_file() else sorted(p for p in folder.glob("*") if _is_table(p))
     if not files:
-        raise DataError(f"{folder} has no sentence pairs: expected .jsonl, .tsv or .csv files, or such a file, also .gz.")
+        raise DataError(
+            f"{folder} has no sentence pairs: expected .jsonl, .tsv or .csv files, or such a file, also .gz."
+        )
     pairs = [pair for file in files for pair in read_pairs(file)]
     return [pair for pair in pairs if not languages or pair.language in languages]
 

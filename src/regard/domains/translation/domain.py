@@ -74,12 +74,14 @@ def sentence_pairs(
     Args:
         folder: a file of pairs with a column for the language, or a folder of such files.
         english: further files of English sentences, to invent languages with.
-        validation, test: languages that are not trained on. Their queries are fixed first, and their queries' English is
-            banned from all training.
+        validation, test: languages that are not trained on. Their queries are fixed first, and the English of these
+            is banned from all training.
         n_queries: sentences of each of those at most.
         n_words: English words with a vector of their own; others are given back if they stand in a pair.
     """
     from regard.domains.translation.data import PairsData, read_english, read_folder
 
     sentences = [sentence for file in english for sentence in read_english(Path(file))]
-    return PairsData.of(TRANSLATION, "pairs", read_folder(Path(folder)), sentences, validation, test, n_queries, n_words)
+    return PairsData.of(
+        TRANSLATION, "pairs", read_folder(Path(folder)), sentences, validation, test, n_queries, n_words
+    )

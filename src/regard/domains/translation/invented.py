@@ -2,8 +2,8 @@
 
 A ciphered language is a real one whose letters are permuted: its grammar is real, and no word looks like one of another
 language. A relexified one is English with other words: stems by a random phonology, endings, another order, words that
-are dropped, joined or glued to the next one. The sentences are real English; so a learner sees far more of it than there
-are translations.
+are dropped, joined or glued to the next one. The sentences are real English; so a learner sees far more of it than
+there are translations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,26 @@ from regard.domains.translation.reader import word_arrays
 from regard.domains.translation.tokens import romanise
 
 _ARTICLES = frozenset(("a", "an", "the"))
-_PREPOSITIONS = frozenset("of in on at to for with from by into about under over after before without".split())
+_PREPOSITIONS = frozenset(
+    [
+        "of",
+        "in",
+        "on",
+        "at",
+        "to",
+        "for",
+        "with",
+        "from",
+        "by",
+        "into",
+        "about",
+        "under",
+        "over",
+        "after",
+        "before",
+        "without",
+    ]
+)
 _CONSONANTS, _VOWELS = "bcdfghjklmnpqrstvwxzşčšžñðļç", "aeiouyäöüâéõ"
 _OTHER_SCRIPTS = (0x430, 0x10D0, 0x561, 0x905, 0x5D0)  # Cyrillic, Georgian, Armenian, Devanagari, Hebrew
 _ENDINGS = (("ing", ""), ("ed", ""), ("ies", "y"), ("s", ""), ("ly", ""), ("er", ""))
@@ -26,9 +45,7 @@ Word = tuple[str, str]
 """As it is written, and in Latin letters."""
 
 
-def ciphered(
-    characters: NDArray[np.int64], rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def ciphered(characters: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Words under a permutation of their letters.
 
     Args:
@@ -127,7 +144,9 @@ class Relexifier:
         rng = self.rng
         if self.is_name(word) or rng.random() < self.cognates:
             letters = [letter for letter in word if rng.random() > 0.1]
-            swapped = [str(rng.choice(list(self.vowels))) if x in "aeiou" and rng.random() < 0.2 else x for x in letters]
+            swapped = [
+                str(rng.choice(list(self.vowels))) if x in "aeiou" and rng.random() < 0.2 else x for x in letters
+            ]
             return "".join(swapped) or word
         if self._pool and rng.random() < 0.02:
             return self._pool[int(rng.integers(len(self._pool)))]

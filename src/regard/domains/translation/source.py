@@ -1,7 +1,7 @@
 """Sentence pairs as episodes: a task is a language, its support K pairs, its queries sentences that are none of them.
 
     training     a real language, a real one under a cipher of its own, or an invented one, see `invented.py`
-    evaluation   the languages of a `Protocol`, whose queries were fixed first: episode i is language i modulo their number
+    evaluation   the languages of a `Protocol`, whose queries were fixed first; episode i is language i mod their number
 
 Episodes i .. i + G - 1 of one step have the same K, so that little is padded.
 """
