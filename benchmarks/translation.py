@@ -204,7 +204,6 @@ class FewShot:
     def read(self, support: Sequence[Pair]) -> Any:
         """The translator after these pairs."""
         from regard.evaluation.translate import AdaptedTranslator, Decoding
-
         from regard.recipes.trained import TrainedLearner
 
         trained = TrainedLearner.shared(str(self.path or "translation"))

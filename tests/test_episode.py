@@ -103,7 +103,7 @@ SHAPES: list[tuple[Callable[[], object], str]] = [
     (lambda: support(y=Y[0]), r"y\[None\]"),
     (lambda: support(y=Y.float()), r"y\.long\(\)"),
     (lambda: support(y=Y.int()), r"y\.long\(\)"),
-    (lambda: support(y=Y[..., None]), "targets as floats"),
+    (lambda: support(y=Y[..., None].int()), "targets as floats"),
     (lambda: support(x=torch.zeros(2, 4, 4)), r"support x has shape \(2, 4, 4\)"),
     (lambda: support(x={"ids": torch.zeros(2, 3), "mask": torch.zeros(3, 2)}), "support mask"),
     (lambda: support(weight=torch.ones(2, 2)), "support weight"),
@@ -226,3 +226,20 @@ def test_clearing_is_traced_by_vmap() -> None:
     weights = torch.tensor([[[0.0, 1.0]], [[0.0, 3.0]]])
     got = torch.func.vmap(lambda w: (Support(x, y, w, 2).x * w[..., None]).sum())(weights)
     assert got.tolist() == [2.0, 6.0]
+
+
+def test_sequences_are_targets_of_a_kind_of_their_own() -> None:
+    y = torch.tensor([[[5, 2, -1], [7, -1, -1]]])
+    made = Support(torch.zeros(1, 2, 3), y, torch.tensor([[1.0, 0.0]])).check()
+    assert made.is_sequence
+    assert not made.is_regression
+    assert made.n_classes == 0
+    assert torch.equal(made.y, y)
+    assert torch.equal(Episode(made, torch.zeros(1, 2, 3), y).check().tasks(slice(0, 1)).query_y, y)
+
+
+def test_a_sequence_without_a_token_is_refused_unless_it_is_padding() -> None:
+    y = torch.full((1, 2, 3), -1)
+    Support(torch.zeros(1, 2, 3), y, torch.zeros(1, 2)).check()
+    with pytest.raises(EpisodeError, match="without a token"):
+        Support(torch.zeros(1, 2, 3), y).check()

@@ -290,7 +290,8 @@ def test_one_shot_and_many_ways() -> None:
 
 
 def test_every_learner_of_the_table_is_held_to_the_laws() -> None:
-    assert {row.name for row in LEARNERS} == {name.split("-")[0] for name, *_ in CASES}
+    # Learners of sequences keep these laws in tests/learners/test_lexicon_translator.py.
+    assert {row.name for row in LEARNERS if not row.translates} == {name.split("-")[0] for name, *_ in CASES}
 
 
 # ---- planted faults --------------------------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ class AdaptedTranslator:
 
     def _searched(self, sentences: Sequence[str]) -> tuple[Sentences, list[tuple[list[Hypothesis], list[float]]]]:
         x = {key: tensor[None] for key, tensor in self.reader(sentences).items()}
-        longest = min(N_TOKENS, 2 * int((x["latin"] > 0).sum(-1).max()) + 4)
+        longest = [min(N_TOKENS, 2 * n + 4) for n in (x["latin"][0] > 0).sum(-1).tolist()]
         with torch.inference_mode(), eval_mode(self.learner):
             output = self.learner.predict(self.state, x)
             if not isinstance(output, Sentences):
@@ -323,7 +323,7 @@ def evaluate_translations(
     )
 
 
-def fit_confidence(learner: Learner, source: EvaluationLanguages, n_episodes: int) -> tuple[float, ...]:
+def calibrate_translations(learner: Learner, source: EvaluationLanguages, n_episodes: int) -> tuple[float, ...]:
     """Weights of `SentenceReader.confidence`: a logistic fit of the chrF of sentences of validation languages.
 
     Args:

@@ -9,7 +9,7 @@
                  p(v) = g_1 vocabulary(v) + g_2 sum_k a_k gloss(v | q_k) + g_3 copy(v) + g_4 memory(v)
 
 The memory is the support's own translations: it attends to each place in them by what stands before it there, by the
-source words it is aligned to, and by how alike the two sentences are. So a phrase, or a whole sentence that was seen, is
+source words it is aligned to, and by how alike the two sentences are. So a phrase, or a sentence that was seen, is
 continued. g are gates. A word of no vocabulary is given back if it stands in a pair, or is copied in Latin letters.
 
 Nothing like it is published as a whole. Parts: EM as attention after Brown et al. 1993; pointer and copy, See et al.
@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from regard.episode import Episode, Items, Support, Value
 from regard.learners.base import AttendingLearner
-from regard.nn.alignment import Alignment, Words, words_of_tasks
+from regard.nn.alignment import Alignment, DistinctWords, words_of_tasks
 from regard.nn.attention import How, attention_weights, unit
 from regard.nn.seq2seq import ReadingBlocks
 from regard.nn.spelling import END, PADDING
@@ -39,7 +39,7 @@ from regard.nn.writing import N_FEATURES, Sentences, Understood, WordWriter, wit
 
 
 @dataclass(frozen=True)
-class Lexicon(Value):
+class SupportLexicon(Value):
     """What the support says. S pairs of K source and J target tokens, the end of the sentence among the latter.
 
     Args:
@@ -56,8 +56,8 @@ class Lexicon(Value):
         sentence: (B, S, 256) sketch of the source sentence.
     """
 
-    source: Words
-    target: Words
+    source: DistinctWords
+    target: DistinctWords
     s: Tensor
     t: Tensor
     number: Tensor
@@ -124,7 +124,7 @@ class LexiconTranslator(AttendingLearner):
         self.english = Trigrams(len(encoder.vocabulary), n_english) if n_english else None
         self.writer = WordWriter(d, len(encoder.vocabulary), d_memory, n_heads, n_write_layers, dropout)
 
-    def adapt(self, support: Support) -> Lexicon:
+    def adapt(self, support: Support) -> SupportLexicon:
         self._require(support)
         source, s = self._source_words(support.x)
         t = with_end(support.y)
@@ -145,7 +145,7 @@ class LexiconTranslator(AttendingLearner):
         from_source = aligned @ z_s
         memory = self.memory_key(torch.cat([before, F.pad(before, (0, 0, 1, 0))[:, :, :-1], from_source], -1))
         rarity = self._rarity(self.alignment.kernel(source, source), source, count, weight)
-        return Lexicon(
+        return SupportLexicon(
             source=source,
             target=target,
             s=s,
@@ -161,7 +161,7 @@ class LexiconTranslator(AttendingLearner):
             sentence=self._sentence(source, s, rarity),
         )
 
-    def predict(self, state: Lexicon, query_x: Items) -> Sentences:
+    def predict(self, state: SupportLexicon, query_x: Items) -> Sentences:
         hidden = self.word_dropout if self.training else 0.0
         return Sentences(self.writer, self.encoder, self._understand(state, query_x), hidden, self.english)
 
@@ -184,7 +184,7 @@ class LexiconTranslator(AttendingLearner):
         t = torch.where(_take(state.number[..., None], state.t)[..., 0] == END, -1, state.t)
         return fit + self.contrast * self.alignment.contrast(state.first, state.s, t, state.weight)
 
-    def attend(self, state: Lexicon, query_x: Items) -> Tensor:
+    def attend(self, state: SupportLexicon, query_x: Items) -> Tensor:
         """(B, Q, S): how much of the words of each query is glossed by each pair; evenly where there is no match."""
         understood = self._understand(state, query_x)
         p = understood.attended.sum(-1).mean(2) if understood.attended.shape[2] else understood.attended.sum((2, -1))
@@ -193,7 +193,7 @@ class LexiconTranslator(AttendingLearner):
 
     # ---- the sentence that is read ---------------------------------------------------------------------------------
 
-    def _understand(self, state: Lexicon, query_x: Items) -> Understood:
+    def _understand(self, state: SupportLexicon, query_x: Items) -> Understood:
         """Steps 2 and 3."""
         words, q = self._source_words(query_x)
         n_tasks, n_queries, length = q.shape
@@ -244,7 +244,7 @@ class LexiconTranslator(AttendingLearner):
             weight=state.weight,
         )
 
-    def _source_words(self, x: Items) -> tuple[Words, Tensor]:
+    def _source_words(self, x: Items) -> tuple[DistinctWords, Tensor]:
         """The different source words of each task, and (B, S, K) which of them each token is; -1 for padding."""
         characters, latin = token_tensors(x)
         there = characters[..., 0] > 0
@@ -256,12 +256,12 @@ class LexiconTranslator(AttendingLearner):
         words, of_task, _ = words_of_tasks(index.flatten(1), z, sketch, written)
         return words, of_task.view(index.shape)
 
-    def _rarity(self, near: Tensor, source: Words, count: Tensor, weight: Tensor) -> Tensor:
+    def _rarity(self, near: Tensor, source: DistinctWords, count: Tensor, weight: Tensor) -> Tensor:
         """(B, U) how rare words are in the support: the logarithm of pairs per occurrence of what is like them."""
         total = weight.sum(-1, keepdim=True)
         return ((2 + total) / (1 + (near.exp() * count[:, None]).sum(-1))).clamp_min(1).log()
 
-    def _sentence(self, words: Words, tokens: Tensor, rarity: Tensor) -> Tensor:
+    def _sentence(self, words: DistinctWords, tokens: Tensor, rarity: Tensor) -> Tensor:
         """(B, S, 256) sketches of sentences, in which rare words count more."""
         return unit(_take(words.written * rarity[..., None], tokens).sum(2))
 

@@ -6,8 +6,8 @@
 
 s and t are the words of pair i, whose weight is w_i; u and v are the different words of all pairs. T_1 = softmax_v of
 the prior, which knows names, cognates and what other languages taught; N says how much of what was learned of one word
-holds for another (`WordKernel`), as for its other inflections. With l = b = m = 0 and N the identity this is IBM model 1
-(Brown et al. 1993); the temperatures are learned, and begin such that it acts as that model from the first step on.
+holds for another (`WordKernel`), as for its other inflections. With l = b = m = 0 and N the identity this is IBM model
+1 (Brown et al. 1993); the temperatures are learned, and begin such that it acts as that model from the first step on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from regard.nn.attention import attention_weights, unit
 
 
 @dataclass(frozen=True)
-class Words(Value):
+class DistinctWords(Value):
     """Different words of one side of B tasks.
 
     Args:
@@ -55,7 +55,7 @@ class WordKernel(nn.Module):
         self.log_spelling = nn.Parameter(torch.tensor(2.1))
         self.log_learned = nn.Parameter(torch.tensor(1.0))
 
-    def forward(self, a: Words, b: Words) -> Tensor:
+    def forward(self, a: DistinctWords, b: DistinctWords) -> Tensor:
         """(B, U, V) log N of the words of `a` and of `b`."""
         spelling = (a.sketch @ b.sketch.mT + a.written @ b.written.mT) / 2
         learned = unit(self.key(a.z)) @ unit(self.key(b.z)).mT
@@ -84,13 +84,13 @@ class Alignment(nn.Module):
         self.no_word = nn.Parameter(torch.full((n_rounds,), -4.5))
         self.log_mass = nn.Parameter(torch.tensor(-1.0))
 
-    def prior(self, source: Words, target: Words) -> Tensor:
+    def prior(self, source: DistinctWords, target: DistinctWords) -> Tensor:
         """(B, U, V) how likely a word means another before any pair is read: learned, and by how alike they look."""
         learned = self.source(source.z) @ self.target(target.z).mT / self.source.out_features**0.5
         return learned + self.likeness * (source.sketch @ target.sketch.mT)
 
     def forward(
-        self, source: Words, target: Words, s: Tensor, t: Tensor, weight: Tensor
+        self, source: DistinctWords, target: DistinctWords, s: Tensor, t: Tensor, weight: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Align.
 
@@ -153,7 +153,7 @@ def _positions(tokens: Tensor) -> Tensor:
     return (place / (size - 1)).to(torch.get_default_dtype())
 
 
-def words_of_tasks(index: Tensor, z: Tensor, sketch: Tensor, written: Tensor) -> tuple[Words, Tensor, Tensor]:
+def words_of_tasks(index: Tensor, z: Tensor, sketch: Tensor, written: Tensor) -> tuple[DistinctWords, Tensor, Tensor]:
     """The different words of each task among those of a batch.
 
     Args:
@@ -175,5 +175,5 @@ def words_of_tasks(index: Tensor, z: Tensor, sketch: Tensor, written: Tensor) ->
     if not len(z):
         z, sketch, written = (t.new_zeros(1, t.shape[1]) for t in (z, sketch, written))
     at = which.clamp_min(0)
-    words = Words(*(t[at] * there[..., None] for t in (z, sketch, written)), there)
+    words = DistinctWords(*(t[at] * there[..., None] for t in (z, sketch, written)), there)
     return words, torch.stack(places), which

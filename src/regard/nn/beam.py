@@ -5,6 +5,7 @@ Sentences are compared by log p / length^power, as short ones would win otherwis
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from regard.nn.seq2seq import Cache
 from regard.nn.spelling import END
+from regard.nn.trigrams import Trigrams
 from regard.nn.writing import Sentences
 
 _N_OTHERS = 50
@@ -31,14 +33,18 @@ class Hypothesis(NamedTuple):
 
 
 def beam_search(
-    sentences: Sentences, n_beams: int = 4, longest: int = 40, length_power: float = 1.0, fluency: float = 0.0
+    sentences: Sentences,
+    n_beams: int = 4,
+    longest: int | Sequence[int] = 40,
+    length_power: float = 1.0,
+    fluency: float = 0.0,
 ) -> list[list[Hypothesis]]:
     """The best `n_beams` of each of the sentences of one task, best first.
 
     Args:
         sentences: Q of them.
         n_beams: how many beginnings are kept.
-        longest: words of a sentence; what has no end by then is ended.
+        longest: words of a sentence, of all or of each; what has no end by then is ended.
         length_power: 0 compares sums of log-probabilities, 1 their mean.
         fluency: weight of the log-probability as usual English, beside that of the learner.
     """
@@ -60,19 +66,18 @@ def beam_search(
     written: list[Cache | None] = [None] * len(read)
     english = sentences.english if fluency and sentences.english is not None else None
     known = sentences.encoder.position(words)
-    for place in range(longest + 1):
+    limits = [longest] * n_all if isinstance(longest, int) else list(longest)
+    for place in range(max(limits, default=0) + 1):
         last = vectors[history[..., -1].flatten()] if place else None
         h, grown = blocks.step(last, place, written, read, there)
         part = sentences.of(active)
         p = part.next_words(h.view(len(active), n_beams, -1)).clamp_min(1e-12).log()
         if english is not None:
-            marked = torch.cat([history.new_zeros(*history.shape[:2], 2), known[history]], -1).flatten(0, 1)
-            usual = english(marked[:, -2], marked[:, -1])
-            usual[:, -1] /= _N_OTHERS
-            p = p + fluency * usual[:, known].clamp_min(1e-9).log().view_as(p)
+            p = p + fluency * _usual(english, known, history).view_as(p)
         total = log_p[..., None] + p
-        if place == longest:
-            total = torch.where(torch.arange(len(words), device=device) == end, total, -torch.inf)
+        at_limit = torch.tensor([place == limits[q] for q in active.tolist()], device=device)
+        is_end = torch.arange(len(words), device=device) == end
+        total = torch.where(at_limit[:, None, None] & ~is_end, -torch.inf, total)
         top, index = total.flatten(1).topk(min(2 * n_beams, total[0].numel()), -1)
         rows, row_scores, row_words = [], [], []
         for row, q in enumerate(active.tolist()):
@@ -89,15 +94,8 @@ def beam_search(
                     scores.append(score)
                     new.append(word)
             finished[q].sort(key=lambda pair: -pair[0])
-            # Done where no beginning that is left can beat what is finished.
-            worst = finished[q][n_beams - 1][0] if len(finished[q]) >= n_beams else -float("inf")
-            bound = (
-                scores[0] / (place + 1 if length_power == 0 else longest + 1) ** length_power
-                if scores
-                else -float("inf")
-            )
-            likely = scores[0] / (place + 2) ** length_power if scores else -float("inf")
-            if scores and not (worst > bound or (worst > likely and len(finished[q]) >= 2 * n_beams)):
+            ranked = [rank for rank, _ in finished[q]]
+            if scores and not _is_done(ranked, scores[0], place, limits[q], n_beams, length_power):
                 fill = n_beams - len(beams)
                 rows.append((row, beams + [0] * fill))
                 row_scores.append(scores + [-float("inf")] * fill)
@@ -113,6 +111,22 @@ def beam_search(
         written = [_rows(cache, flat) for cache in grown]
         read, there, active = [_rows(cache, flat) for cache in read], there[flat], active[kept]
     return [[found for _, found in ranked[:n_beams]] for ranked in finished]
+
+
+def _is_done(ranked: Sequence[float], best: float, place: int, longest: int, n_beams: int, length_power: float) -> bool:
+    """Whether no beginning that is left, the best of which has this log-probability, can beat what is finished."""
+    worst = ranked[n_beams - 1] if len(ranked) >= n_beams else -float("inf")
+    # At best it goes on for free, and is divided by the longest length.
+    bound, likely = best / (longest + 1) ** length_power, best / (place + 2) ** length_power
+    return worst > bound or (worst > likely and len(ranked) >= 2 * n_beams)
+
+
+def _usual(english: Trigrams, known: Tensor, history: Tensor) -> Tensor:
+    """(N, M) log-probability of each word as usual English after (Q, b, L); `known` is their place in it."""
+    marked = torch.cat([history.new_zeros(*history.shape[:2], 2), known[history]], -1).flatten(0, 1)
+    usual = english(marked[:, -2], marked[:, -1])
+    usual[:, -1] /= _N_OTHERS
+    return usual[:, known].clamp_min(1e-9).log()
 
 
 def _rows(cache: Cache, index: Tensor) -> Cache:

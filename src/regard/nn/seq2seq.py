@@ -21,7 +21,7 @@ Cache = tuple[Tensor, Tensor]
 
 
 @final
-class Block(nn.Module):
+class SentenceBlock(nn.Module):
     """Self-attention, attention to another sentence where `crosses`, and two dense layers.
 
     Args:
@@ -76,7 +76,7 @@ class ReadingBlocks(nn.Module):
         super().__init__()
         self.place = nn.Embedding(N_POSITIONS, d_model)
         nn.init.normal_(self.place.weight, std=0.1)
-        self.blocks = nn.ModuleList(Block(d_model, n_heads, False, dropout) for _ in range(n_layers))
+        self.blocks = nn.ModuleList(SentenceBlock(d_model, n_heads, False, dropout) for _ in range(n_layers))
         self.norm, self.drop = nn.LayerNorm(d_model), nn.Dropout(dropout)
 
     def forward(self, x: Tensor, there: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class WritingBlocks(nn.Module):
         self.begin = nn.Parameter(torch.randn(d_model))
         self.place = nn.Embedding(N_POSITIONS, d_model)
         nn.init.normal_(self.place.weight, std=0.1)
-        self.blocks = nn.ModuleList(Block(d_model, n_heads, True, dropout) for _ in range(n_layers))
+        self.blocks = nn.ModuleList(SentenceBlock(d_model, n_heads, True, dropout) for _ in range(n_layers))
         self.norm, self.drop = nn.LayerNorm(d_model), nn.Dropout(dropout)
 
     def forward(self, written: Tensor, read: Tensor, there: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
     p(v | written, read) = g_1 vocabulary(v) + g_2 gloss(v) + g_3 copy(v) + g_4 memory(v)
 
-    gloss    a pointer to a word of the sentence, and what that may mean by the support: sum_k a_k gloss_k(v), normalised
+    gloss    a pointer to a word of the sentence, and what that may mean by the pairs: sum_k a_k gloss_k(v), normalised
     copy     another pointer, and the word itself in Latin letters
     memory   attention over the places of the support's translations, each of which says which word stands there
 

@@ -135,12 +135,12 @@ def read_english(path: Path) -> list[str]:
         return [str(row[next(key for key in _TEXT_KEYS if key in row)]) for row in rows]
     except (OSError, ValueError, StopIteration, TypeError) as error:
         raise DataError(
-            f"{path}: {type(error).__name__} {error}: expected one English sentence per line, or JSON lines with one of "
+            f"{path}: {type(error).__name__} {error}: expected an English sentence per line, or JSON lines with one of "
             f"{', '.join(_TEXT_KEYS)}."
         ) from error
 
 
-def read_folder(folder: Path, languages: Sequence[str] = ()) -> list[Pair]:
+def read_pairs_below(folder: Path, languages: Sequence[str] = ()) -> list[Pair]:
     """The pairs of a file, or of all files of a folder whose names end as tables or JSON lines do.
 
     Raises:

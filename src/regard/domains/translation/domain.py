@@ -79,9 +79,9 @@ def sentence_pairs(
         n_queries: sentences of each of those at most.
         n_words: English words with a vector of their own; others are given back if they stand in a pair.
     """
-    from regard.domains.translation.data import PairsData, read_english, read_folder
+    from regard.domains.translation.data import PairsData, read_english, read_pairs_below
 
     sentences = [sentence for file in english for sentence in read_english(Path(file))]
     return PairsData.of(
-        TRANSLATION, "pairs", read_folder(Path(folder)), sentences, validation, test, n_queries, n_words
+        TRANSLATION, "pairs", read_pairs_below(Path(folder)), sentences, validation, test, n_queries, n_words
     )

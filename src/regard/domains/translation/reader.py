@@ -30,13 +30,6 @@ class SentenceReader(Reader):
         words: English words that a learner knows, in full.
         forms: how they are written where that is not in lower case, see `Truecaser`.
         calibration: weights of a constant and of what a confidence is made of, see `confidence`; none by default.
-
-    Examples:
-        >>> reader = SentenceReader(["hello", "tom"], {"tom": "Tom"})
-        >>> tuple(reader(["Bonjour, Tom !"])["latin"].shape)
-        (1, 4)
-        >>> reader.write(reader.targets(["Hello, Tom."])[0].tolist())
-        'Hello, Tom.'
     """
 
     def __init__(

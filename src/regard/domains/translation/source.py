@@ -38,7 +38,7 @@ _LONGEST = 14
 
 
 @dataclass(frozen=True)
-class Corpus:
+class EncodedPairs:
     """Sentence pairs of one language, read.
 
     Args:
@@ -106,7 +106,7 @@ class TrainingLanguages(EpisodeSource):
         self.n_shot = n_shot if isinstance(n_shot, tuple) else (n_shot, n_shot)
         self.n_query, self.seed, self.group = n_query, seed, group
         self.is_name = is_name
-        corpora = {language: Corpus.of(rows) for language, rows in sorted(pairs.items())}
+        corpora = {language: EncodedPairs.of(rows) for language, rows in sorted(pairs.items())}
         self.corpora = {name: corpus for name, corpus in corpora.items() if len(corpus) > 2 * self._most_queries}
         if not self.corpora:
             raise DataError(
