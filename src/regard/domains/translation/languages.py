@@ -58,7 +58,7 @@ _TWO_LETTERS = (
     "pl:pol pt:por ro:ron ru:rus sk:slk sl:slv sq:sqi sr:srp sv:swe sw:swh ta:tam te:tel th:tha tl:tgl tr:tur uk:ukr "
     "ur:urd uz:uzb vi:vie zh:cmn"
 )
-_THREE_LETTERS = dict(pair.split(":") for pair in _TWO_LETTERS.split())
+_THREE_LETTERS: dict[str, str] = {pair[:2]: pair[3:] for pair in _TWO_LETTERS.split()}
 
 
 def branch(language: str) -> str | None:

@@ -198,7 +198,7 @@ def near_english(queries: Sequence[str], training: Sequence[str], threshold: flo
     """The nearest training sentence of each query, by tf-idf of character 3- and 4-grams of normalised English."""
     if not queries or not training:
         return NearEnglish(threshold, np.zeros(len(queries)), np.zeros(len(queries), dtype=np.int64))
-    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(3, 4), sublinear_tf=True, dtype=np.float32)
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(3, 4), sublinear_tf=True)
     known = vectorizer.fit_transform([f" {normalise_english(text)} " for text in training]).T.tocsr()
     asked = vectorizer.transform([f" {normalise_english(text)} " for text in queries])
     nearest, index = [], []
