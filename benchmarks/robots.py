@@ -232,11 +232,11 @@ def cost() -> Document:
     found: Document = {}
     for name, made in {"in context": learner, ADAPTED: FineTuned(learner, 2, rows_per_group=12)}.items():
         with torch.inference_mode():
-            state = made.adapt(Support(normal(50, 12, 23), normal(50, 12, 4)))
+            state = made.adapt(Support(normal(50, 12, 29), normal(50, 12, 4)))
             found[f"acting, {name}"] = _milliseconds(
-                lambda made=made, state=state: made.predict(state, normal(50, 1, 23)), 15
+                lambda made=made, state=state: made.predict(state, normal(50, 1, 29)), 15
             )
-    one = Support(normal(10, 12, 23), normal(10, 12, 4))
+    one = Support(normal(10, 12, 29), normal(10, 12, 4))
     with torch.inference_mode():
         found["adapting, in context"] = _milliseconds(lambda: learner.adapt(one), 5) / 10
         tuned = [FineTuned(learner, n, rows_per_group=12) for n in (1, 11)]

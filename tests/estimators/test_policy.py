@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,22 @@ def test_fine_tuning_is_a_setting(run: Path, shown: Demonstrations) -> None:
     tuned = FewShotPolicy(run, settings=("fine_tune.n_steps=3", "fine_tune.rows_per_group=8"))
     assert isinstance(tuned._learner, FineTuned)
     assert np.abs(tuned.fit(shown).act([0.1, 0.2]) - FewShotPolicy(run).fit(shown).act([0.1, 0.2])).max() > 1e-5
+
+
+@pytest.mark.parametrize("n_steps", [0, 2], ids=["in context", "adapted"])
+def test_it_pickles_and_leaves_as_a_module(run: Path, shown: Demonstrations, n_steps: int) -> None:
+    settings = (f"fine_tune.n_steps={n_steps}", "fine_tune.rows_per_group=8")
+    policy, seen = FewShotPolicy(run, settings=settings).fit(shown), np.array([[0.1, 0.2], [-0.5, 0.3], [0.9, 0.0]])
+    expected = policy.act(seen)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(policy)).act(seen), expected)
+    module, x = policy.module(), torch.tensor(seen, dtype=torch.float32)
+    with torch.no_grad():
+        np.testing.assert_allclose(module(x).numpy(), expected, atol=1e-6)
+    if n_steps == 0:
+        exported = torch.export.export(module, (x[:2],), dynamic_shapes=({0: torch.export.Dim("B", min=2, max=1024)},))
+        np.testing.assert_allclose(exported.module()(x).detach().numpy(), expected, atol=1e-6)
+    with pytest.raises(ConfigError, match="call fit"):
+        FewShotPolicy(run).module()
 
 
 def test_what_does_not_fit(run: Path, shown: Demonstrations) -> None:

@@ -7,11 +7,13 @@ action = policy.act(observation)            (A,), or (B, A) for observations (B,
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, final
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from regard.domains.acting.demonstrations import Demonstrations
@@ -92,6 +94,16 @@ class FewShotPolicy:
         action: NDArray[np.float64] = output.mean[0].double().numpy()
         return action[0] if np.ndim(observation) == 1 else action
 
+    def module(self) -> ActingModule:
+        """What `act` does as a module of PyTorch, observations (B, D) to actions (B, A), for `torch.export`.
+
+        Raises:
+            ConfigError: `fit` was not called.
+        """
+        if self._state is None:
+            raise ConfigError("the policy has seen no demonstration: call fit(demonstrations) first.")
+        return ActingModule(self._learner, self._state, self._reader).eval()
+
     def attention(self, observation: ArrayLike) -> list[NDArray[np.float64]]:
         """How much each shown step counted: for each demonstration (B, n) shares, n its rows; all add up to 1.
 
@@ -114,3 +126,21 @@ class FewShotPolicy:
         if x.ndim != 2 or x.shape[1] != width:
             raise DataError(f"the observation has shape {np.shape(observation)}: expected ({width},) or (B, {width}).")
         return self._reader(x)
+
+
+@final
+class ActingModule(nn.Module):
+    """An adapted policy: the learner with the state that it read, and the scale of the features."""
+
+    def __init__(self, learner: Learner, state: Any, reader: StepReader) -> None:
+        super().__init__()
+        self.learner, self.state = learner, state
+        dtype = torch.get_default_dtype()
+        self.centre = nn.Buffer(torch.tensor(reader.centre or [0.0], dtype=dtype))
+        self.scale = nn.Buffer(torch.tensor(reader.scale or [1.0], dtype=dtype))
+
+    def forward(self, observation: Float[Tensor, "B D"]) -> Float[Tensor, "B A"]:
+        """The actions."""
+        x = (observation - self.centre) / self.scale
+        # Of a query neither progress nor a mark that it was shown is known.
+        return self.learner.predict(self.state, torch.cat([x, x.new_zeros(x.shape[0], 2)], 1)[None]).mean[0]

@@ -2,9 +2,8 @@
 
     task i         the goal, where the skill has one beside its object (6 numbers a placement): the last 3 of them
     placement j    the object, the first 3 numbers; the hand, in reach-v3, which else starts in one place
-    observation    hand, gripper, two objects and their turns (18 numbers), and where the first object is from the hand;
-                   scaled, without the goal, and without how things moved in the last step: a policy would learn to go
-                   on as it went, and the experts do not look at it
+    observation    hand, gripper, two objects and their turns (18 numbers), how the hand and the first object moved in
+                   the last step, and where the first object is from the hand; scaled, and without the goal
 
 Yu et al. 2019, "Meta-World: A Benchmark and Evaluation for Multi-Task and Meta Reinforcement Learning",
 arXiv:1910.10897. The package is `metaworld` 3.1.1 (MIT), with its scripted experts.
@@ -71,7 +70,7 @@ class MetaWorld(Environment):
     """
 
     n_actions = 4
-    n_features = 21
+    n_features = 27
     stops_at_success: ClassVar[bool] = True
     n_side_by_side: ClassVar[int] = 1
 
@@ -200,13 +199,14 @@ def render(robot: Any, size: int = 200, camera: str = "corner2") -> NDArray[np.u
 
 
 def _features(full: Floats) -> Floats:
-    """(39,) with the goal to (21,) without: places in some 15 cm."""
-    now = full[:18]
+    """(39,) with the goal to (27,) without: places in some 15 cm, motions in cm per step."""
+    now, before = full[:18], full[18:36]
     hand, thing, other = now[:3], now[4:7], now[11:14]
     # A second object that is not there is all zeros.
     second = np.where(np.any(now[11:18] != 0), (other - _CENTRE) / 0.15, 0.0)
+    moved = [(hand - before[:3]) / 0.01, (thing - before[4:7]) / 0.01]
     places = [(hand - _CENTRE) / 0.15, (thing - _CENTRE) / 0.15, second, (thing - hand) / 0.1]
-    return np.clip(np.concatenate([*places, now[3:4], now[7:11], now[14:18]]), -6, 6)
+    return np.clip(np.concatenate([*places, *moved, now[3:4], now[7:11], now[14:18]]), -6, 6)
 
 
 @cache
