@@ -56,6 +56,16 @@ def test_what_was_learned_is_saved_and_answers_alike(tmp_path: Path) -> None:
     assert np.allclose(probability[0], [expected["L"], expected["T"]], atol=1e-6)
 
 
+def test_what_was_learned_is_taken_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    def export(self: FewShotClassifier, path: Path) -> None:
+        Path(path).write_text(f"<html>{list(self.classes_)}")
+
+    monkeypatch.setattr(FewShotClassifier, "export", export)  # the page itself is tested with the extra export
+    taken = LETTERS.take(letters())
+    assert taken["name"] == "offline.html" and "'T'" in base64.b64decode(taken["content"]).decode()
+    assert "error" in LETTERS.take(letters(queries=[]))
+
+
 def test_tables_are_answered_and_their_columns_shown() -> None:
     question = json.dumps({"support": TABLES.support, "queries": TABLES.query})
     found = TABLES.answer(question)

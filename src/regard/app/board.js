@@ -144,7 +144,7 @@ async function ask() {
   let answer;
   try { answer = await server.answer(JSON.stringify(question())); } catch (error) { answer = { error: 'The server does not answer: is "regard app" still running? ' + (error.message ?? '') }; }
   if (number !== asking) return;
-  find('.save').disabled = find('.answers').disabled = Boolean(answer.error);
+  for (const name of ['.save', '.answers', '.take']) find(name).disabled = Boolean(answer.error);
   const out = find('.out');
   if (answer.error) { say(answer.error, true); out.hidden = true; return; }
   found = answer.answers;
@@ -163,13 +163,18 @@ function download(name, content) {
 find('.add').onclick = () => addClass();
 find('.ask').onclick = ask;
 find('.answers').onclick = () => download('answers.json', new Blob([JSON.stringify(found, null, 1)], { type: 'application/json' }));
-find('.save').onclick = async () => {
-  const saved = await server.save(JSON.stringify(question()));
-  if (saved.error) { say(saved.error, true); return; }
-  const bytes = Uint8Array.from(atob(saved.content), (letter) => letter.charCodeAt(0));
-  download(saved.name, new Blob([bytes]));
-  say('Saved: regard.load_estimator("' + saved.name + '") reads it.');
-};
+async function fetched(make, done) {
+  say('Writing the file ...');
+  let made;
+  try { made = await make(JSON.stringify(question())); } catch (error) { made = { error: 'The server does not answer. ' + (error.message ?? '') }; }
+  if (made.error) { say(made.error, true); return; }
+  download(made.name, new Blob([Uint8Array.from(atob(made.content), (letter) => letter.charCodeAt(0))]));
+  say(done);
+}
+
+find('.save').onclick = () => fetched(server.save, 'Saved: regard.load_estimator("classifier.safetensors") reads it.');
+find('.take').onclick = () => fetched(server.take, 'Saved: open offline.html in any browser, without a network too.');
+find('.take').hidden = !props.offline;
 
 if (mode === 'text') {
   find('.asked').append(box('support', 'Labelled examples', props.support), box('queries', 'To be labelled', props.query));

@@ -80,6 +80,17 @@ class Desk:
         except RegardError as error:
             return {"error": str(error)}
 
+    def take(self, question: str) -> dict[str, Any]:
+        """One page with these examples in it that answers in any browser, in base64; it needs the extra `export`."""
+        try:
+            model = self._explained(question, most=1).model
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "offline.html"
+                model.export(path)
+                return {"name": path.name, "content": base64.b64encode(path.read_bytes()).decode()}
+        except RegardError as error:
+            return {"error": str(error)}
+
     def _explained(self, question: str, most: int = MOST_QUERIES) -> Explained:
         if len(question) > ENCODED_BYTES:
             raise DataError(

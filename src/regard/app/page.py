@@ -97,11 +97,12 @@ def create_page(shown: list[Desk]) -> Any:
                     css_template=part["css"],
                     js_on_load=part["js"],
                     apply_default_css=False,
-                    server_functions=[_named(desk.answer), _named(desk.save)],
+                    server_functions=[_named(desk.answer), _named(desk.save), _named(desk.take)],
                     elem_id=f"desk-{desk.title.lower()}",
                     mode=desk.mode,
                     support=desk.support,
                     query=desk.query,
+                    offline=desk.mode == "draw" and find_spec("onnxscript") is not None,
                 )
     return page
 
