@@ -61,11 +61,12 @@ class KerasLearner(Learner):
     """
 
     vmaps = False
+    model: Any
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         # Not a submodule: under PyTorch its tensors have names that Keras counts up, and no two models have the same.
-        self.__dict__["model"] = model
+        object.__setattr__(self, "model", model)
         self.ignores_order = self.counts_weight = not getattr(model, "n_reads", 0)
         self.run = None if keras.backend.backend() == "torch" else model_function(model)
         self.differentiates_twice = self.run is None
