@@ -59,6 +59,8 @@ def checked(made: Any = None, *, typechecker: Any = _check_types) -> Any:
     """What the import hook writes above each function and class, in the place of `jaxtyping.jaxtyped`."""
     if made is None:
         return functools.partial(checked, typechecker=typechecker)
+    if str(getattr(made, "__module__", "")).startswith("regard.keras"):
+        return made  # Keras reads the signatures of constructors and calls, and does not look through wrappers
     if inspect.isclass(made):
         if dataclasses.is_dataclass(made) and "__init__" in vars(made):
             made.__init__ = checked(made.__init__, typechecker=typechecker)

@@ -25,8 +25,8 @@ from regard.keras.vectors import dense_layer
 keras = import_extra("keras", "keras")
 ops, layers = keras.ops, keras.layers
 
-_ALMOST_NONE = {"float64": 1e-300, "bfloat16": 1e-38, "float16": 1e-7}
-"""The vote of a class that has none; 1e-38 in single precision."""
+_ALMOST_NONE = {"float64": np.finfo("float64").tiny, "float16": np.finfo("float16").tiny}
+"""The vote of a class that has none, as in PyTorch; that of single precision in other types."""
 
 
 class FullContextLayer(layers.Layer):
@@ -110,7 +110,9 @@ class MatchingModel(EpisodeModel):
             return _logits_of_classes(score, member)
         of_class = member / _or_one(ops.sum(member, axis=-1, keepdims=True))
         votes = ops.matmul(row_weights(score, _row_weight(member), self.how, k=self.n_neighbours), of_class)
-        return ops.log(ops.maximum(votes, _ALMOST_NONE.get(keras.backend.standardize_dtype(votes.dtype), 1e-38)))
+        return ops.log(
+            ops.maximum(votes, _ALMOST_NONE.get(keras.backend.standardize_dtype(votes.dtype), np.finfo("float32").tiny))
+        )
 
     def row_attention(self, rows: EncodedRows, member: Any, asked: EncodedRows) -> Any:
         return row_weights(self._score(rows, member, asked), _row_weight(member), self.how, k=self.n_neighbours)
