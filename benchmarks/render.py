@@ -42,6 +42,7 @@ SCRIPTS = (
     "evaluation_speed",
     "bf16_cost",
     "doctor",
+    "doctor_copies",
     "photos",
     "robots",
     "interop",
