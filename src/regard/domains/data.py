@@ -128,11 +128,6 @@ class LabelledData(Data):
         return self.things[split][row] if split in self.things else first_tensor(self.split(split).x)[row]
 
     @property
-    def english_sides(self) -> EnglishSides | None:
-        """Of translation, the English of training and of the test languages; None of other data."""
-        return None
-
-    @property
     def evaluation_split(self) -> str:
         return "test" if "test" in self.splits else "validation"
 

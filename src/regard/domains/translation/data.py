@@ -17,7 +17,7 @@ from regard.domains.base import Domain
 from regard.domains.data import Data, describe_items
 from regard.domains.options import EpisodeOptions
 from regard.domains.translation.pairs import Pair, by_language, read_pairs
-from regard.domains.translation.protocol import EvaluationLanguage, Protocol, fix_queries
+from regard.domains.translation.protocol import EnglishSides, EvaluationLanguage, Protocol, fix_queries
 from regard.domains.translation.reader import SentenceReader
 from regard.domains.translation.source import EvaluationLanguages, TrainingLanguages
 from regard.domains.translation.tokens import Truecaser, tokenise_english
@@ -95,6 +95,11 @@ class PairsData(Data):
     def english_tokens(self) -> list[Tensor]:
         """The English that may be trained on, as tokens (L,) of each sentence."""
         return [torch.tensor([spell(word) for word in tokenise_english(sentence)]) for sentence in self.english]
+
+    @property
+    def english_sides(self) -> EnglishSides:
+        train = [*self.english, *(pair.target for rows in self.pairs.values() for pair in rows)]
+        return EnglishSides.of(self.protocol, train)
 
     def languages(self, split: str) -> list[EvaluationLanguage]:
         """Those of a split that is not trained on.
