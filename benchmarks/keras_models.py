@@ -74,10 +74,15 @@ CASES: dict[str, Spec] = {
         "encoder": {**_IMAGES, "norm": "transductive", "pool": "mean"},
     },
     "Prototypical, texts": {"name": "Prototypical", "encoder": {**_WORDS, "parts": False, "pool": "attention"}},
-    "Matching, images": {"name": "Matching", "encoder": {**_IMAGES, "norm": "none"}},
+    "Matching, images": {"name": "Matching", "encoder": {**_IMAGES, "norm": "instance"}},
     "Matching, full context": {"name": "Matching", "n_reads": 3, "encoder": {"name": "MLP", "n_inputs": 6}},
-    "Matching, sparsemax": {"name": "Matching", "how": "sparsemax", "encoder": {"name": "MLP", "n_inputs": 6}},
-    "Matching, entmax": {"name": "Matching", "how": "entmax", "encoder": {"name": "MLP", "n_inputs": 6}},
+    "Matching, sparsemax": {
+        "name": "Matching",
+        "how": "sparsemax",
+        "scale": 2.0,
+        "encoder": {"name": "MLP", "n_inputs": 6},
+    },
+    "Matching, entmax": {"name": "Matching", "how": "entmax", "scale": 2.0, "encoder": {"name": "MLP", "n_inputs": 6}},
     "Matching, two neighbours": {
         "name": "Matching",
         "how": "hard",
@@ -125,7 +130,7 @@ def random_learner(spec: Spec, seed: int = 0) -> Learner:
             if name.endswith("running_var"):
                 buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
             elif name.endswith("running_mean"):
-                buffer.normal_(generator=generator)
+                buffer.copy_(0.1 * torch.randn(buffer.shape, generator=generator))
     return learner
 
 
@@ -268,7 +273,9 @@ def fitted(path: Path, training: EpisodeSampler, validation: EpisodeSampler, ste
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         weighted_metrics=["accuracy"],
     )
-    model.fit(data if feed == "PyDataset" else models.tf_dataset(data), validation_data=held_out, verbose=0)
+    model.fit(
+        data if feed == "PyDataset" else models.tf_dataset(data), validation_data=held_out, shuffle=False, verbose=0
+    )
     return model
 
 

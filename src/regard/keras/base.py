@@ -52,6 +52,7 @@ class KeptMask(keras.layers.Layer):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self.supports_masking = True
         self.built = True  # it has no weights, and encoders of vectors never call it
 
     def call(self, z: Any, mask: Any = None) -> Any:
