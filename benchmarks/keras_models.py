@@ -186,7 +186,7 @@ def answer_errors(spec: Spec, folder: Path) -> dict[str, float]:
         # In one call: batch statistics of a transductive norm are those of support and queries together.
         logits: Any = learner(Episode(support, query, torch.zeros(3, 5, dtype=torch.int64)))
         inputs = ((in_numpy(support.x), support.membership().numpy()), in_numpy(query))
-        got = torch.from_numpy(to_numpy(model(*inputs)))
+        got = torch.from_numpy(compiled_call(model, inputs, attending=False))
         present = torch.isfinite(logits)
         centred, got_centred = (
             torch.where(present, t - torch.where(present, t, -1e9).amax(-1, keepdim=True), 0.0) for t in (logits, got)
@@ -196,9 +196,23 @@ def answer_errors(spec: Spec, folder: Path) -> dict[str, float]:
             "probabilities": float((logits.softmax(-1) - got.softmax(-1)).abs().max()),
         }
         if hasattr(learner, "attend"):
-            attention = torch.from_numpy(to_numpy(model.attend(*inputs)))
+            attention = torch.from_numpy(compiled_call(model, inputs, attending=True))
             errors["attention"] = float((learner.attend(state, query) - attention).abs().max())  # pyright: ignore
     return errors
+
+
+def compiled_call(model: Any, inputs: Any, *, attending: bool) -> Any:
+    """Logits or attention in NumPy; JAX would compile every operation of a plain call by itself."""
+    import keras
+
+    def call(given: Any) -> Any:
+        return model(*given, attending=attending)
+
+    if keras.backend.backend() != "jax":
+        return to_numpy(call(inputs))
+    import jax
+
+    return to_numpy(jax.jit(call)(inputs))
 
 
 def to_numpy(x: Any) -> Any:
