@@ -143,4 +143,6 @@ class ActingModule(nn.Module):
         """The actions."""
         x = (observation - self.centre) / self.scale
         # Of a query neither progress nor a mark that it was shown is known.
-        return self.learner.predict(self.state, torch.cat([x, x.new_zeros(x.shape[0], 2)], 1)[None]).mean[0]
+        predicted = self.learner.predict(self.state, torch.cat([x, x.new_zeros(x.shape[0], 2)], 1)[None])
+        assert isinstance(predicted, Distribution)  # a policy is a regression learner
+        return predicted.mean[0]

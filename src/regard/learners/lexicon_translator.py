@@ -112,7 +112,8 @@ class LexiconTranslator(AttendingLearner):
     ) -> None:
         super().__init__()
         d, d_context, d_memory = encoder.n_features, 48, 96
-        self.encoder, self.how = encoder, how
+        self.encoder = encoder
+        self.how: How = how
         self.word_dropout, self.smoothing, self.contrast = word_dropout, smoothing, contrast
         self.alignment = Alignment(d, n_rounds)
         self.query_context, self.support_context = (nn.Linear(2 * d, d_context, bias=False) for _ in range(2))

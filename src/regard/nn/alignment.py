@@ -175,5 +175,6 @@ def words_of_tasks(index: Tensor, z: Tensor, sketch: Tensor, written: Tensor) ->
     if not len(z):
         z, sketch, written = (t.new_zeros(1, t.shape[1]) for t in (z, sketch, written))
     at = which.clamp_min(0)
-    words = DistinctWords(*(t[at] * there[..., None] for t in (z, sketch, written)), there)
+    z, sketch, written = (t[at] * there[..., None] for t in (z, sketch, written))
+    words = DistinctWords(z, sketch, written, there)
     return words, torch.stack(places), which

@@ -6,8 +6,8 @@ up to `N_POSITIONS` tokens, and the last one stands for all after it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import final
+from collections.abc import Iterable, Sequence
+from typing import cast, final
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +111,8 @@ class WritingBlocks(nn.Module):
 
     def begin_writing(self, read: Tensor) -> list[Cache]:
         """Keys and values of the sentences (N, K, D) that were read, for `step`."""
-        return [block.cross.keys_values(read) for block in self.blocks]
+        blocks = cast(Iterable[SentenceBlock], self.blocks)
+        return [cast(MultiHeadAttention, block.cross).keys_values(read) for block in blocks]
 
     def step(
         self, word: Tensor | None, place: int, written: Sequence[Cache | None], read: Sequence[Cache], there: Tensor
@@ -127,7 +128,8 @@ class WritingBlocks(nn.Module):
         x = (self.begin.expand(len(there), -1) if word is None else word)[:, None]
         x = x + self.place.weight[min(place, N_POSITIONS - 1)]
         caches = []
-        for block, before, seen in zip(self.blocks, written, read, strict=True):
+        blocks = cast(Iterable[SentenceBlock], self.blocks)
+        for block, before, seen in zip(blocks, written, read, strict=True):
             x, cache = block.step(x, before, seen, there)
             caches.append(cache)
         return self.norm(x)[:, 0], caches

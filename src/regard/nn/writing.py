@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.distributions.constraints import Constraint
 from torch.nn import functional as F
 
 from regard.episode import Value
@@ -157,8 +158,6 @@ class Sentences(Distribution):
         english: usual English, for a search; not part of the probabilities.
     """
 
-    arg_constraints: ClassVar[dict[str, Any]] = {}
-
     def __init__(
         self,
         writer: WordWriter,
@@ -170,6 +169,11 @@ class Sentences(Distribution):
         super().__init__(understood.read.shape[:2], validate_args=False)
         self.writer, self.encoder, self.understood, self.word_dropout = writer, encoder, understood, word_dropout
         self.english = english
+
+    @property
+    def arg_constraints(self) -> dict[str, Constraint]:
+        """None: nothing is checked of what was read."""
+        return {}
 
     def log_prob(self, value: Tensor) -> Tensor:
         """(B, Q) of sentences (B, Q, L); -1 for padding."""
