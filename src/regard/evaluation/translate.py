@@ -305,7 +305,7 @@ def evaluate_translations(
         scores = score_translations(texts, [pair.target for pair in queries])
         values["chrf"][number % n_languages].append(scores.chrf)
         values["bleu"][number % n_languages].append(scores.bleu)
-    per_language = {metric: np.array([np.mean(rows) for rows in lists]) for metric, lists in values.items()}
+    per_language = {metric: np.array([np.mean(rows) for rows in lists], np.float64) for metric, lists in values.items()}
     return Result(
         learner=name or type(learner).__name__,
         data=data,
