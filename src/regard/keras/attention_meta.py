@@ -78,7 +78,7 @@ class AttentionMetaModel(EpisodeModel):
         logits = ops.where(ops.expand_dims(ops.sum(member, axis=1), 1) > 0, logits, ops.full_like(logits, -1e9))
         score = ops.expand_dims(ops.exp(self.log_scale) * (match + verdict), 2)
         within = row_weights(score, ops.expand_dims(ops.swapaxes(member, 1, 2), 1))  # (B, Q, C, S)
-        return ops.sum(ops.expand_dims(ops.softmax(logits, axis=-1), -1) * within, axis=2)
+        return ops.sum(ops.expand_dims(row_weights(logits, ops.ones_like(logits)), -1) * within, axis=2)
 
     def weight_sources(self) -> list[WeightSource]:
         return [

@@ -43,7 +43,9 @@ class CrossTransformerModel(EpisodeModel):
     def row_attention(self, rows: EncodedRows, member: Any, asked: EncodedRows) -> Any:
         logits, share = self._compared(rows, member, asked)
         logits = ops.where(ops.expand_dims(ops.sum(member, axis=1), 1) > 0, logits, ops.full_like(logits, -1e9))
-        return ops.sum(ops.expand_dims(ops.softmax(logits, axis=-1), -1) * ops.mean(share, axis=3), axis=2)
+        return ops.sum(
+            ops.expand_dims(row_weights(logits, ops.ones_like(logits)), -1) * ops.mean(share, axis=3), axis=2
+        )
 
     def weight_sources(self) -> list[WeightSource]:
         projections = dense_sources("key", self.key) + dense_sources("value", self.value)
@@ -58,7 +60,7 @@ class CrossTransformerModel(EpisodeModel):
         flat = (n_tasks, 1, -1, self.d_head)  # the parts of all queries side by side, R
         query, value = ops.reshape(self.key(asked.z), flat), ops.reshape(self.value(asked.z), flat)
         score = compare_all(query, self.key(rows.z))  # (B, S, R, P)
-        found = ops.matmul(ops.softmax(score, axis=-1), self.value(rows.z))  # (B, S, R, D)
+        found = ops.matmul(row_weights(score, ops.ones_like(score)), self.value(rows.z))  # (B, S, R, D)
         # The softmax over all places of all rows of a class in two steps: places within a row, then rows of the class.
         of_row = ops.expand_dims(ops.transpose(ops.logsumexp(score, axis=-1), (0, 2, 1)), 1)  # (B, 1, R, S)
         share = row_weights(of_row, ops.expand_dims(ops.swapaxes(member, 1, 2), 2))  # (B, C, R, S)
