@@ -124,6 +124,6 @@ def tf_dataset(dataset: EpisodeDataset) -> Any:
         # The last axis of membership is the number of classes, and that of ids the number of n-grams.
         return tf.TensorSpec([None] * min(x.ndim, 3) + list(x.shape[3:]), x.dtype)
 
-    return tf.data.Dataset.from_generator(
-        batches, output_signature=tf.nest.map_structure(specification, dataset[0])
-    ).prefetch(1)
+    made = tf.data.Dataset.from_generator(batches, output_signature=tf.nest.map_structure(specification, dataset[0]))
+    # Without a length Keras runs into the end of the first epoch, and warns of it.
+    return made.apply(tf.data.experimental.assert_cardinality(len(dataset))).prefetch(1)
