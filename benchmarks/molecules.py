@@ -708,7 +708,7 @@ def section(name: str) -> Callable[[Document], str]:
     return render
 
 
-TABLES = ("disjoint", "regression")
+TABLES = ("disjoint", "usual, own", "usual, pooled", "encoders", "regression")
 """Those on the page."""
 SECTIONS = tuple(Section(f"molecules {name}", OUT, section(name)) for name in TABLES)
 

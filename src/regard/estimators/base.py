@@ -23,7 +23,7 @@ from regard.domains.base import Domain, Reader
 from regard.domains.registry import find_domain
 from regard.domains.views import Views
 from regard.episode import Episode, Items, Support, first_tensor, flatten_tasks, map_items, unflatten_tasks
-from regard.errors import ConfigError, EpisodeError, RegardError, SizeWarning
+from regard.errors import ConfigError, DataError, EpisodeError, RegardError, SizeWarning
 from regard.estimators.inputs import Prepare, Prepared, blank_rows, named, other_shape, require_count, shapes
 from regard.explain.answers import Explanation, explain, renumbered
 from regard.explain.saliency import SaliencyMaps, saliency_maps
@@ -195,6 +195,8 @@ class FewShotEstimator(BaseEstimator):
         reader = trained.reader() if self.prepare is None else Prepared(self.prepare)
         self._use(trained, reader.fit(X))
         items = self.reader_(X)
+        if len(first_tensor(items)) == 0:
+            raise DataError("there are no examples: expected at least one row to learn from.")
         blank_rows(self.reader_, X, items, "examples")
         self._remember_columns(X, items)
         return items

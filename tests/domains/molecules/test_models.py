@@ -51,6 +51,8 @@ def test_one_class_only_is_answered_and_no_molecule_is_named() -> None:
         model.predict(["CCO", "not one"])
     with pytest.raises(DataError, match="2 of 2 SMILES"):
         FewShotClassifier("molecules").fit(["x y", "z z"], [0, 1])
+    with pytest.raises(DataError, match="no examples"):
+        FewShotClassifier("molecules").fit([], [])
 
 
 def test_deleting_the_atoms_that_matter_most_moves_the_answer_most() -> None:
