@@ -1,8 +1,8 @@
 """MuJoCo's Reacher: a two-joint arm whose fingertip is to be at a target that is not shown.
 
     task i         the target, within reach
-    placement j    both joints, anywhere, so that the elbow may be on either side
-    observation    cosine and sine of both joints and their speeds; nothing of the target
+    placement j    the first joint anywhere, the elbow on one side: 0.4 to 2.6
+    observation    cosine and sine of both joints, their speeds, and the fingertip; scaled, and without the target
     done           the fingertip within 2 cm of the target at step 50
 
 The arm is Gymnasium's Reacher-v5 (MIT) in MuJoCo (Apache-2.0); the start is ours, which is elsewhere always the same
@@ -40,7 +40,7 @@ class Reacher(Environment):
     """
 
     name = "reacher"
-    n_features = 6
+    n_features = 8
     n_actions = 2
 
     def __init__(self, seed: int = 0, *, horizon: int = 50, tolerance: float = 0.02) -> None:
@@ -51,7 +51,7 @@ class Reacher(Environment):
         self.seed, self.horizon, self.tolerance = seed, horizon, tolerance
 
     def place(self, observation: Floats) -> Floats:
-        return fingertip(np.arctan2(observation[..., 2:4], observation[..., :2]))
+        return 0.2 * observation[..., 6:8]
 
     def start(self, tasks: Sequence[int], placements: Sequence[int]) -> ReacherSimulation:
         targets, arms = [], []
@@ -60,7 +60,7 @@ class Reacher(Environment):
             angle, radius = rng.uniform(-np.pi, np.pi), np.sqrt(rng.uniform(0.05**2, 0.19**2))
             targets.append(radius * np.array([np.cos(angle), np.sin(angle)]))
             start = placement_generator(self.seed, task, placement, 1)
-            arms.append([start.uniform(-np.pi, np.pi), start.uniform(-2.8, 2.8)])
+            arms.append([start.uniform(-np.pi, np.pi), start.uniform(0.4, 2.6)])
         return ReacherSimulation(self._mujoco, self._model, np.array(targets), np.array(arms), self.tolerance)
 
 
@@ -84,7 +84,7 @@ class ReacherSimulation(Simulation):
     @property
     def observation(self) -> Floats:
         angle, speed = self._joints
-        return np.concatenate([np.cos(angle), np.sin(angle), speed / 5], 1)
+        return np.concatenate([np.cos(angle), np.sin(angle), speed / 5, fingertip(angle) / 0.2], 1)
 
     @property
     def success(self) -> Bools:
@@ -115,8 +115,8 @@ class ReacherSimulation(Simulation):
 
 
 def fingertip(angle: Floats) -> Floats:
-    """(..., 2) joints to (..., 2) places, in metres."""
-    along = np.cumsum(angle, -1)
+    """(B, 2) joints to (B, 2) places, in metres."""
+    along = np.cumsum(angle, 1)
     return np.stack([np.cos(along) @ _LINKS, np.sin(along) @ _LINKS], 1)
 
 
