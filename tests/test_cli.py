@@ -35,7 +35,7 @@ TINY = [
 ]
 
 COMMANDS = {
-    "app",
+    *("app", "export"),
     *("quickstart", "train", "evaluate", "compare", "calibrate", "doctor", "learners", "cite"),
     *("predict", "next", "rollout", "explain", "serve"),
 }

@@ -224,7 +224,7 @@ BAD_FIT = [
     (X, np.stack([Y, Y], 1), None, "one label a row"),
     (X, np.where(np.arange(15) == 4, np.nan, 1.0), None, "first row 4"),
     (X, [None, *Y[1:]], None, "first row 0"),
-    (X, [1, *Y[1:].tolist()][:15], None, None),
+    (X, [1, *Y[1:].tolist()][:15], None, "int and str"),
     (X, np.array([1, *Y[1:]], dtype=object), None, "int and str"),
     (X, np.linspace(0, 1, 15), None, "continuous"),
     (X, Y, np.ones(3), "sample_weight has shape"),
