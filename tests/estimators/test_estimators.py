@@ -239,10 +239,7 @@ BAD_FIT = [
 
 
 @pytest.mark.parametrize(("x", "y", "weight", "message"), BAD_FIT)
-def test_what_cannot_be_fitted_says_why(x: object, y: object, weight: object, message: str | None) -> None:
-    if message is None:  # numpy itself makes strings of a mixed list, as scikit-learn takes it
-        assert len(model().fit(x, y).classes_) == 4
-        return
+def test_what_cannot_be_fitted_says_why(x: object, y: object, weight: object, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         model().fit(x, y, sample_weight=weight)
     assert isinstance(caught.value, EpisodeError)
