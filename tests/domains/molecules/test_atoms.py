@@ -11,6 +11,7 @@ from torch import Tensor
 from conftest_molecules import written_molecules
 from regard import FewShotClassifier
 from regard.commands.explain import explain_files
+from regard.domains.base import LabelledFiles
 from regard.domains.molecules.atoms import by_deletion, counts_without
 from regard.domains.molecules.chemistry import read_molecule
 from regard.domains.molecules.domain import MOLECULES
@@ -58,7 +59,8 @@ def test_the_page_draws_the_atoms_and_says_what_deleting_them_does(tmp_path: Pat
     text = page.read_text()
     assert text.count('<span class="molecule">') >= 2 and "darkest atoms" in text
     model = FewShotClassifier("molecules").fit([*ring, *chain], ["ring"] * 8 + ["chain"] * 8)
-    found = MOLECULES.part_saliency(model, "Cc1ccccc1CCCCO")
+    read = LabelledFiles([], [], [], ["Cc1ccccc1CCCCO"], ["query"])
+    (found,) = MOLECULES.part_saliency(model, read)
     assert found.strength.shape == (12,) and found.strength.max() == 1
     shaded = MOLECULES.render("Cc1ccccc1CCCCO", found.strength).html
     assert shaded != MOLECULES.render("Cc1ccccc1CCCCO").html

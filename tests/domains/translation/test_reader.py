@@ -17,7 +17,8 @@ from regard.domains.translation.reader import SentenceReader
 from regard.domains.translation.tokens import normalise_english, tokenise_english
 from regard.errors import ConfigError, DataError
 from regard.estimators import FewShotTranslator
-from regard.evaluation.translate import AdaptedTranslator, Decoding, evaluate_translations
+from regard.evaluation.chrf import sentence_chrf
+from regard.evaluation.translate import AdaptedTranslator, Decoding, calibrate_translations, evaluate_translations
 from regard.learners.lexicon_translator import LexiconTranslator
 from regard.nn.words import WordEncoder
 
@@ -105,6 +106,20 @@ def test_reasons_name_pairs_and_evidence_is_of_them(data: PairsData) -> None:
     assert adapted.translate(sentences[:1])[0].text == shown[0].target
     alone = adapted.translate(sentences[1:])[0].text
     assert alone == adapted.translate(sentences)[1].text
+
+
+def test_a_calibrated_confidence_is_the_mean_chrf(data: PairsData) -> None:
+    learner, source = learner_of(data), data.source("validation", PairsOptions(n_shot=20, n_query=6), 0)
+    reader = SentenceReader(data.reader.words, data.reader.forms, calibrate_translations(learner, source, 3))
+    found, chrf = [], []
+    for number in range(3):
+        given, queries = source.part(number)
+        adapted = AdaptedTranslator.of(learner, reader, given, decoding=Decoding(memory_above=1.0))
+        for answer, pair in zip(adapted.translate([query.source for query in queries]), queries, strict=True):
+            found.append(answer.confidence)
+            chrf.append(sentence_chrf(answer.text, pair.target) / 100)
+    # What a logistic fit with a constant has, but for its small ridge.
+    assert np.mean(found) == pytest.approx(np.mean(chrf), abs=0.02)
 
 
 def test_a_pair_of_weight_zero_and_pairs_added_later(data: PairsData) -> None:

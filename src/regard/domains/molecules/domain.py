@@ -65,11 +65,11 @@ class Molecules(Domain):
 
         return equal_fingerprints(a, b)
 
-    def part_saliency(self, model: Any, thing: Any) -> PartSaliency:
+    def part_saliency(self, model: Any, read: LabelledFiles) -> list[PartSaliency]:
         """Atoms, by deleting the environments that contain them."""
         from regard.domains.molecules.atoms import explained_atoms
 
-        return explained_atoms(model, thing)
+        return [explained_atoms(model, query) for query in read.queries]
 
     def render(self, thing: Any, saliency: NDArray[np.floating] | None = None) -> Rendering:
         """The molecule as RDKit draws it, atoms the darker the more they mattered."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from regard.domains.base import Domain, LabelledFiles, Reader, Rendering
+from regard.domains.base import Domain, LabelledFiles, PartSaliency, Reader, Rendering
 from regard.domains.options import EpisodeOptions
 
 if TYPE_CHECKING:
@@ -73,6 +73,12 @@ class Tables(Domain):
         from regard.domains.tables.reader import read_examples
 
         return read_examples(support, query)
+
+    def part_saliency(self, model: Any, read: LabelledFiles) -> list[PartSaliency] | None:
+        """Columns, by answering without each, where there are not too many."""
+        from regard.domains.tables.occlusion import explained_columns
+
+        return explained_columns(model, read)
 
     def views(self, n_views: int, reader: Reader, items: Items, weight: Tensor, n_classes: int) -> Views:
         """Columns in another order, classes under other indices, and in every second view ranks instead of numbers."""

