@@ -37,7 +37,8 @@ def explained_columns(model: Any, read: LabelledFiles) -> list[PartSaliency] | N
     without = np.empty((len(asked), n_columns))
     for column in range(n_columns):
         kept = np.arange(n_columns) != column
-        other = clone(model).fit(support[:, kept], read.labels)
+        other: Any = clone(model)
+        other.fit(support[:, kept], read.labels)
         without[:, column] = other.predict_proba(asked[:, kept])[every, answer]
     now = probability[every, answer]
     drop = np.clip(now[:, None] - without, 0, None)
