@@ -92,16 +92,22 @@ class CrossTransformer(TokenAttendingLearner):
         """(B, Q, C) logits; (B, Q, P, S, P) attention within a row; (B, Q, P, C, S) share of each row in its class.
 
         The softmax over all parts of all rows of a class is taken in two steps, parts within a row and then rows within
-        a class: stable however far the rows lie apart.
+        a class: stable however far the rows lie apart. The second step is free where each class has one row.
         """
         sizes = query_z.shape[1:3]
         query, value = (project(query_z).flatten(1, 2) for project in (self.key, self.value))
         score = scores(query[:, None], state.key)
         within = torch.softmax(score, -1)
-        found = (within @ state.value).transpose(1, 2)
-        strength = torch.logsumexp(score, -1).mT[:, :, None]
-        share = attention_weights(strength, state.membership.mT[:, None])
-        logits = self._logits(state, value, share.to(found.dtype) @ found, sizes[0])
+        found = within @ state.value
+        if _is_row_per_class(state.membership):
+            identity = torch.eye(found.shape[1], dtype=score.dtype, device=score.device)
+            share = identity.expand(found.shape[0], found.shape[2], -1, -1)
+            aligned = found.transpose(1, 2)
+        else:
+            strength = torch.logsumexp(score, -1).mT[:, :, None]
+            share = attention_weights(strength, state.membership.mT[:, None])
+            aligned = share.to(found.dtype) @ found.transpose(1, 2)
+        logits = self._logits(state, value, aligned, sizes[0])
         return logits, within.transpose(1, 2).unflatten(1, sizes), share.unflatten(1, sizes)
 
     def _logits(self, state: SpatialSupport, value: Tensor, aligned: Tensor, n_query: int) -> Tensor:
@@ -109,3 +115,11 @@ class CrossTransformer(TokenAttendingLearner):
         distance = (value[:, :, None] - aligned).square().sum(-1, dtype=self.log_scale.dtype)
         logits = -self.log_scale.exp() * distance.unflatten(1, (n_query, -1)).mean(2)
         return hide_absent(logits, state.membership.sum(1))
+
+
+def _is_row_per_class(membership: Tensor) -> bool:
+    """Whether row s is the one row of class s in every task; False where values are unknown or weights are learned."""
+    if membership.shape[1] != membership.shape[2] or membership.requires_grad or not values_are_known():
+        return False
+    one = torch.eye(membership.shape[1], dtype=torch.bool, device=membership.device)
+    return bool(((membership > 0) == one).all())
