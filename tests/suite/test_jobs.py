@@ -19,6 +19,7 @@ from regard.errors import ConfigError
 from regard.recipes.run import EvaluationOptions
 from regard.suite import Suite, Workers, run_suite
 from regard.suite import jobs as suite_jobs
+from regard.suite import run as suite_run
 from regard.suite.jobs import Job, available_cores, run_jobs
 from regard.training.checkpoint import load_checkpoint
 from regard.training.file_format import LAST
@@ -127,15 +128,15 @@ def test_side_by_side_is_one_after_the_other(alone: Suite, pets: Path, tmp_path:
 def test_a_killed_process_starts_again(
     pets: Path, tmp_path: Path, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suite_jobs, "Job", Killed)
+    monkeypatch.setattr(suite_run, "Job", Killed)
     found = run(pets, tmp_path / "suite", replace(workers, jobs=min(workers.jobs, len(available_cores()))))
     assert not found.failed
     assert load_checkpoint(tmp_path / "suite" / "Prototypical" / LAST).training["state"]["step"] == 3
 
 
 def test_one_that_is_always_killed_is_named(pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suite_jobs, "Job", AlwaysKilled)
-    with pytest.raises(ConfigError, match=r"Prototypical.*killed 3 times"):
+    monkeypatch.setattr(suite_run, "Job", AlwaysKilled)
+    with pytest.raises(ConfigError, match=r"(Prototypical|SimpleShot) was killed 3 times"):
         run(pets, tmp_path / "suite", Workers(min(2, len(available_cores()))))
 
 

@@ -14,10 +14,11 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -171,6 +172,8 @@ def run_jobs(
 ) -> dict[tuple[str, Path], str]:
     """Run all jobs; why jobs diverged, by name and folder.
 
+    A job whose process was killed starts again from its last checkpoint; the others are not disturbed.
+
     Args:
         jobs: in any order; those with most to do first end soonest.
         workers: where.
@@ -182,15 +185,55 @@ def run_jobs(
         MissingExtraError: a cluster without submitit.
     """
     make_folder(folder, "the folder of jobs,")
-    if workers.on == "local":
-        return _run_here(jobs, workers.jobs, folder, say)
-    return _run_submitted(jobs, workers, folder, say)
+    start = _starter_here(workers.jobs, folder) if workers.on == "local" else _starter_of_cluster(jobs, workers, folder)
+    limit = len(jobs) if workers.on == "slurm" else workers.jobs
+    diverged: dict[tuple[str, Path], str] = {}
+    waiting, running, starts = list(jobs), dict[Path, tuple[Job, _Running]](), Counter[Path]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < limit:
+                job = waiting.pop(0)
+                starts[job.folder] += 1
+                running[job.folder] = job, start(job)
+            time.sleep(_POLL_SECONDS)
+            for key, (job, process) in list(running.items()):
+                if not process.done():
+                    continue
+                del running[key]
+                try:
+                    why = process.result()
+                except process.killed as error:
+                    if starts[key] >= STARTS:
+                        raise ConfigError(
+                            f"the process that trains {job.name} was killed {STARTS} times, perhaps for its memory: "
+                            "run the same command with fewer --jobs; what is finished is kept."
+                        ) from error
+                    say(f"{job.name} was killed, and starts again from its last checkpoint ({starts[key]}).")
+                    waiting.append(job)
+                    continue
+                if why is None:
+                    say(f"{job.name} is trained.")
+                else:
+                    diverged[job.name, job.folder] = why
+    finally:
+        for _, process in running.values():
+            process.cancel()
+    return diverged
 
 
-def _run_here(
-    jobs: Sequence[Job], n_jobs: int, folder: Path, say: Callable[[str], None]
-) -> dict[tuple[str, Path], str]:
-    from joblib import Parallel, delayed  # comes with scikit-learn
+@dataclass(frozen=True)
+class _Running:
+    """A job in its process: whether it ended, how, the errors that say that it was killed, and how to end it."""
+
+    done: Callable[[], bool]
+    result: Callable[[], str | None]
+    killed: type[Exception]
+    cancel: Callable[[], object]
+
+
+def _starter_here(n_jobs: int, folder: Path) -> Callable[[Job], _Running]:
+    # joblib's, which comes with scikit-learn: unlike the standard library's it does not run the user's script again.
+    from joblib.externals.loky import ProcessPoolExecutor
 
     n_cores = len(available_cores())
     if not 1 <= n_jobs <= n_cores:
@@ -198,83 +241,35 @@ def _run_here(
             f"--jobs {n_jobs}: expected 1 to {n_cores}, the cores that this process may use; processes that share "
             "cores would not have equal training time."
         )
-    diverged: dict[tuple[str, Path], str] = {}
-    waiting = [Job(job.name, job.recipe, job.folder, n_cores // n_jobs, folder) for job in jobs]
-    for start in range(1, STARTS + 1):
-        ended: set[Path] = set()
-        try:
-            parallel = Parallel(n_jobs=n_jobs, backend="loky", max_nbytes=None, return_as="generator_unordered")
-            answers = cast(Iterator[tuple[Job, str | None]], parallel(delayed(_answer)(job) for job in waiting))
-            for job, why in answers:
-                ended.add(job.folder)
-                _take(job, why, diverged, say)
-        except BrokenProcessPool:
-            say(f"A process was killed; what was not finished starts again from its last checkpoint ({start}).")
-        waiting = [job for job in waiting if job.folder not in ended]
-        if not waiting:
-            return diverged
-    raise _killed([job.name for job in waiting])
+
+    def start(job: Job) -> _Running:
+        # A process for each job: a killed one breaks its executor, and with it whatever else that has to do.
+        executor = ProcessPoolExecutor(max_workers=1)
+        future = executor.submit(replace(job, n_threads=n_cores // n_jobs, slots=folder))
+        future.add_done_callback(lambda _: executor.shutdown(wait=False))
+        return _Running(
+            future.done, future.result, BrokenProcessPool, lambda: executor.shutdown(wait=False, kill_workers=True)
+        )
+
+    return start
 
 
-def _answer(job: Job) -> tuple[Job, str | None]:
-    return job, job()
-
-
-def _run_submitted(
-    jobs: Sequence[Job], workers: Workers, folder: Path, say: Callable[[str], None]
-) -> dict[tuple[str, Path], str]:
+def _starter_of_cluster(jobs: Sequence[Job], workers: Workers, folder: Path) -> Callable[[Job], _Running]:
     submitit = import_extra("submitit", "cluster")
-    cluster = "slurm" if workers.on == "slurm" else "local"
-    executor = submitit.AutoExecutor(folder=folder / "%j", cluster=cluster)
+    executor = submitit.AutoExecutor(folder=folder / "%j", cluster="slurm" if workers.on == "slurm" else "local")
     minutes = max((job.recipe.train.max_minutes or 0.0) for job in jobs)
     options = {"name": "regard", "timeout_min": int(2 * minutes + 30), "cpus_per_task": 1, **dict(workers.options)}
     try:
         executor.update_parameters(**options)
     except (NameError, TypeError, ValueError) as error:
         raise ConfigError(f"--cluster {' '.join(f'{k}={v}' for k, v in workers.options)}: {error}") from error
-    limit = len(jobs) if workers.on == "slurm" else workers.jobs
-    diverged: dict[tuple[str, Path], str] = {}
-    waiting, running, starts = list(jobs), {}, dict.fromkeys((job.folder for job in jobs), 0)
-    try:
-        while waiting or running:
-            while waiting and len(running) < limit:
-                job = waiting.pop(0)
-                starts[job.folder] += 1
-                threads = int(options["cpus_per_task"])
-                running[job.folder] = (
-                    job,
-                    executor.submit(Job(job.name, job.recipe, job.folder.resolve(), threads)),
-                )
-            time.sleep(_POLL_SECONDS)
-            for key, (job, submitted) in list(running.items()):
-                if not submitted.done():
-                    continue
-                del running[key]
-                try:
-                    _take(job, submitted.result(), diverged, say)
-                except submitit.core.utils.UncompletedJobError as error:
-                    if starts[key] >= STARTS:
-                        raise _killed([job.name]) from error
-                    say(f"{job.name} was killed, and starts again from its last checkpoint ({starts[key]}).")
-                    waiting.append(job)
-    finally:
-        for _, submitted in running.values():
-            submitted.cancel()
-    return diverged
 
+    def start(job: Job) -> _Running:
+        threads = int(options["cpus_per_task"])
+        submitted = executor.submit(replace(job, folder=job.folder.resolve(), n_threads=threads))
+        return _Running(submitted.done, submitted.result, submitit.core.utils.UncompletedJobError, submitted.cancel)
 
-def _take(job: Job, why: str | None, diverged: dict[tuple[str, Path], str], say: Callable[[str], None]) -> None:
-    if why is None:
-        say(f"{job.name} is trained.")
-    else:
-        diverged[job.name, job.folder] = why
-
-
-def _killed(names: Sequence[str]) -> ConfigError:
-    return ConfigError(
-        f"the processes that train {', '.join(names)} were killed {STARTS} times, perhaps for their memory: run the "
-        "same command with fewer --jobs; what is finished is kept."
-    )
+    return start
 
 
 def available_cores() -> list[int]:
