@@ -101,9 +101,10 @@ class Partly(Drawing):
         return loss if int(tasks[0]) % 2 else loss + tasks * self.rows.square().sum()
 
 
-def test_what_is_gathered_is_the_gradient_of_one_process_parameter_by_parameter() -> None:
-    loss, alone = step_of(0, 1, 1, module=Partly())
-    gathered_loss, gathered = step_of(0, 1, 1, module=Partly(), gathers=True)
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_what_is_gathered_is_the_gradient_of_one_process_parameter_by_parameter(at_once: int) -> None:
+    loss, alone = step_of(0, 1, at_once, module=Partly())
+    gathered_loss, gathered = step_of(0, 1, at_once, module=Partly(), gathers=True)
     assert gathered_loss == loss
     for (name, parameter), other in zip(alone.named_parameters(), gathered.parameters(), strict=True):
         if name == "idle":

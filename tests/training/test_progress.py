@@ -3,10 +3,11 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from regard.training import Bar, LogLines, Report
+from regard.training import Bar, LogLines, Report, progress
 from regard.training.logs import Logs, read_metrics
 from regard.training.progress import as_line, automatic
 
@@ -31,6 +32,41 @@ def test_log_lines_come_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     for step in range(1, 11):
         lines.advance(report(step))
     assert [r.message for r in caplog.records] == [as_line(report(10))]
+
+
+def test_the_next_line_comes_when_its_time_has_come(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "regard.training")
+    now = [100.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    lines = LogLines()
+    lines.start(0, 100)
+    for step, now[0] in enumerate((114.9, 115.0, 129.9, 130.0, 130.1), 1):
+        lines.advance(report(step, steps=100))
+    assert [r.message[:6] for r in caplog.records] == ["step 2", "step 4"], "every 15 s"
+
+
+def test_the_bar_shows_a_loss_that_follows_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    bar, shown = Bar("title"), []
+    bar.start(3, 10)
+    monkeypatch.setattr(bar._rich, "update", lambda task, **fields: shown.append(fields))
+    for step, loss in ((4, 2.0), (5, 1.0), (6, 1.0)):
+        bar.advance(report(step, loss=loss))
+    bar.stop()
+    assert [(f["completed"], f["total"]) for f in shown] == [(4, 10), (5, 10), (6, 10)]
+    assert [f["report"].split("  ")[1] for f in shown] == ["loss 2.000", "loss 1.950", "loss 1.902"]
+    assert (bar._rich.tasks[0].completed, bar._rich.tasks[0].total, bar._rich.tasks[0].description) == (3, 10, "title")
+
+
+def test_a_bar_where_there_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert isinstance(automatic(), Bar)
+
+
+def test_minutes_and_seconds_left() -> None:
+    for seconds, text in ((0.4, "0:00 left"), (59.6, "1:00 left"), (60.0, "1:00 left"), (3661.0, "61:01 left")):
+        assert as_line(report(3, seconds_left=seconds)).endswith(text)
 
 
 def test_no_bar_without_a_terminal() -> None:
