@@ -74,9 +74,9 @@ def resumed(path: Path, config: TrainConfig, spec: dict[str, object] | None = No
 def test_free_settings_may_change_and_others_may_not(tmp_path: Path) -> None:
     path = saved(tmp_path / "last.safetensors", TrainConfig(steps=9))
     assert resumed(path, TrainConfig(steps=9, log_every=3, checkpoint_every=7, tensorboard=False)).best == 0.5
-    with pytest.raises(ConfigError, match="learning_rate was 0.001 and is 0.01"):
+    with pytest.raises(ConfigError, match=r"learning_rate was 0.001 and is 0.01"):
         resumed(path, TrainConfig(steps=9, learning_rate=0.01))
-    with pytest.raises(ConfigError, match="steps was 9 and is 12"):
+    with pytest.raises(ConfigError, match=r"steps was 9 and is 12"):
         resumed(path, TrainConfig(steps=12))
 
 
