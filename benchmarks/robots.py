@@ -5,6 +5,8 @@
     python benchmarks/robots.py goals new --data FOLDER   with the extra metaworld; the experts' demonstrations are recorded
                                                           into FOLDER once
     python benchmarks/robots.py reach2d --only attention
+    python benchmarks/robots.py faithfulness --explained reach2d reacher goals --data FOLDER
+                                                          success without the shown steps that are attended to most
     python benchmarks/robots.py cost                      what adapting and acting take, of the network of Meta-World
 
 Each learner is trained by the recipe of its environment, with the changes that are listed in `VARIANTS`, in a folder
@@ -22,7 +24,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before PyTorch is loaded
 
@@ -53,6 +55,8 @@ from regard.evaluation.rollouts import (
     evaluate_rollouts,
     success_interval,
 )
+from regard.explain import success_without
+from regard.explain.demonstrations import Deleted
 from regard.learners import FineTuned
 from regard.recipes.components import build_learner
 from regard.recipes.config import Recipe
@@ -77,6 +81,9 @@ TITLES = {
     "new": "Meta-World, the five new skills of ML10",
 }
 
+DELETED = (0.33, 0.5, 0.75)
+"""Shares of the shown steps that are deleted."""
+
 _PLAIN = ["data.shows_progress=false"]
 _MLP = "encoder: {name: MLP, hidden: [128, 128], n_features: 64}"
 VARIANTS: dict[str, list[str]] = {
@@ -96,6 +103,9 @@ VARIANTS: dict[str, list[str]] = {
 """What of the recipe is changed for each learner that is trained."""
 
 ADAPTED = "attention, adapted"
+ADAPTATION_STEPS = {ADAPTED: 80, "attention, adapted by 160 steps": 160}
+"""160 did best on four skills that are neither trained on nor tested: push-wall, hand-insert, plate-slide-back, coffee-pull."""
+
 SCRATCH = "cloning from scratch"
 OTHERS: dict[str, type[RolloutPolicy]] = {
     SCRATCH: CloningFromScratch,
@@ -103,7 +113,7 @@ OTHERS: dict[str, type[RolloutPolicy]] = {
     "replay": Replay,
     "expert": ExpertPolicy,
 }
-ORDER = (*list(VARIANTS)[:1], ADAPTED, *list(VARIANTS)[1:], *OTHERS)
+ORDER = (*list(VARIANTS)[:1], *ADAPTATION_STEPS, *list(VARIANTS)[1:], *OTHERS)
 
 
 def recipe_of(environment: str, policy: str, folder: Path | None, steps: int | None) -> Recipe:
@@ -114,13 +124,13 @@ def recipe_of(environment: str, policy: str, folder: Path | None, steps: int | N
         settings.append(f"data.test={environment}")
     plain = Recipe.read(name).learner.options()
     numbers = {"INPUTS": plain.get("n_inputs", 0), "TARGETS": plain["n_targets"]}
-    for setting in VARIANTS["attention" if policy == ADAPTED else policy]:
+    for setting in VARIANTS["attention" if policy in ADAPTATION_STEPS else policy]:
         for word, number in numbers.items():
             setting = setting.replace(word, str(number))
         settings.append(setting)
     if steps is not None:
         settings.append(f"train.steps={steps}")
-    if policy != ADAPTED and name == "metaworld":
+    if policy not in ADAPTATION_STEPS and name == "metaworld":
         settings.append("fine_tune.n_steps=0")
     return Recipe.read(name, settings)
 
@@ -132,7 +142,7 @@ def policy_of(arguments: argparse.Namespace, environment: str, policy: str, data
         made.name = policy
         return made, 0.0
     recipe = recipe_of(environment, policy, arguments.data, arguments.steps)
-    trained_as = "attention" if policy == ADAPTED else policy
+    trained_as = "attention" if policy in ADAPTATION_STEPS else policy
     # Goals and skills are tested with the same learner.
     family = ENVIRONMENTS[environment][0]
     folder = arguments.runs / f"{family}-{trained_as.replace(', ', '-').replace(' ', '-')}"
@@ -141,7 +151,7 @@ def policy_of(arguments: argparse.Namespace, environment: str, policy: str, data
     if not kept.exists():
         train_recipe(recipe, folder, data=data)
         kept.write_text(f"{time.process_time() - began:.1f}")
-    settings = ["fine_tune.n_steps=80"] if policy == ADAPTED else ["fine_tune.n_steps=0"]
+    settings = [f"fine_tune.n_steps={ADAPTATION_STEPS.get(policy, 0)}"]
     settings += [f"fine_tune.rows_per_group={data.reader.n_rows}"]
     trained = TrainedLearner.load(folder, settings)
     reader = trained.reader()
@@ -159,7 +169,8 @@ def parser() -> argparse.ArgumentParser:
         seed=0,
         only=ORDER,
     )
-    made.add_argument("environments", nargs="+", choices=(*ENVIRONMENTS, "cost"), metavar="ENVIRONMENT")
+    made.add_argument("environments", nargs="+", choices=(*ENVIRONMENTS, "faithfulness", "cost"), metavar="ENVIRONMENT")
+    made.add_argument("--explained", nargs="+", choices=ENVIRONMENTS, default=("reach2d",), help="by faithfulness")
     made.add_argument("--runs", type=Path, default=Path("runs/robots"))
     made.add_argument("--shots", type=int, nargs="+", help="only these numbers of demonstrations")
     made.add_argument("--skills", nargs="+", help="of Meta-World, only these of those that are tested")
@@ -176,9 +187,17 @@ def main() -> None:
             document = read_document(arguments.out)
             write_document(arguments.out, {**document, **_made(document), "cost": cost()}, indent=None)
             continue
+        if environment == "faithfulness":
+            for explained in arguments.explained:
+                found = faithfulness(arguments, explained)
+                document = read_document(arguments.out)
+                rows = [row for row in document.get(environment, []) if row["environment"] != explained]
+                document = {**document, **_made(document), environment: [*rows, *found]}
+                write_document(arguments.out, document, indent=None)
+            continue
         _, shots, n_tasks, n_starts = ENVIRONMENTS[environment]
         for policy in arguments.only or ORDER:
-            if policy == ADAPTED and environment != "new" and not arguments.only:
+            if policy in ADAPTATION_STEPS and environment != "new" and not arguments.only:
                 continue
             data: RecordedData | None = None
             for n_shot in arguments.shots or shots:
@@ -216,6 +235,20 @@ def main() -> None:
                 ]
                 write_document(arguments.out, {**document, **_made(document), environment: [*rows, row]}, indent=None)
     render_after(arguments, SECTIONS)
+
+
+def faithfulness(arguments: argparse.Namespace, environment: str) -> list[Document]:
+    """Success from one demonstration without a share of the shown steps: the most attended, or random ones."""
+    data = load(recipe_of(environment, "attention", arguments.data, arguments.steps), arguments.skills)
+    policy, _ = policy_of(arguments, environment, "attention", data)
+    trials = data.trials("test", 1, 60, 1, arguments.seed)
+    rows: list[Document] = []
+    for share, deleted in ((0.0, "attended"), *((s, d) for s in DELETED for d in get_args(Deleted))):
+        won = [success_without(policy, trial, share, deleted, seed=arguments.seed) for trial in trials]
+        success = np.concatenate(won).astype(int).tolist()
+        rows.append({"environment": environment, "share": share, "deleted": deleted, "success": success})
+        print(environment, share, deleted, np.mean(success), flush=True)
+    return rows
 
 
 def cost() -> Document:
@@ -330,7 +363,25 @@ def section(document: Document) -> str:
         rows = [[what, f"{value:.1f}"] for what, value in document["cost"].items()]
         about = "One action for 50 tasks at once, and adapting one task of one demonstration, one thread."
         parts += ["## Cost, in ms of processor time", "", about, "", table(["what", "ms"], rows), ""]
+    if "faithfulness" in document:
+        parts += [rendered_faithfulness(document["faithfulness"])]
     return "\n".join([*parts, made_by(document)])
+
+
+def rendered_faithfulness(rows: list[Document]) -> str:
+    """Success without attended steps beside success without random ones, paired over tasks."""
+    body = []
+    for environment in dict.fromkeys(row["environment"] for row in rows):
+        of = {(r["share"], r["deleted"]): np.asarray(r["success"]) for r in rows if r["environment"] == environment}
+        for share in DELETED:
+            attended, random = of[share, "attended"], of[share, "random"]
+            cells = [_share(success_interval(won)) for won in (of[0.0, "attended"], random, attended)]
+            difference = paired_interval(random, attended, method="bootstrap")
+            low, mean, high = (f"{100 * v:+.0f}" for v in (difference.low, difference.mean, difference.high))
+            body.append([TITLES[environment], f"{100 * share:.0f}%", *cells, f"{mean} [{low}, {high}]"])
+    heads = ["one demonstration", "deleted", "all steps", "without random", "without most attended", "difference"]
+    about = "Success when the shown steps that a policy attends to most over the rollout are deleted, and random ones."
+    return "\n".join(["## Whether the attention is what it acts by", "", about, "", table(heads, body), ""])
 
 
 SECTIONS = [Section("robots", "robots.json", section)]

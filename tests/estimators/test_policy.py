@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 import regard
 from regard.cli import app
 from regard.domains.acting.demonstrations import Demonstrations, record
+from regard.domains.acting.files import read_demonstrations
 from regard.domains.acting.steps import StepReader
 from regard.domains.robots.reach2d import Reach2D
-from regard.errors import ConfigError, DataError
+from regard.errors import ConfigError, DataError, RegardError
 from regard.estimators.policy import FewShotPolicy
 from regard.learners.deep_kernel import DeepKernel
 from regard.learners.fine_tuned import FineTuned
@@ -123,6 +124,56 @@ def test_commands(run: Path, shown: Demonstrations, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["evaluate", str(run), "--episodes", "4", "--json", str(tmp_path / "r.json")])
     assert result.exit_code == 0, result.output
     assert "success" in result.output
+
+
+HEAD = "demonstration,obs_0,obs_1,act_0,act_1\n"
+BAD_DEMONSTRATIONS = {
+    "short.csv": (HEAD + "a,0,0,1,1\n", "demonstration 0 has 1 step: expected at least 2"),
+    "not_finite.csv": (HEAD + "a,0,0,1,1\na,nan,0,1,1\n", "step 1, are not finite"),
+    "action.csv": (HEAD + "a,0,0,1,1\na,0,0,inf,1\n", "actions of demonstration 0, step 1, are not finite"),
+    "wide.csv": ("demonstration,obs_0,obs_1,obs_2,act_0,act_1\n" + "a,0,0,0,1,1\n" * 2, "3 features and 2 actions"),
+    "one_action.csv": ("demonstration,obs_0,obs_1,act_0\n" + "a,0,0,1\n" * 2, "expected 2"),
+    "ragged.csv": (HEAD + "a,0,0,1,1\na,0,0,1\n", "expected a number in every cell"),
+    "words.csv": (HEAD + "a,0,0,1,up\na,0,0,1,1\n", "expected a number in every cell"),
+    "empty.csv": ("", "expected demonstration, obs_0"),
+    "damaged.npz": ("PK nothing", "holds no demonstrations"),
+}
+BAD_OBSERVATIONS = {
+    "wide.npy": (np.zeros((2, 5)), "expected (2,) or (B, 2)"),
+    "not_finite.npy": (np.array([[np.nan, 0.0]]), "not finite"),
+    "cube.npy": (np.zeros((2, 2, 2)), "expected (2,) or (B, 2)"),
+    "words.npy": (np.array(["a"]), "holds no observations"),
+    "none.npy": (np.zeros((0, 2)), "holds no observations"),
+}
+
+
+def test_bad_files_are_one_message_and_nothing_is_written(run: Path, shown: Demonstrations, tmp_path: Path) -> None:
+    shown.save(tmp_path / "shown.npz")
+    np.save(tmp_path / "seen.npy", np.zeros((2, 2)))
+    files = {
+        name: (tmp_path / name, tmp_path / "seen.npy", message) for name, (_, message) in BAD_DEMONSTRATIONS.items()
+    }
+    for name, (text, _) in BAD_DEMONSTRATIONS.items():
+        (tmp_path / name).write_text(text)
+    for name, (array, message) in BAD_OBSERVATIONS.items():
+        np.save(tmp_path / name, array)
+        files[name] = (tmp_path / "shown.npz", tmp_path / name, message)
+    files |= {"missing": (tmp_path / "no.csv", tmp_path / "seen.npy", "is no file: expected demonstrations")}
+    for support, query, message in files.values():
+        answers = tmp_path / "answers.json"
+        command = ["predict", str(run), "--support", str(support), "--query", str(query), "--json", str(answers)]
+        result = CliRunner().invoke(app, command)
+        # The entry point prints a RegardError as one line.
+        assert isinstance(result.exception, RegardError), (support, query, result.output)
+        assert message in str(result.exception) and not answers.exists()
+
+
+def test_demonstrations_of_other_lengths_are_fine(run: Path, tmp_path: Path) -> None:
+    rows = [f"long,{i / 60},0,1,0\n" for i in range(60)] + ["short,0,0,1,0\nshort,0.1,0,0,0\n"]
+    (tmp_path / "two.csv").write_text(HEAD + "".join(rows))
+    policy = FewShotPolicy(run).fit(read_demonstrations(tmp_path / "two.csv"))
+    assert [a.shape for a in policy.attention([[0.1, 0.2]])] == [(1, 8), (1, 2)]
+    assert np.isfinite(policy.act([0.1, 0.2])).all()
 
 
 def test_the_page_of_a_rollout(run: Path, tmp_path: Path) -> None:

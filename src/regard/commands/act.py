@@ -47,9 +47,14 @@ def write_actions(path: Path, actions: NDArray[np.float64]) -> None:
 def _observations(path: Path) -> NDArray[np.float64]:
     try:
         if path.suffix == ".npy":
-            return np.atleast_2d(np.load(path, allow_pickle=False).astype(np.float64))
-        lines = path.read_text().splitlines()
-        has_header = bool(lines) and any(c.isalpha() and c not in "eE" for c in lines[0])
-        return np.atleast_2d(np.loadtxt(lines[has_header:], delimiter=",", dtype=np.float64))
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+            rows = np.load(path, allow_pickle=False).astype(np.float64)
+        else:
+            lines = path.read_text().splitlines()
+            has_header = bool(lines) and any(c.isalpha() and c not in "eE" for c in lines[0])
+            lines = lines[has_header:]
+            rows = np.loadtxt(lines, delimiter=",", dtype=np.float64) if lines else np.zeros(0)
+        if not rows.size:
+            raise ValueError("it is empty")
+        return np.atleast_2d(rows)
+    except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} holds no observations ({error}): expected .npy, or .csv with a row each.") from None

@@ -92,9 +92,10 @@ def _draw_places(axis: Any, rollout: AttendedRollout, shown: Floats, path: Float
     """So many steps of the rollout; dots are as large as the attention of the next step, or of all where it is over."""
     attention = rollout.attention[-1][:, rollout.weight[-1] > 0]
     now = attention.mean(0) if n_steps >= len(attention) else attention[n_steps]
-    axis.plot(*shown.T, color="0.8", linewidth=1, zorder=1)
+    # The label is the line's: a dot in the legend would be of any size.
+    axis.plot(*shown.T, color="tab:blue", alpha=0.4, linewidth=1, label="demonstrated", zorder=1)
     sizes = 15 + 500 * now / max(now.max(), 1e-9)
-    axis.scatter(*shown.T, s=sizes, alpha=0.6, color="tab:blue", label="demonstrated", zorder=2)
+    axis.scatter(*shown.T, s=sizes, alpha=0.6, color="tab:blue", zorder=2)
     axis.plot(*path[: n_steps + 1].T, color="tab:red", label="rollout", zorder=3)
     axis.plot(*path[n_steps], "o", color="tab:red", zorder=4)
     both = np.concatenate([shown, path])

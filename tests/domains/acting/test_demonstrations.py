@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,15 @@ def test_a_damaged_file(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"PK nothing")
     with pytest.raises(DataError, match="holds no demonstrations"):
         Demonstrations.load(tmp_path / "a.npz")
+    record(Reach2D(), [0], 2).save(tmp_path / "whole.npz")
+    whole = (tmp_path / "whole.npz").read_bytes()
+    for at in range(0, len(whole), 97):
+        (tmp_path / "a.npz").write_bytes(whole[:at])
+        with pytest.raises(DataError):
+            Demonstrations.load(tmp_path / "a.npz")
+        (tmp_path / "a.npz").write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        with suppress(DataError):  # a byte that matters to nothing, or one message
+            Demonstrations.load(tmp_path / "a.npz")
 
 
 def test_noise_moves_the_robot_and_not_the_label() -> None:

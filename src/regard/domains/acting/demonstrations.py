@@ -6,11 +6,13 @@ that a policy sees how to come back, the label is still what the expert would ha
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,10 +176,10 @@ class Demonstrations:
             DataError: no such file, or another kind of file.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in _PARTS}
                 pairs = [str(name).partition("=") for name in file["families"]]
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, EOFError, NotImplementedError, BadZipFile, zlib.error) as error:
             raise DataError(f"{path} holds no demonstrations ({error}): expected the .npz of Demonstrations.") from None
         return cls(**arrays, families={int(number): name for number, _, name in pairs})
 
