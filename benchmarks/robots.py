@@ -55,7 +55,7 @@ from regard.evaluation.rollouts import (
     evaluate_rollouts,
     success_interval,
 )
-from regard.explain import success_without
+from regard.explain import attended_rollout, success_without
 from regard.explain.demonstrations import Deleted
 from regard.learners import FineTuned
 from regard.recipes.components import build_learner
@@ -69,6 +69,7 @@ ENVIRONMENTS: dict[str, tuple[str, tuple[int, ...], int, int]] = {
     "choose2d": ("choose2d", (1, 5), 60, 3),
     "reacher": ("reacher", (1, 3, 5), 60, 3),
     "goals": ("metaworld", (1, 5), 100, 1),
+    "contact": ("metaworld", (1,), 100, 1),
     "new": ("metaworld", (1, 5), 100, 1),
 }
 """Recipe, numbers of demonstrations, tasks, and rollouts of each task."""
@@ -78,6 +79,7 @@ TITLES = {
     "choose2d": "Choose the demonstrated object among three",
     "reacher": "MuJoCo's Reacher, hidden target within 2 cm",
     "goals": "Meta-World, unseen goals of trained skills",
+    "contact": "Meta-World, unseen goals of peg-insert-side and basketball",
     "new": "Meta-World, the five new skills of ML10",
 }
 
@@ -120,8 +122,8 @@ def recipe_of(environment: str, policy: str, folder: Path | None, steps: int | N
     """The recipe of an environment, as it is for a policy."""
     name = ENVIRONMENTS[environment][0]
     settings = [] if folder is None else [f"data.folder={folder}"]
-    if environment in ("goals", "new"):
-        settings.append(f"data.test={environment}")
+    if name == "metaworld":
+        settings.append(f"data.test={'new' if environment == 'new' else 'goals'}")
     plain = Recipe.read(name).learner.options()
     numbers = {"INPUTS": plain.get("n_inputs", 0), "TARGETS": plain["n_targets"]}
     for setting in VARIANTS["attention" if policy in ADAPTATION_STEPS else policy]:
@@ -242,9 +244,16 @@ def faithfulness(arguments: argparse.Namespace, environment: str) -> list[Docume
     data = load(recipe_of(environment, "attention", arguments.data, arguments.steps), arguments.skills)
     policy, _ = policy_of(arguments, environment, "attention", data)
     trials = data.trials("test", 1, 60, 1, arguments.seed)
+    whole = [attended_rollout(policy, trial) for trial in trials]
+    outcomes = {(0.0, "attended"): [rollout.success for rollout in whole]}
+    for share in DELETED:
+        for deleted in get_args(Deleted):
+            outcomes[share, deleted] = [
+                success_without(policy, trial, share, deleted, rollout=rollout, seed=arguments.seed)
+                for trial, rollout in zip(trials, whole, strict=True)
+            ]
     rows: list[Document] = []
-    for share, deleted in ((0.0, "attended"), *((s, d) for s in DELETED for d in get_args(Deleted))):
-        won = [success_without(policy, trial, share, deleted, seed=arguments.seed) for trial in trials]
+    for (share, deleted), won in outcomes.items():
         success = np.concatenate(won).astype(int).tolist()
         rows.append({"environment": environment, "share": share, "deleted": deleted, "success": success})
         print(environment, share, deleted, np.mean(success), flush=True)
@@ -372,7 +381,11 @@ def rendered_faithfulness(rows: list[Document]) -> str:
     """Success without attended steps beside success without random ones, paired over tasks."""
     body = []
     for environment in dict.fromkeys(row["environment"] for row in rows):
-        of = {(r["share"], r["deleted"]): np.asarray(r["success"]) for r in rows if r["environment"] == environment}
+        of = {
+            (r["share"], r["deleted"]): np.asarray(r["success"], np.float64)
+            for r in rows
+            if r["environment"] == environment
+        }
         for share in DELETED:
             attended, random = of[share, "attended"], of[share, "random"]
             cells = [_share(success_interval(won)) for won in (of[0.0, "attended"], random, attended)]

@@ -9,14 +9,16 @@ acts by.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from regard.domains.acting.simulated import Trial
+from regard.episode import Support
 from regard.errors import ConfigError, did_you_mean
 from regard.evaluation.rollouts import LearnerPolicy
 from regard.learners.base import AttendingLearner
@@ -41,44 +43,36 @@ class AttendedRollout:
     success: NDArray[np.bool_]
 
 
-def attended_rollout(
-    policy: LearnerPolicy, trial: Trial, *, without: NDArray[np.bool_] | None = None
-) -> AttendedRollout:
+def attended_rollout(policy: LearnerPolicy, trial: Trial) -> AttendedRollout:
     """Roll out once, from the first placement, and keep the attention of every step.
 
     Args:
         policy: of a learner that attends.
         trial: B tasks.
-        without: (B, S) rows whose weight is set to 0.
 
     Raises:
         ConfigError: a learner that does not attend.
     """
-    learner = policy.learner
+    learner, attention, support = policy.learner, [], policy.reader.support(trial.demonstrations)
     if not isinstance(learner, AttendingLearner):
         raise ConfigError(f"{policy.name} does not attend: see `regard learners`; expected one that does.")
-    support = policy.reader.support(trial.demonstrations)
-    if without is not None:
-        support = replace(support, weight=support.weight * torch.from_numpy(~without).to(support.weight.dtype))
-    environment = trial.environment()
-    simulation = environment.start(trial.tasks, [trial.placements[0]] * len(trial.tasks))
-    with torch.no_grad():
-        state = learner.adapt(support)
-    act, seen, attention = policy.acting(state), [simulation.observation], []
-    for _ in range(environment.horizon):
-        active = ~simulation.success if environment.stops_at_success else np.ones(len(trial.tasks), dtype=bool)
-        if not active.any():
-            break
+
+    def attend(state: Any, observation: NDArray[np.float64]) -> None:
         with torch.inference_mode():
-            attention.append(learner.attend(state, policy.reader(seen[-1])[:, None])[:, 0].double().numpy())
-        simulation.step(act(seen[-1]), active)
-        seen.append(simulation.observation)
-    weight = support.weight.double().numpy()
-    return AttendedRollout(np.stack(seen, 1), np.stack(attention, 1), weight, simulation.success)
+            attention.append(learner.attend(state, policy.reader(observation)[:, None])[:, 0].double().numpy())
+
+    seen, success = _roll_out(policy, trial, support, attend)
+    return AttendedRollout(np.stack(seen, 1), np.stack(attention, 1), support.weight.double().numpy(), success)
 
 
 def success_without(
-    policy: LearnerPolicy, trial: Trial, share: float, deleted: Deleted = "attended", *, seed: int = 0
+    policy: LearnerPolicy,
+    trial: Trial,
+    share: float,
+    deleted: Deleted = "attended",
+    *,
+    rollout: AttendedRollout | None = None,
+    seed: int = 0,
 ) -> NDArray[np.bool_]:
     """(B,) success where a share of the rows is deleted.
 
@@ -86,6 +80,7 @@ def success_without(
         policy, trial: as `attended_rollout`.
         share: of each task's rows, from 0 to less than 1.
         deleted: those most attended to over the rollout with all rows, or random ones.
+        rollout: with all rows, where it is there already.
         seed: of the random ones.
 
     Raises:
@@ -96,11 +91,36 @@ def success_without(
             f"deleted is {deleted!r} and share {share}: expected a share from 0 to less than 1, and "
             f"{did_you_mean(deleted, get_args(Deleted))}"
         )
-    full = attended_rollout(policy, trial)
+    full = rollout or attended_rollout(policy, trial)
     score = full.attention.mean(1)
     if deleted == "random":
         score = np.random.default_rng(seed).random(score.shape)
     score = np.where(full.weight > 0, score, -1)
     rank = (-score).argsort(1, kind="stable").argsort(1)
     n_deleted = np.round(share * (full.weight > 0).sum(1)).astype(int)
-    return attended_rollout(policy, trial, without=rank < n_deleted[:, None]).success
+    kept = torch.from_numpy(rank >= n_deleted[:, None])
+    support = policy.reader.support(trial.demonstrations)
+    return _roll_out(policy, trial, replace(support, weight=support.weight * kept))[1]
+
+
+def _roll_out(
+    policy: LearnerPolicy,
+    trial: Trial,
+    support: Support,
+    note: Callable[[Any, NDArray[np.float64]], None] | None = None,
+) -> tuple[list[NDArray[np.float64]], NDArray[np.bool_]]:
+    """All that was seen, T + 1 times (B, D), and success (B,); `note` gets the state and what is seen before a step."""
+    environment = trial.environment()
+    simulation = environment.start(trial.tasks, [trial.placements[0]] * len(trial.tasks))
+    with torch.no_grad():
+        state = policy.learner.adapt(support)
+    act, seen = policy.acting(state), [simulation.observation]
+    for _ in range(environment.horizon):
+        active = ~simulation.success if environment.stops_at_success else np.ones(len(trial.tasks), dtype=bool)
+        if not active.any():
+            break
+        if note is not None:
+            note(state, seen[-1])
+        simulation.step(act(seen[-1]), active)
+        seen.append(simulation.observation)
+    return seen, simulation.success
