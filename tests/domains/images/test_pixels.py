@@ -135,9 +135,36 @@ def test_a_border_that_is_a_little_askew_is_cut_off_too() -> None:
     assert np.abs(DRAWING.read(askew) - DRAWING.read(letter("R", angle=1)).astype(int)).mean() < 8
 
 
+@pytest.mark.parametrize("sides", ["tblr", "tl", "br"])
+@pytest.mark.parametrize("angle", [2, -3, 4])
+def test_a_page_that_lay_askew_on_a_dark_lid_leaves_no_wedges(sides: str, angle: float) -> None:
+    for character in "RAIE":
+        page = letter(character).copy()
+        edges = {"t": np.s_[:8], "b": np.s_[-8:], "l": np.s_[:, :8], "r": np.s_[:, -8:]}
+        for side in sides:
+            page[edges[side]] = 40
+        askew = np.asarray(Image.fromarray(page).rotate(angle, Image.Resampling.BILINEAR, fillcolor=40)).astype(float)
+        noise = np.random.default_rng(0).normal(0, 10, askew.shape)
+        found = DRAWING.read(np.clip(askew + noise, 0, 255).astype(np.uint8)).astype(int)
+        assert np.abs(found - DRAWING.read(letter(character, angle=angle)).astype(int)).mean() < 12
+
+
+def test_whole_numbers_of_more_than_sixteen_bits_are_scaled_by_their_range(tmp_path: Path) -> None:
+    grey = letter("R").astype(np.int32)
+    for scale in (1000, 70_000, 8_000_000):
+        Image.fromarray(grey * scale).save(tmp_path / "deep.tif")
+        assert np.abs(DRAWING.read(tmp_path / "deep.tif").astype(int) - DRAWING.read(letter("R"))).max() <= 2
+
+
 def test_the_stems_of_tightly_cropped_letters_are_no_borders() -> None:
     for character in "ELFHIUWЫШ|=ΞⅡ≡":
         page = letter(character)
+        ink = np.argwhere(page < 250)
+        (top, left), (bottom, right) = ink.min(0), ink.max(0) + 1
+        tight = page[top:bottom, left:right]
+        assert without_frame(tight) is tight
+    for character in "ELFHIUTГЫШΠ":
+        page = letter(character, angle=5)
         ink = np.argwhere(page < 250)
         (top, left), (bottom, right) = ink.min(0), ink.max(0) + 1
         tight = page[top:bottom, left:right]

@@ -35,7 +35,7 @@ FAINT = 16
 """A range of grey below this, of 255, is a blank page rather than a drawing."""
 
 _INKED = 64  # of 255: lighter traces do not count as ink when a drawing is cropped
-_DEPTHS = (8, 10, 12, 14, 16, 24, 32)  # bits that cameras and scanners use of 16 or 32
+_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras and scanners use of 16; more is scaled by its own range
 _FORMATS = [
     "PNG",
     "JPEG",
@@ -208,7 +208,7 @@ def _as_bytes(array: NDArray[Any], *, from_file: bool = False) -> NDArray[np.uin
         if not from_file and not (low >= 0 and high <= 65535):
             raise DataError(f"has integer pixels from {low} to {high}; expected 0..255, or 16 bits.")
         low = min(low, 0)
-        full = 2 ** next((bits for bits in _DEPTHS if high - low < 2**bits), 64) - 1
+        full = next((2**bits - 1 for bits in _DEPTHS if high - low < 2**bits), high - low)
         if full == 65535 and low == 0:
             return (array // 257).astype(np.uint8)
         return ((array.astype(np.float64) - low) * (255 / full)).astype(np.uint8)
@@ -305,8 +305,9 @@ def without_frame(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The page without dark strips along its edges, as the lid of a scanner leaves them; else the same array.
 
     A strip is dark over nine tenths of its length, at most an eighth of the page wide, and around what is left the page
-    is clear: so the stem of a letter that was cropped tightly is none. Within strips on all four sides the page may be
-    blank; a strip on fewer sides of a page without ink is taken for the ink.
+    is clear: so the stem of a letter that was cropped tightly is none. Of a page that lay askew, with
+    strips along two sides that meet, the wedges that are left along the edges are made paper. Within strips on all four sides the page may be blank; a strip on fewer sides of a page
+    without ink is taken for the ink.
     """
     height, width = grey.shape
     deep, wide = height // 8, width // 8
@@ -334,10 +335,33 @@ def without_frame(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
         bottom += bool(strips[1] and inner[-1].mean() > 0.01)
         left += bool(strips[2] and inner[:, 0].mean() > 0.01)
         right += bool(strips[3] and inner[:, -1].mean() > 0.01)
-    inner = dark[top : height - bottom, left : width - right]
-    is_clear = max(inner[0].mean(), inner[-1].mean(), inner[:, 0].mean(), inner[:, -1].mean()) <= 0.01
+    inside = slice(top, height - bottom), slice(left, width - right)
+    inner, cropped = dark[inside], grey[inside]
+    if not _clear_around(inner) and (strips[0] or strips[1]) and (strips[2] or strips[3]):
+        wedges = _wedges(inner, min(deep, wide))
+        inner, cropped = inner & ~wedges, np.where(wedges, np.uint8(page), cropped)
     has_ink = bool(inner.any()) or all(strips)
-    return grey[top : height - bottom, left : width - right] if is_clear and has_ink else grey
+    return cropped if _clear_around(inner) and has_ink else grey
+
+
+def _clear_around(dark: NDArray[np.bool_]) -> bool:
+    """Whether next to nothing along the four edges is dark."""
+    return bool(max(edge.mean() for edge in (dark[0], dark[-1], dark[:, 0], dark[:, -1])) <= 0.01)
+
+
+def _wedges(dark: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """Dark patches that touch an edge and reach no further from it, with their blurred border."""
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(dark, np.ones((3, 3)))
+    found = np.zeros_like(dark)
+    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
+        height, width = dark.shape
+        edges = rows.start, height - rows.stop, columns.start, width - columns.stop
+        depths = rows.stop, height - rows.start, columns.stop, width - columns.start
+        if any(not edge and depth <= reach for edge, depth in zip(edges, depths, strict=True)):
+            found |= labels == number
+    return ndimage.binary_dilation(found, np.ones((3, 3)), 1 + max(dark.shape) // 50)
 
 
 def _leading(flags: NDArray[np.bool_]) -> int:

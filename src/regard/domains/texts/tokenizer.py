@@ -90,6 +90,11 @@ def _clusters(text: str) -> list[str]:
     return clusters
 
 
+def _is_writable(text: str) -> bool:
+    """Whether it has no half of a character, as wrong decoding leaves behind, which no tokenizer takes."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def require_texts(things: Any, what: str = "texts") -> list[str]:
     """A list of texts, checked.
 
@@ -104,13 +109,13 @@ def require_texts(things: Any, what: str = "texts") -> list[str]:
     mistakes = [
         f"row {row} is {repr(text)[:40]} ({type(text).__name__})"
         for row, text in enumerate(texts)
-        if not isinstance(text, str)
+        if not isinstance(text, str) or not _is_writable(text)
     ]
     if mistakes:
         more = f" and {len(mistakes) - _LISTED} more" if len(mistakes) > _LISTED else ""
         raise DataError(
             f"{what}: {', '.join(mistakes[:_LISTED])}{more}; expected text in every row; drop these rows, "
-            "decode bytes, and write numbers as text."
+            "decode bytes, write numbers as text, and decode files again that left halves of characters."
         )
     return [str(text) for text in texts]
 
