@@ -46,7 +46,9 @@ def test_sentences_without_spaces_share_what_they_share() -> None:
     assert len(ids[0] & ids[1]) >= 4 and not ids[1] & ids[2]
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, 3, np.float64(2.5), b"pay", ["pay"]], ids=repr)
+@pytest.mark.parametrize(
+    "missing", [None, float("nan"), pd.NA, 3, np.float64(2.5), b"pay", ["pay"], "a \ud800 b"], ids=repr
+)
 def test_a_row_that_is_no_text_is_named(missing: object) -> None:
     tokenizer = Tokenizer.learn(["pay the bill"], least=1)
     for things in (["pay", missing, "bill"], pd.Series(["pay", missing, "bill"], dtype=object)):

@@ -305,9 +305,9 @@ def without_frame(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The page without dark strips along its edges, as the lid of a scanner leaves them; else the same array.
 
     A strip is dark over nine tenths of its length, at most an eighth of the page wide, and around what is left the page
-    is clear: so the stem of a letter that was cropped tightly is none. Of a page that lay askew, with
-    strips along two sides that meet, the wedges that are left along the edges are made paper. Within strips on all four sides the page may be blank; a strip on fewer sides of a page
-    without ink is taken for the ink.
+    is clear: so the stem of a letter that was cropped tightly is none. Of a page that lay askew, with strips along two
+    sides that meet, the wedges that are left along the edges are made paper. Within strips on all four sides the page
+    may be blank; a strip on fewer sides of a page without ink is taken for the ink.
     """
     height, width = grey.shape
     deep, wide = height // 8, width // 8
