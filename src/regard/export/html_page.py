@@ -24,6 +24,7 @@ from regard.export.onnx_file import Exported, Precision, describe, export_onnx
 from regard.export.runtime import browser_runtime
 from regard.files import write_whole
 from regard.learners.base import TokenAttendingLearner
+from regard.nn.pretrained.photo_stages import PhotoStages
 from regard.recipes.trained import TrainedLearner
 
 
@@ -56,6 +57,13 @@ TABLE = Kind(
     "Give it a table in which some answers are known, and it fills in the others in one pass. Nothing is fitted, and "
     "nothing leaves this page.",
     "float32",
+)
+PHOTOGRAPHS = Kind(
+    "photos.html",
+    "photos.js",
+    "Give it a few photographs of each thing, and it tells new ones apart. It was trained on other things, and learns "
+    "yours here, in this page.",
+    "float16",
 )
 
 
@@ -101,7 +109,7 @@ def export_html(
     }
     if kind is LETTERS:
         facts["grid"] = _grid(model)
-    page = page_text(kind, title or _title(trained), type(trained.learner).__name__, facts, runtime, model)
+    page = page_text(kind, title or _TITLES[kind], type(trained.learner).__name__, facts, runtime, model)
     write_whole(Path(path), page.encode())
     return Exported(Path(path), len(page.encode()), made.worst, made.inputs, made.outputs)
 
@@ -115,12 +123,15 @@ def page_kind(trained: TrainedLearner) -> Kind:
     reader = trained.items.get("reader", {})
     if trained.domain.has_columns:
         return TABLE
+    if isinstance(getattr(trained.learner, "encoder", None), PhotoStages):
+        return PHOTOGRAPHS
     draws = reader.get("n_channels") == 1 and reader.get("ink") == "auto" and reader.get("box") is not None
     if draws and isinstance(trained.learner, TokenAttendingLearner):
         return LETTERS
     raise ConfigError(
-        f"{trained.name} is of {trained.domain.items}: expected one of drawn letters that attends to their parts, "
-        "or of tables, for which there is a page; others become a file: `regard export LEARNER model.onnx`."
+        f"{trained.name} is of {trained.domain.items}: expected one of drawn letters that attends to their parts, of "
+        "photographs on PhotoStages, or of tables, for which there is a page; others become a file: `regard export "
+        "LEARNER model.onnx`."
     )
 
 
@@ -156,8 +167,7 @@ def page_text(kind: Kind, title: str, learner: str, facts: Mapping[str, Any], ru
     )
 
 
-def _title(trained: TrainedLearner) -> str:
-    return "Fill in a table" if trained.domain.has_columns else "Tell drawings apart"
+_TITLES = {LETTERS: "Tell drawings apart", TABLE: "Fill in a table", PHOTOGRAPHS: "Tell photographs apart"}
 
 
 def _grid(model: bytes) -> int:

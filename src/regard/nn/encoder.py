@@ -47,6 +47,13 @@ class Encoder(nn.Module, ABC):
         """
         return x
 
+    def fix_for_file(self) -> None:
+        """Compute from now on what a file computes, where that differs: nothing is cached, looked up or rounded.
+
+        Raises:
+            ExportError: no file can hold this encoder, with the reason.
+        """
+
     @property
     def transductive(self) -> bool:
         """Whether one item's vector depends on the other items at prediction, as with batch statistics."""

@@ -4,14 +4,16 @@
     unit_lower_solve  (I + N)^-1 = (I - N) (I + N^2) (I + N^4) ...   ends, since N^S = 0
     normal_quantile   Wichura's rational functions
 
-ONNX has neither inverse nor solve, nor the normal quantile, nor a stable sort. Outside recording the callers keep
-PyTorch's own, which are faster.
+ONNX has neither inverse nor solve, nor the normal quantile (nor the inverse error function, which follows from it), nor
+a stable sort. Outside recording the callers keep PyTorch's own, which are faster.
 
 Newton's iteration: Schulz 1933; Wichura 1988, "Algorithm AS 241: the percentage points of the normal distribution",
 Applied Statistics 37(3).
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from jaxtyping import Float, Int
@@ -69,6 +71,11 @@ def normal_quantile(p: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
     tail = (-torch.minimum(p, 1 - p).clamp_min(torch.finfo(p.dtype).tiny).log()).sqrt()
     far = torch.where(tail <= 5, _ratio(tail - 1.6, _MIDDLE), _ratio(tail - 5, _FAR))
     return torch.where(q.abs() <= 0.425, central, torch.sign(q) * far)
+
+
+def inverse_erf(x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
+    """The inverse of the error function, of values between -1 and 1."""
+    return normal_quantile((x + 1) / 2) / math.sqrt(2) if is_recorded() else torch.erfinv(x)
 
 
 def _ratio(x: Tensor, coefficients: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:

@@ -20,6 +20,7 @@ before each layer (Xiong et al. 2020, arXiv:2002.04745) and sinusoidal positions
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -30,6 +31,7 @@ from regard.episode import Items
 from regard.errors import ConfigError, EpisodeError, did_you_mean
 from regard.nn.attention import MultiHeadAttention, attention_weights, unit
 from regard.nn.encoder import Encoder
+from regard.nn.transforms import is_recorded
 
 Pool = Literal["mean", "attention"]
 
@@ -202,6 +204,21 @@ class RandomTokenEmbedding(nn.Module):
         return unit(self.table[ids[..., 0]] + self.table[ids[..., 1:]].sum(-2) / n_grams.sqrt())
 
 
+def _scanned(
+    step: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]],
+    start: tuple[Tensor, Tensor],
+    inputs: tuple[Tensor, Tensor],
+) -> Tensor:
+    """(L, ...) states of a recurrence, as an operation that a file has, too."""
+    from torch._higher_order_ops.scan import scan
+
+    def once(carry: tuple[Tensor, Tensor], given: tuple[Tensor, Tensor]) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        h, c = step(*carry, *given)
+        return (h, c), h.clone()
+
+    return scan(once, start, inputs)[1]
+
+
 def known(ids: Tensor, vocabulary_size: int) -> Tensor:
     """(N, L) or (N, L, G) to (N, L): the first id of each token, 1 in place of those from vocabulary_size on."""
     first = ids if ids.ndim == 2 else ids[..., 0]
@@ -238,19 +255,25 @@ class Recurrence(nn.Module):
             x_RLNI, real_RLN = x_LNI[None], real_LN[None]
         gates = (x_RLNI.flatten(1, 2) @ self.input + self.bias).unflatten(1, (x.shape[1], x.shape[0]))
         gates_LRNG, real_LRN1 = gates.transpose(0, 1), real_RLN.transpose(0, 1)[..., None]
-        h = c = gates_LRNG.new_zeros(*gates_LRNG.shape[1:-1], self.d_hidden)
-        states = []
-        for gate, is_real in zip(gates_LRNG.unbind(), real_LRN1.unbind(), strict=True):
-            opened, new = torch.baddbmm(gate, h, self.hidden).split([3 * self.d_hidden, self.d_hidden], -1)
-            i, f, o = opened.sigmoid().chunk(3, -1)
-            next_c = f * c + i * new.tanh()
-            h = torch.where(is_real, o * next_c.tanh(), h)
-            c = torch.where(is_real, next_c, c)
-            states.append(h)
-        h_LRNH = torch.stack(states)
+        h, c = (gates_LRNG.new_zeros(*gates_LRNG.shape[1:-1], self.d_hidden) for _ in range(2))
+        if is_recorded():  # one step for any number of tokens
+            h_LRNH = _scanned(self._step, (h, c), (gates_LRNG, real_LRN1))
+        else:
+            states = []
+            for gate, is_real in zip(gates_LRNG.unbind(), real_LRN1.unbind(), strict=True):
+                h, c = self._step(h, c, gate, is_real)
+                states.append(h)
+            h_LRNH = torch.stack(states)
         if h_LRNH.shape[1] == 2:
             return torch.cat([h_LRNH[:, 0], h_LRNH[:, 1].flip(0)], -1).transpose(0, 1)
         return h_LRNH[:, 0].transpose(0, 1)
+
+    def _step(self, h: Tensor, c: Tensor, gate: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
+        """One token of all sequences: (R, N, H) states and cells to the next ones."""
+        opened, new = torch.baddbmm(gate, h, self.hidden).split([3 * self.d_hidden, self.d_hidden], -1)
+        i, f, o = opened.sigmoid().chunk(3, -1)
+        next_c = f * c + i * new.tanh()
+        return torch.where(is_real, o * next_c.tanh(), h), torch.where(is_real, next_c, c)
 
 
 class TokenPool(nn.Module):

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regard.errors import ConfigError, DataError
+from regard.nn.recorded import inverse_erf
 
 _N_AFFINE = 7  # rotation, scale of x and y, shear, translation in x and y, stroke
 
@@ -69,7 +70,7 @@ class Distortion:
         """x: (N, H, W) uint8, or float in [0, 1]. noise: (N, n_noise). Returns x's shape and dtype."""
         if x.ndim != 3 or not (x.dtype == torch.uint8 or x.is_floating_point()):
             raise DataError(f"Expected uint8 or float pictures (N, H, W), got {x.dtype} {tuple(x.shape)}.")
-        if noise.shape != (len(x), self.n_noise) or not noise.is_floating_point():
+        if noise.shape != (x.shape[0], self.n_noise) or not noise.is_floating_point():
             raise DataError(
                 f"Expected float noise {(len(x), self.n_noise)}, n_noise numbers for each picture, "
                 f"got {noise.dtype} {tuple(noise.shape)}; draw torch.rand(len(x), distortion.n_noise)."
@@ -80,7 +81,7 @@ class Distortion:
         # What x and y take of each function of the basis.
         affine_N32 = self._affine(*sign[:, :6].unbind(1))
         # A clamp keeps the normal finite at noise 0; it cuts at four standard deviations.
-        normal = math.sqrt(2) * torch.erfinv(sign[:, _N_AFFINE:].clamp(-0.9999, 0.9999))
+        normal = math.sqrt(2) * inverse_erf(sign[:, _N_AFFINE:].clamp(-0.9999, 0.9999))
         elastic = 2 * self.elastic * normal.view(-1, self.elastic_grid**2, 2)  # the picture is 2 wide
         look_NHW2 = (basis_PK @ torch.cat([affine_N32, elastic], dim=1)).view(*x.shape, 2)
         if self.thickness:

@@ -43,4 +43,4 @@ class DrawingViews(Views):
         if not isinstance(x, Tensor):
             raise EpisodeError(f"X holds {', '.join(x)}: expected drawings, (N, height, width).")
         noise = torch.from_numpy(uniform(_SEED, stream, np.arange(self.n - 1), MILD.n_noise))
-        return torch.stack([x, *(MILD(x, each.expand(len(x), -1)) for each in noise)])
+        return torch.stack([x, *(MILD(x, each.expand(x.shape[0], -1)) for each in noise)])

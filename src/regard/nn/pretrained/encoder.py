@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.errors import BodyError, did_you_mean
+from regard.errors import BodyError, ExportError, did_you_mean
 from regard.extras import import_extra
 from regard.limits import UNCOUNTED
 from regard.nn.encoder import Encoder
@@ -133,6 +133,14 @@ class PretrainedEncoder(Encoder):
     @abstractmethod
     def _example(self) -> dict[str, Tensor]:
         """A small input of the model."""
+
+    def fix_for_file(self) -> None:
+        n_bytes = sum(file.stat().st_size for file in self.body.weights)
+        raise ExportError(
+            f"{type(self).__name__} stands on {self.body.name!r}, a body of {n_bytes / 1e6:.0f} MB whose tokenizer or "
+            "processor no file of one function holds: serve it with `regard serve`, or give the file vectors, by "
+            "exporting the learner on regard.nn.flat.Flat with items=."
+        )
 
     @property
     def space(self) -> str:

@@ -110,6 +110,7 @@ class PhotoStages(FittedEncoder):
         self.body = find_body(body)
         self.body.require(digest)
         self.stages, self.parts, self.size, self.cache = stages, parts, size, cache
+        self.in_file = False
         self.network = EfficientNetLite0()
         path = self.body.weights[0]
         try:
@@ -163,12 +164,20 @@ class PhotoStages(FittedEncoder):
             assert isinstance(whitening, _Whitening)
             whitening.fit(mean, part, freedom, stage.ridge)
 
+    def fix_for_file(self) -> None:
+        """Pictures have to be of the network's size then, and what it makes of them is not rounded."""
+        self.in_file = True
+
     def describe(self, x: Items) -> Float[Tensor, "N *P D"]:
         """What the frozen network makes of images, before whitening: rounded to float16, cached or not."""
         if isinstance(x, dict) or x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[-1] not in (1, 3)):
             shape = "a dict" if isinstance(x, dict) else f"items of shape {tuple(x.shape[1:])}"
             raise EpisodeError(f"got {shape}: expected images (height, width), or with 1 or 3 channels last.")
         like = self.network.classifier.weight
+        if self.in_file:
+            if tuple(x.shape[1:]) != (self.size, self.size, 3):
+                raise EpisodeError(f"images are {tuple(x.shape[1:])}: a file takes {(self.size, self.size, 3)}.")
+            return self._described(x)
         if not len(x):
             tail = ((-(-self.size // 32)) ** 2, self.n_features) if self.parts else (sum(self.widths),)
             return like.new_zeros(0, *tail)
@@ -190,11 +199,15 @@ class PhotoStages(FittedEncoder):
         colour = (images[..., None] if images.ndim == 3 else images).expand(*images.shape[:3], 3).numpy()
         square = (self.size, self.size)
         scaled = [np.asarray(Image.fromarray(image).resize(square, Image.Resampling.BICUBIC)) for image in colour]
-        pixels = torch.from_numpy(np.stack(scaled)).to(like.device, like.dtype).permute(0, 3, 1, 2)
         with torch.no_grad():
-            maps: FeatureMaps = self.network(standardise_colours(pixels).contiguous(memory_format=torch.channels_last))
+            return list(self._described(torch.from_numpy(np.stack(scaled)).to(like.device)))
+
+    def _described(self, images: Tensor) -> Tensor:
+        """(N, side, side, 3) images of 0..255 to what `describe` gives, in full precision."""
+        pixels = images.to(self.network.classifier.weight.dtype).permute(0, 3, 1, 2)
+        maps: FeatureMaps = self.network(standardise_colours(pixels).contiguous(memory_format=torch.channels_last))
         if self.parts:
-            return list(maps.head.flatten(2).mT)
+            return maps.head.flatten(2).mT
         columns = []
         for stage in STAGES:
             if stage.kind == "grid":
@@ -203,7 +216,7 @@ class PhotoStages(FittedEncoder):
                 wide = (*maps.wide, maps.head)[stage.block].flatten(2)
                 pooled = wide.mean(2) if stage.kind == "mean" else wide.std(2, correction=0)
                 columns.append(pooled.clamp_min(0).sqrt())
-        return list(torch.cat(columns, 1))
+        return torch.cat(columns, 1)
 
 
 class _Whitening(nn.Module):
