@@ -29,6 +29,7 @@ SCRIPTS = (
     "tables_speed",
     "intents",
     "sentences",
+    "sentences_more",
     "peer_setfit",
     "reviews",
     "molecules",

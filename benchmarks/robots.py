@@ -126,7 +126,9 @@ def recipe_of(environment: str, policy: str, folder: Path | None, steps: int | N
         settings.append(f"data.test={'new' if environment == 'new' else 'goals'}")
     plain = Recipe.read(name).learner.options()
     numbers = {"INPUTS": plain.get("n_inputs", 0), "TARGETS": plain["n_targets"]}
-    for setting in VARIANTS["attention" if policy in ADAPTATION_STEPS else policy]:
+    if policy in OTHERS and name != "metaworld":
+        settings.append("data.n_tasks=10")  # nothing is trained
+    for setting in VARIANTS.get(policy, []):
         for word, number in numbers.items():
             setting = setting.replace(word, str(number))
         settings.append(setting)
@@ -213,8 +215,7 @@ def main() -> None:
                 ):
                     continue
                 if data is None:
-                    trained_as = "attention" if policy in OTHERS else policy
-                    recipe = recipe_of(environment, trained_as, arguments.data, arguments.steps)
+                    recipe = recipe_of(environment, policy, arguments.data, arguments.steps)
                     data = load(recipe, arguments.skills)
                     made, cpu = policy_of(arguments, environment, policy, data)
                 n_here = n_tasks if arguments.skills is None else n_tasks * len(data.environments) // 5

@@ -16,7 +16,7 @@ from regard.domains.acting.demonstrations import Demonstrations, record
 from regard.domains.acting.files import read_demonstrations
 from regard.domains.acting.steps import StepReader
 from regard.domains.robots.reach2d import Reach2D
-from regard.errors import ConfigError, DataError, RegardError
+from regard.errors import ConfigError, DataError, MissingExtraError, RegardError
 from regard.estimators.policy import FewShotPolicy
 from regard.learners.deep_kernel import DeepKernel
 from regard.learners.fine_tuned import FineTuned
@@ -166,6 +166,17 @@ def test_bad_files_are_one_message_and_nothing_is_written(run: Path, shown: Demo
         # The entry point prints a RegardError as one line.
         assert isinstance(result.exception, RegardError), (support, query, result.output)
         assert message in str(result.exception) and not answers.exists()
+
+
+@pytest.mark.parametrize(("recipe", "extra"), [("reacher", "robots"), ("metaworld", "metaworld")])
+def test_an_environment_that_is_not_installed(
+    recipe: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regard.extras.find_spec", lambda package: None)
+    folder = f"data.folder={tmp_path / 'shown'}" if recipe == "metaworld" else "data.n_tasks=2"
+    result = CliRunner().invoke(app, ["train", recipe, "--out", str(tmp_path / "run"), "--set", folder])
+    assert isinstance(result.exception, MissingExtraError)
+    assert f"pip install 'regard[{extra}]'" in str(result.exception)
 
 
 def test_demonstrations_of_other_lengths_are_fine(run: Path, tmp_path: Path) -> None:

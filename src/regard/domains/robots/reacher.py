@@ -1,7 +1,7 @@
 """MuJoCo's Reacher: a two-joint arm whose fingertip is to be at a target that is not shown.
 
     task i         the target, within reach
-    placement j    the first joint anywhere, the elbow on one side: 0.4 to 2.6
+    placement j    the first joint anywhere, the elbow bent by 0.4 to 2.6 to either side
     observation    cosine and sine of both joints, their speeds, and the fingertip; scaled, and without the target
     done           the fingertip within 2 cm of the target at step 50
 
@@ -60,7 +60,8 @@ class Reacher(Environment):
             angle, radius = rng.uniform(-np.pi, np.pi), np.sqrt(rng.uniform(0.05**2, 0.19**2))
             targets.append(radius * np.array([np.cos(angle), np.sin(angle)]))
             start = placement_generator(self.seed, task, placement, 1)
-            arms.append([start.uniform(-np.pi, np.pi), start.uniform(0.4, 2.6)])
+            elbow = start.uniform(0.4, 2.6) * start.choice([-1, 1])
+            arms.append([start.uniform(-np.pi, np.pi), elbow])
         return ReacherSimulation(self._mujoco, self._model, np.array(targets), np.array(arms), self.tolerance)
 
 
@@ -73,13 +74,12 @@ class ReacherSimulation(Simulation):
         for state, joints, goal in zip(self._states, arm, target, strict=True):
             state.qpos[:] = [*joints, *goal]
             mujoco.mj_forward(model, state)
+        self._joints = self._read_joints()
 
-    @property
-    def _joints(self) -> tuple[Floats, Floats]:
+    def _read_joints(self) -> tuple[Floats, Floats]:
         """(B, 2) angles and speeds."""
-        states = [(state.qpos[:2], state.qvel[:2]) for state in self._states]
-        angle, speed = (np.array(values) for values in zip(*states, strict=True))
-        return angle, speed
+        states = np.array([(*state.qpos[:2], *state.qvel[:2]) for state in self._states])
+        return states[:, :2], states[:, 2:]
 
     @property
     def observation(self) -> Floats:
@@ -100,10 +100,12 @@ class ReacherSimulation(Simulation):
         return np.clip((30 * (wanted - speed) + speed) / _GEAR, -1, 1)
 
     def step(self, action: Floats, active: Bools | None = None) -> None:
+        clipped = np.clip(action, -1, 1)
         for b, state in enumerate(self._states):
             if active is None or active[b]:
-                state.ctrl[:] = np.clip(action[b], -1, 1)
+                state.ctrl[:] = clipped[b]
                 self._mujoco.mj_step(self._model, state, _N_PHYSICS_STEPS)
+        self._joints = self._read_joints()
 
     def frame(self, robot: int = 0) -> NDArray[np.uint8]:
         renderer = self._mujoco.Renderer(self._model, 200, 200)
