@@ -56,6 +56,13 @@ class Ink(Reader):
         return {}
 
 
+class Empty(Ink):
+    """Reads nothing."""
+
+    def __call__(self, things: Any) -> torch.Tensor:
+        return torch.zeros(0, 3)
+
+
 def test_a_blank_example_is_named_in_fit_and_a_blank_query_is_not_answered() -> None:
     x = X.copy()
     x[4] = 0
@@ -200,6 +207,13 @@ def test_the_tags_of_a_learner_in_hand_are_those_of_its_domain() -> None:
     assert FewShotClassifier(learner)._domain() is find_domain("tables")
     assert FewShotClassifier(learner).__sklearn_tags__().input_tags.allow_nan
     assert FewShotClassifier("no-such-model")._domain() is None
+
+
+def test_no_queries_are_one_clear_error() -> None:
+    model = FewShotClassifier(Prototypical(Flat()), prepare=Ink()).fit(X, Y)
+    model.reader_ = Empty()
+    with pytest.raises(EpisodeError, match="there are no queries"):
+        model.predict([])
 
 
 def test_no_warning_where_there_is_nothing_to_say() -> None:

@@ -321,6 +321,8 @@ class FewShotEstimator(BaseEstimator):
         return next(floats, torch.empty(0))
 
     def _check_queries(self, items: Items) -> None:
+        if not len(first_tensor(items)):
+            raise EpisodeError("there are no queries: expected at least one row to answer.")
         mistakes = []
         for name, shape in shapes(items).items():
             if name not in self._item_shapes:
