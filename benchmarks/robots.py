@@ -175,6 +175,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("environments", nargs="+", choices=(*ENVIRONMENTS, "faithfulness", "cost"), metavar="ENVIRONMENT")
     made.add_argument("--explained", nargs="+", choices=ENVIRONMENTS, default=("reach2d",), help="by faithfulness")
+    made.add_argument("--deleted", nargs="+", type=float, default=DELETED, help="shares of the shown steps")
     made.add_argument("--runs", type=Path, default=Path("runs/robots"))
     made.add_argument("--shots", type=int, nargs="+", help="only these numbers of demonstrations")
     made.add_argument("--skills", nargs="+", help="of Meta-World, only these of those that are tested")
@@ -221,7 +222,11 @@ def main() -> None:
                 n_here = n_tasks if arguments.skills is None else n_tasks * len(data.environments) // 5
                 trials = data.trials("test", n_shot, n_here, n_starts, arguments.seed)
                 began = time.process_time()
-                result = evaluate_rollouts(made, trials, data=environment, seed=arguments.seed)
+                # What is done of a row is kept until the row is, so that a run that was stopped goes on.
+                parts = [environment, policy.replace(", ", "-"), str(n_shot), str(arguments.seed), *data.environments]
+                keep = arguments.runs / ("_".join(parts).replace(" ", "-") + ".json")
+                keep.parent.mkdir(parents=True, exist_ok=True)
+                result = evaluate_rollouts(made, trials, data=environment, seed=arguments.seed, keep=keep)
                 names = [name for name, trial in zip(_names(data, trials), trials, strict=True) for _ in trial.tasks]
                 row = {
                     "policy": policy,
@@ -237,6 +242,7 @@ def main() -> None:
                     r for r in document.get(environment, []) if (r["policy"], r["demonstrations"]) != (policy, n_shot)
                 ]
                 write_document(arguments.out, {**document, **_made(document), environment: [*rows, row]}, indent=None)
+                keep.unlink()
     render_after(arguments, SECTIONS)
 
 
@@ -247,7 +253,7 @@ def faithfulness(arguments: argparse.Namespace, environment: str) -> list[Docume
     trials = data.trials("test", 1, 60, 1, arguments.seed)
     whole = [attended_rollout(policy, trial) for trial in trials]
     outcomes = {(0.0, "attended"): [rollout.success for rollout in whole]}
-    for share in DELETED:
+    for share in arguments.deleted:
         for deleted in get_args(Deleted):
             outcomes[share, deleted] = [
                 success_without(policy, trial, share, deleted, rollout=rollout, seed=arguments.seed)
@@ -387,7 +393,7 @@ def rendered_faithfulness(rows: list[Document]) -> str:
             for r in rows
             if r["environment"] == environment
         }
-        for share in DELETED:
+        for share in sorted({share for share, _ in of} - {0.0}):
             attended, random = of[share, "attended"], of[share, "random"]
             cells = [_share(success_interval(won)) for won in (of[0.0, "attended"], random, attended)]
             difference = paired_interval(random, attended, method="bootstrap")
