@@ -48,6 +48,10 @@ SCRIPTS = (
     "robots",
     "interop",
     "service",
+    "app",
+    "export",
+    "keras_models",
+    "faithfulness",
     "materials",
     "next_experiment",
 )

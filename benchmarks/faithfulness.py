@@ -1,0 +1,358 @@
+"""Whether explanations name the examples that an answer depends on: learner by learner, beside gradients of the input.
+
+    python benchmarks/faithfulness.py [--data FOLDER] [--only Matching photos ...] [--tasks 100]
+
+The example that an explanation names first is deleted, and so is a random other one of its class: the explanation is worth
+something where the probability of the answer falls further. Ranked by what `regard explain` draws (attention where it
+rebuilds the prediction, else influence), by the size of the input's gradient, and by Integrated Gradients (Captum, 16 steps
+from the mean of the task's examples). Learners: each of `regard learners` that takes vectors or parts, trained for 200 steps
+on generated classes, and asked about others, 3-way 3-shot. Models that ship: on tasks of classes that they were not trained
+on; FOLDER holds `omniglot`, `caltech101`, `clinc150` and `molecules`. Gradients are those of the pixels or cells, or of the
+encoder's vectors where items are texts, molecules or what a frozen body says. Needs `pip install captum`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common import (
+    Document,
+    Section,
+    argument_parser,
+    made_by,
+    provenance,
+    read_document,
+    render_after,
+    table,
+    write_document,
+)
+from export import VECTORS
+from regard.domains.images.omniglot import BACKGROUND, omniglot
+from regard.domains.texts.corpora import read_corpus
+from regard.episode import Episode, Items, Support, map_items
+from regard.errors import RegardError
+from regard.estimators import FewShotClassifier
+from regard.evaluation import Interval, mean_interval, paired_interval
+from regard.explain import faithfulness
+from regard.learners import LEARNERS, AttendingLearner, EncodingLearner, Learner, find_learner
+from regard.nn.mlp import MLP
+from regard.sampling import Dataset, EpisodeSampler
+from regard.training import Silent, TrainConfig, train
+
+N_WAY, N_SHOT, STEPS, IG_STEPS = 3, 3, 200, 16
+GRADIENTS = ("input gradients", "Integrated Gradients")
+SHIPPED = ("characters", "photos", "sentences", "tables", "molecules")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments."""
+    made = argument_parser(
+        __doc__,
+        SECTIONS,
+        "faithfulness.json",
+        data="the folders omniglot, caltech101, clinc150 and molecules",
+        data_required=False,
+        seed=0,
+        only=(*SHIPPED, *(row.name for row in LEARNERS)),
+    )
+    made.add_argument("--tasks", type=int, default=100, help="for each learner (default 100)")
+    return made
+
+
+# ---- gradients of the input --------------------------------------------------------------------------------------------
+
+
+def by_gradient(method: str) -> Callable[[Learner, Episode], Tensor]:
+    """An explanation that Captum makes of log p(answer), as a function of the examples."""
+    captum = import_module("captum.attr")
+
+    def scores(learner: Learner, episode: Episode) -> Tensor:
+        x, support, query, answer = _differentiable(learner, episode)
+        n_tasks, n_query = episode.query_y.shape
+        copies = torch.arange(n_tasks * n_query)
+        task, asked = copies // n_query, copies % n_query
+
+        def log_p(examples: Tensor, copy: Tensor) -> Tensor:
+            of = task[copy]
+            given = Support(examples, support.y[of], support.weight[of], support.n_classes)
+            output = answer(given, map_items(lambda t: t[of, asked[copy]][:, None], query))
+            return torch.log_softmax(output, -1)[:, 0].gather(-1, predicted[copy][:, None])[:, 0]
+
+        with torch.no_grad():
+            at_once = Support(x[task], support.y[task], support.weight[task], support.n_classes)
+            output = answer(at_once, map_items(lambda t: t[task, asked][:, None], query))
+            predicted = output[:, 0].argmax(-1)
+        if method == "input gradients":
+            each = captum.Saliency(log_p).attribute(x[task], additional_forward_args=(copies,))
+        else:
+            middle = x[task].mean(1, keepdim=True).expand_as(x[task])
+            each = captum.IntegratedGradients(log_p).attribute(
+                x[task], middle, additional_forward_args=(copies,), n_steps=IG_STEPS, internal_batch_size=len(copies)
+            )
+        return each.detach().flatten(2).sum(-1).unflatten(0, (n_tasks, n_query))
+
+    return scores
+
+
+def _differentiable(learner: Learner, episode: Episode) -> tuple[Tensor, Support, Items, Callable[..., Tensor]]:
+    """Examples as numbers, support, queries, and (support, queries) to logits."""
+
+    def whole(support: Support, query: Items) -> Tensor:
+        return learner.predict(learner.adapt(support), query)  # type: ignore[return-value]
+
+    support, x, query = episode.support, episode.support.x, episode.query_x
+    if isinstance(x, dict) and set(x) == {"x", "missing"}:  # tables: cells that are not known have no gradient
+        if bool(x["missing"].any()):
+            raise ValueError("cells are missing")
+        return x["x"], support, query["x"] if isinstance(query, dict) else query, whole
+    if isinstance(x, Tensor) and x.ndim < 5:  # not photographs, which a frozen body reads
+        if x.dtype == torch.uint8:
+            return x / 255, support, map_items(lambda t: t / 255, query), whole
+        return x, support, query, whole
+    if not isinstance(learner, EncodingLearner):
+        raise ValueError(f"{type(learner).__name__} takes no numbers")
+    with torch.no_grad():
+        z, query_z = learner.encode_episode(episode)
+    return z.x, z, query_z, lambda given, asked: learner.predict_encoded(learner.adapt_encoded(given), asked)  # type: ignore[return-value]
+
+
+# ---- learners and tasks ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """A learner and what it is asked about, in batches of tasks."""
+
+    learner: Learner
+    episodes: Callable[[], Iterator[Episode]]
+    about: str
+
+
+def generated(name: str, n_tasks: int, seed: int) -> Case:
+    """A small learner, trained on 40 classes and asked about 20 others."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = 2 * torch.randn(60, 1, 6, generator=generator)
+    rows = (centres + torch.randn(60, 20, 6, generator=generator)).flatten(0, 1)
+    torch.manual_seed(seed)
+    if name in VECTORS:
+        arguments, options, _ = VECTORS[name]
+        built = (part() if callable(part) else part for part in arguments)
+        learner = find_learner(name).load()(*built, **options)
+    else:
+        rows = rows.unflatten(1, (3, 2))
+        learner = find_learner(name).load()(MLP(2, 5, [8], parts=True))  # type: ignore[call-arg]
+    data = Dataset.of(rows, torch.arange(60).repeat_interleave(20))
+    training, test = (
+        EpisodeSampler(data.select_classes(classes), N_WAY, N_SHOT, 1, seed=seed)
+        for classes in (range(40), range(40, 60))
+    )
+    if any(p.requires_grad for p in learner.parameters()):
+        settings = TrainConfig(steps=STEPS, tasks_per_step=4, tensorboard=False, validate_every=10**6)
+        with tempfile.TemporaryDirectory() as folder:
+            train(learner, training, settings, folder=Path(folder) / "run", progress=Silent())
+    return Case(learner, lambda: test.batches(n_tasks // 10, 10), f"generated vectors, {N_WAY}-way {N_SHOT}-shot")
+
+
+def shipped(name: str, data: Path, n_tasks: int, seed: int) -> Case:
+    """A model that ships, on tasks of things that it was not trained on."""
+    things, labels, groups, n_way, n_shot, about = SOURCES[name](data)
+    rng = np.random.default_rng(seed)
+    made: list[Episode] = []
+    learner: Learner | None = None
+    for _ in range(n_tasks):
+        inside = np.arange(len(labels))
+        if groups is not None:
+            inside = np.flatnonzero(groups == rng.choice(np.unique(groups)))
+        names, counts = np.unique(labels[inside], return_counts=True)
+        chosen = rng.choice(names[counts > n_shot], n_way, replace=False)
+        picked = [rng.permutation(inside[labels[inside] == each])[: n_shot + 1] for each in chosen]
+        support = [int(row) for rows in picked for row in rows[:n_shot]]
+        model = FewShotClassifier(name, n_estimators=1).fit([things[row] for row in support], labels[support])
+        made.append(model._episode([things[int(rows[n_shot])] for rows in picked]))
+        learner = model._learner
+    assert learner is not None
+    return Case(learner, lambda: iter(made), f"{about}, {n_way}-way {n_shot}-shot")
+
+
+Tasks = tuple[Sequence[Any], Any, Any, int, int, str]
+"""Things, their labels, the group within which a task is drawn, ways, shots, and what they are."""
+
+
+def _characters(folder: Path) -> Tasks:
+    data = omniglot(folder / "omniglot", size=105)
+    groups = np.array([data.class_groups[label] for label in data.y.tolist()])
+    kept = np.flatnonzero(~np.isin(groups, list(BACKGROUND)))
+    pictures = data.rows(torch.from_numpy(kept))
+    assert isinstance(pictures, Tensor)
+    return list(pictures.numpy()), data.y[kept].numpy(), groups[kept], 5, 3, "Omniglot, alphabets of the evaluation"
+
+
+def _photos(folder: Path) -> Tasks:
+    from photos import _photographs  # pyright: ignore[reportPrivateUsage]
+
+    data = _photographs(folder)
+    assert isinstance(data.x, Tensor)
+    return list(data.x.numpy()), data.y.numpy(), None, 5, 3, "Caltech-101, 18 unseen classes"
+
+
+def _sentences(folder: Path) -> Tasks:
+    texts = read_corpus(folder / "clinc150")
+    kept = [i for i, split in enumerate(texts.splits) if split == "test"]
+    return [texts.texts[i] for i in kept], np.array(texts.labels)[kept], None, 5, 3, "CLINC150, unseen intents"
+
+
+def _tables(_: Path) -> Tasks:
+    from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+
+    made = [load(return_X_y=True) for load in (load_breast_cancer, load_iris, load_wine)]
+    things = [row for x, _ in made for row in x]
+    labels = np.concatenate([y for _, y in made])
+    groups = np.concatenate([np.full(len(y), number) for number, (_, y) in enumerate(made)])
+    return things, labels, groups, 2, 10, "rows of three tables of scikit-learn"
+
+
+def _molecules(folder: Path) -> Tasks:
+    with gzip.open(folder / "molecules" / "sider_train21.csv.gz", "rt", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assays = [name for name in rows[0] if name != "smiles"]
+    known = [(row["smiles"], row[assay], k) for k, assay in enumerate(assays) for row in rows if row[assay] != ""]
+    smiles, answers, groups = zip(*known, strict=True)
+    return smiles, np.array(answers), np.array(groups), 2, 8, "SIDER, 21 kinds of side effects"
+
+
+SOURCES: dict[str, Callable[[Path], Tasks]] = {
+    "characters": _characters,
+    "photos": _photos,
+    "sentences": _sentences,
+    "tables": _tables,
+    "molecules": _molecules,
+}
+
+
+# ---- the run -----------------------------------------------------------------------------------------------------------
+
+
+def measured(case: Case, seed: int) -> Document:
+    """Drops by each explanation, task by task."""
+    rebuilds = isinstance(case.learner, AttendingLearner) and case.learner.rebuilds
+    row: Document = {"about": case.about, "by": "attention" if rebuilds else "influence", "drop": {}}
+    for method in (row["by"], *GRADIENTS):
+        try:
+            by = method if method == row["by"] else by_gradient(method)
+            found = faithfulness(case.learner, case.episodes(), by=by, n_deleted=1, seed=seed)
+        except (ValueError, RuntimeError) as error:  # learners whose examples have no gradient
+            if method == row["by"]:
+                raise
+            row["drop"][method] = {"none": str(error).split("\n")[0][:160]}
+            continue
+        row["drop"]["ours" if method == row["by"] else method] = {
+            each: [round(float(v), 6) for v in values] for each, values in found.per_episode.items()
+        }
+    return row
+
+
+def main() -> None:
+    """Train, delete, write; what is not run stays as it was."""
+    arguments = parser().parse_args()
+    torch.set_num_threads(1)
+    document = read_document(arguments.out) or {"learners": {}}
+    order = [*SHIPPED, *(row.name for row in LEARNERS)]
+    for name in arguments.only or order:
+        began = time.process_time()
+        try:
+            if name in SHIPPED:
+                if arguments.data is None and name != "tables":
+                    continue
+                case = shipped(name, arguments.data or Path(), arguments.tasks, arguments.seed)
+            elif name in VECTORS or name in ("CrossTransformer", "AttentionMetaLearner"):
+                case = generated(name, arguments.tasks, arguments.seed)
+            else:
+                continue
+            row = measured(case, arguments.seed)
+        except RegardError as error:
+            row = {"refused": str(error)}
+        row["seconds"] = round(time.process_time() - began, 1)
+        document["learners"][name] = row
+        print(name, row.get("refused") or {k: summary(row, k) for k in row["drop"]}, row["seconds"], flush=True)
+        document["learners"] = {key: document["learners"][key] for key in order if key in document["learners"]}
+        made = provenance(seed=arguments.seed, interval="95% over tasks, paired")
+        made["command"] = "python benchmarks/faithfulness.py --data FOLDER"
+        made["versions"]["captum"] = import_module("captum").__version__
+        write_document(arguments.out, {**document, **made}, indent=None)
+    render_after(arguments, SECTIONS)
+
+
+def summary(row: Document, method: str) -> str:
+    """Drop at the top less that at random, in points."""
+    drop = row["drop"].get(method, {"none": ""})
+    return "none" if "none" in drop else text_of(paired_interval(np.array(drop["top"]), np.array(drop["random"])))
+
+
+def text_of(found: Interval) -> str:
+    """In points, with its interval."""
+    return f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+
+
+def section(document: Document) -> str:
+    """The table."""
+    rows, believed, better = [], 0, dict.fromkeys(GRADIENTS, 0)
+    done = {name: row for name, row in document["learners"].items() if "drop" in row}
+    for name, row in done.items():
+        ours = {key: np.array(values) for key, values in row["drop"]["ours"].items()}
+        believed += paired_interval(ours["top"], ours["random"]).low > 0
+        against = []
+        for method in GRADIENTS:
+            drop = row["drop"].get(method, {"none": ""})
+            if "none" in drop:
+                against.append("no gradient")
+                continue
+            less = paired_interval(ours["top"], np.array(drop["top"]))
+            better[method] += less.low > 0
+            against.append(text_of(less))
+        rows.append(
+            [
+                f"`{name}`" if name in SHIPPED else name,
+                row["about"],
+                row["by"],
+                f"{100 * mean_interval(ours['top']).mean:.1f}",
+                summary(row, "ours"),
+                *against,
+            ]
+        )
+    refused = [f"- {name}: {row['refused']}" for name, row in document["learners"].items() if "refused" in row]
+    n_tasks = {len(row["drop"]["ours"]["top"]) for row in done.values()}
+    return "\n\n".join(
+        [
+            "## Explanations of single examples",
+            "The example named first is deleted: by how many points the probability of the answer falls, how much further than "
+            "for a random other example of its class, and how much further than for the example that the input's gradient, or "
+            f"Integrated Gradients, names first. {' to '.join(str(n) for n in sorted(n_tasks))} tasks of each learner, 95% "
+            f"intervals over tasks, paired. {believed} of {len(done)} learners stand above random clear of 0; "
+            f"{better['input gradients']} above input gradients and {better['Integrated Gradients']} above Integrated Gradients.",
+            table(
+                ["learner", "asked about", "named by", "drop", "less random", *(f"less {m}" for m in GRADIENTS)], rows
+            ),
+            *(["\n".join(refused)] if refused else []),
+            made_by(document),
+        ]
+    )
+
+
+SECTIONS = (Section("faithfulness", "faithfulness.json", section),)
+
+
+if __name__ == "__main__":
+    main()
