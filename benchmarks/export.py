@@ -49,7 +49,7 @@ from regard.nn.sequence import TokenLSTM, TokenTransformer
 from regard.recipes.trained import TrainedLearner
 
 N_TOKENS, LENGTH = 50, 6
-N_OPENED = 5
+N_OPENED = 3
 console = Console()
 
 
@@ -229,12 +229,12 @@ def main() -> None:
         if "precision" in chosen and arguments.data is not None:
             save(precision=precisions(Path(name), Path(arguments.data), arguments.runs, arguments.seed))
         if "browser" in chosen:
-            save(browser=in_the_browser(Path(name)))
+            in_the_browser(Path(name), save)
     render_after(arguments, SECTIONS)
 
 
-def in_the_browser(folder: Path) -> Document:
-    """Bytes of each page, seconds until it has answered, and milliseconds an answer."""
+def in_the_browser(folder: Path, save: Callable[..., None]) -> None:
+    """Bytes of each page, seconds until it has answered, and milliseconds an answer; saved page by page."""
     playwright = import_module("playwright.sync_api")
     document: Document = {}
     with playwright.sync_playwright() as player:
@@ -257,8 +257,8 @@ def in_the_browser(folder: Path) -> Document:
                 context.close()
             row["requests"] = sorted(set(row["requests"]))
             console.print(name, row)
+            save(browser=document)
         chromium.close()
-    return document
 
 
 def letters_answered(page: Any) -> dict[str, list[float]]:
@@ -355,7 +355,7 @@ def browser_section(document: Document) -> str:
     found = document["browser"]
     rows = []
     for name, title in (("characters", "letters"), ("tables", "tables")):
-        row = found[name]
+        row = found.get(name, {"answers": {}})
         for asked, times in row["answers"].items():
             rows.append(
                 [

@@ -48,7 +48,6 @@ SCRIPTS = (
     "robots",
     "interop",
     "service",
-    "app",
     "export",
     "keras_models",
     "faithfulness",
