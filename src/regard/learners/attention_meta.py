@@ -138,7 +138,7 @@ class AttentionMetaLearner(EncodingAttendingLearner):
         within = attention_weights(score[:, :, None], rows.membership().mT[:, None])
         return (classes[..., None] * within).sum(2)
 
-    def judge(self, query_z: Float[Tensor, "B Q P D"], row_z: Float[Tensor, "B S P D"]) -> tuple[Tensor, Tensor]:
+    def judge(self, query_z: Float[Tensor, "B Q P D"], row_z: Float[Tensor, "B S R D"]) -> tuple[Tensor, Tensor]:
         """(B, Q, S) twice: how query and support row match, at most 1, and the verdict on them; both read both ways."""
         there, back = self._read(query_z, row_z), self._read(row_z, query_z)
         return (there[0].mT + back[0]) / 2, (there[1].mT + back[1]) / 2
