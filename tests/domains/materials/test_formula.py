@@ -15,6 +15,7 @@ from regard.errors import DataError
 @pytest.mark.parametrize(
     ("formula", "amounts"),
     [
+        ("La2Sr0CuO4", {"La": 2, "Cu": 1, "O": 4}),
         ("Fe2O3", {"Fe": 2, "O": 3}),
         ("Ni3(PbSe)2", {"Ni": 3, "Pb": 2, "Se": 2}),
         ("[Co(NH3)6]Cl3", {"Co": 1, "N": 6, "H": 18, "Cl": 3}),

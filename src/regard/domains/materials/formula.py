@@ -1,7 +1,8 @@
 """Chemical formulas to amounts of elements: `Fe2O3`, `Ca0.4Ba1.25La1.25Cu3O6.98`, `Ni3(PbSe)2`, `CuSO4·5H2O`.
 
 Read are element symbols with whole or decimal amounts, round, square and curly brackets to any depth, hydrates after a
-centred dot or an asterisk, digits written as subscripts, and spaces anywhere. Refused, each with its reason, are
+centred dot or an asterisk, digits written as subscripts, and spaces anywhere. An amount of 0, as at the end of a series
+of doping (La2Sr0CuO4), is absence. Refused, each with its reason, are
 charges, isotopes, unknown amounts (x, δ), leading coefficients, and a full stop before water, which could be a decimal
 point.
 
