@@ -225,6 +225,11 @@ loss_fault(
     ABSENT,
     lambda self, e: query_loss(self(e), replace(e, query_weight=(e.query_weight > 0).double())),
 )
+loss_fault(
+    "query_weights_over_1_clipped",
+    ABSENT,
+    lambda self, e: query_loss(self(e), replace(e, query_weight=e.query_weight.clamp(max=1))),
+)
 loss_fault("loss_of_the_batch", SHAPE, lambda self, e: query_loss(self(e), e).mean())
 loss_fault("loss_shared_by_tasks", BATCH, lambda self, e: query_loss(self(e), e).mean().expand(e.n_tasks))
 loss_fault("loss_of_labels_in_a_row", ABSENT, lambda self, e: query_loss(self(e), e) + 0.1 * e.query_y.double().mean(1))
@@ -251,6 +256,12 @@ def draws_from_torch(right, self, support):  # type: ignore[no-untyped-def]
 def seeds_numpy(right, self, state, query_z):  # type: ignore[no-untyped-def]
     np.random.seed(0)  # noqa: NPY002
     np.random.rand()  # noqa: NPY002
+    return right(self, state, query_z)
+
+
+@planted(RANDOM, "predict_encoded")
+def seeds_numpy_and_draws_nothing(right, self, state, query_z):  # type: ignore[no-untyped-def]
+    np.random.seed(3)  # noqa: NPY002
     return right(self, state, query_z)
 
 
