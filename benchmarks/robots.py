@@ -42,6 +42,7 @@ from common import (
     table,
     write_document,
 )
+from regard.domains.acting.steps import StepReader
 from regard.domains.robots.data import RecordedData
 from regard.episode import Support
 from regard.evaluation.intervals import Interval, paired_interval
@@ -159,6 +160,7 @@ def policy_of(arguments: argparse.Namespace, environment: str, policy: str, data
     settings += [f"fine_tune.rows_per_group={data.reader.n_rows}"]
     trained = TrainedLearner.load(folder, settings)
     reader = trained.reader()
+    assert isinstance(reader, StepReader)
     return LearnerPolicy(trained.learner, reader, blind=data.blind, name=policy), float(kept.read_text())
 
 
@@ -205,6 +207,7 @@ def main() -> None:
             if policy in ADAPTATION_STEPS and environment != "new" and not arguments.only:
                 continue
             data: RecordedData | None = None
+            made, cpu = None, 0.0
             for n_shot in arguments.shots or shots:
                 if policy in ("replay", "expert", "goal-agnostic") and n_shot != shots[0]:
                     continue  # the same for any number

@@ -93,7 +93,7 @@ class Named(EncodingLearner):
         return self.head.adapt_encoded(more)
 
     def predict_encoded(self, state: object, query_z: Tensor) -> Tensor:
-        return self.head.predict_encoded(cast(Any, state), query_z[..., : self.n_features])
+        return cast(Tensor, self.head.predict_encoded(cast(Any, state), query_z[..., : self.n_features]))
 
 
 def main() -> None:
