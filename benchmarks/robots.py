@@ -207,7 +207,8 @@ def main() -> None:
             if policy in ADAPTATION_STEPS and environment != "new" and not arguments.only:
                 continue
             data: RecordedData | None = None
-            made, cpu = None, 0.0
+            made: Any = None
+            cpu = 0.0
             for n_shot in arguments.shots or shots:
                 if policy in ("replay", "expert", "goal-agnostic") and n_shot != shots[0]:
                     continue  # the same for any number
