@@ -39,6 +39,7 @@ from common import (
 )
 from regard.domains.images.lake import drawn_runs
 from regard.domains.images.omniglot import BACKGROUND, omniglot
+from regard.episode import first_tensor
 from regard.errors import ExportError
 from regard.evaluation import mean_interval
 from regard.export import export_html, export_onnx
@@ -191,7 +192,7 @@ def precisions(folder: Path, data: Path, n_runs: int, seed: int) -> Document:
         document["bytes"][precision], document["worst"][precision] = made.n_bytes, made.worst
         document["right"][precision], document["seconds"][precision] = [], 0.0
     for run in runs:
-        support, query = reader(run.support).numpy(), reader(run.query).numpy()
+        support, query = (first_tensor(reader(things)).numpy() for things in (run.support, run.query))
         names = list(run.labels)
         feed = {
             "support_x": support,

@@ -254,7 +254,7 @@ def measured(case: Case, seed: int) -> Document:
     row: Document = {"about": case.about, "by": "attention" if rebuilds else "influence", "drop": {}}
     for method in (row["by"], *GRADIENTS):
         try:
-            by = method if method == row["by"] else by_gradient(method)
+            by: Any = method if method == row["by"] else by_gradient(method)
             # Through a model that ships a gradient takes seconds, so of gradients the first tasks have to do.
             episodes = case.episodes() if method == row["by"] else islice(case.episodes(), case.n_batches)
             found = faithfulness(case.learner, episodes, by=by, n_deleted=1, seed=seed)
@@ -277,6 +277,7 @@ def main() -> None:
     order = [*SHIPPED, *(row.name for row in LEARNERS)]
     for name in arguments.only or order:
         began = time.process_time()
+        row: Document
         try:
             if name in SHIPPED:
                 if arguments.data is None and name != "tables":

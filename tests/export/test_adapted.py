@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from regard.episode import first_tensor
 from regard.estimators import FewShotClassifier
 from regard.recipes.trained import TrainedLearner
 
@@ -20,7 +21,7 @@ def test_the_file_averages_over_views_as_the_estimator_does(tmp_path: Path) -> N
     model = FewShotClassifier("characters", n_estimators=3).fit(drawings[:4], list("abca"))
     model.export(tmp_path / "mine.onnx")
     session = runtime.InferenceSession(tmp_path / "mine.onnx", providers=["CPUExecutionProvider"])
-    items = model.reader_(drawings[4:]).numpy()
+    items = first_tensor(model.reader_(drawings[4:])).numpy()
     probability, attention = session.run(["probabilities", "attention"], {"query_x": items})
     assert np.abs(probability - model.predict_proba(drawings[4:])).max() < 1e-5
     assert np.abs(attention - model.attention(drawings[4:])).max() < 1e-5
