@@ -10,7 +10,10 @@ chrF2 and BLEU are sacrebleu's, per language; intervals are t over languages, an
 
     languages   every method at every number of pairs, languages with a cousin in training and without apart
     controls    pairs of another language, targets shuffled, and the languages under a cipher of their letters
-    captions    Multi30k: German from 50 to 1,000 pairs; with --test a file of captions, such as {"en": ..., "cs": ...}
+    captions    Multi30k: German from 50 to 1,000 pairs; with --test a file of captions, such as {"en": ..., "cs": ...}.
+                "trained on captions" is the translator trained on for some minutes on the other languages' captions,
+                their ciphers, and languages invented with the words of English ones
+    reasons     the pair that a translation stands on is deleted, and so is a random other one
 
 A run that was stopped is resumed by the same command. Translations stand beside the results, in translation.jsonl.gz.
 """
@@ -55,9 +58,14 @@ from regard.domains.translation.language_model import TrigramModel
 from regard.domains.translation.languages import has_cousin
 from regard.domains.translation.pairs import Pair, by_language, read_pairs
 from regard.domains.translation.protocol import SHOTS, Protocol, fix_queries, near_english
+from regard.domains.translation.source import TrainingLanguages
 from regard.domains.translation.tokens import Truecaser, normalise_english, tokenise_english, tokenise_source
 from regard.evaluation.chrf import Scores, mean_scores, paired_scores, score_translations, sentence_chrf
 from regard.evaluation.intervals import Interval, paired_interval
+from regard.evaluation.translate import AdaptedTranslator, Decoding
+from regard.recipes.trained import TrainedLearner
+from regard.training import TrainConfig, train
+from translation_by_gradient import Start
 
 OUT = "translation.json"
 DEV = ("ces", "swe", "por", "tur", "eus", "vie", "heb", "kat", "hin", "lit", "mhr", "ceb")
@@ -66,6 +74,7 @@ N_QUERIES = 150
 N_DRAWS = 2
 BASELINES = ("copy", "typical target", "translation memory", "IBM-1", "IBM-1 with memory")
 TRAINED = ("translation alone", "translation")
+OF_CAPTIONS = ("fine-tuned", "trained on captions alone", "trained on captions")
 STRONGEST = "IBM-1 with memory"
 CONTROLS = ("own pairs", "pairs of another language", "targets shuffled", "ciphered")
 CONTROLLED = ("IBM-1 with memory", "translation")
@@ -83,10 +92,14 @@ def parser() -> Any:
         seed=0,
         only=("languages", "controls", "captions", "reasons"),
     )
-    made.add_argument("--learners", nargs="+", choices=(*BASELINES, *TRAINED), default=list(BASELINES), help="methods")
+    made.add_argument(
+        "--learners", nargs="+", choices=(*BASELINES, *TRAINED, *OF_CAPTIONS), default=list(BASELINES), help="methods"
+    )
     made.add_argument(
         "--trained", type=Path, metavar="RUN", help="checkpoint of the translator instead of the one that ships"
     )
+    made.add_argument("--runs", type=Path, default=Path("runs/captions"), help="where captions are trained on")
+    made.add_argument("--caption-steps", type=int, default=400, help="of training on captions")
     made.add_argument("--queries", type=int, default=N_QUERIES, help="sentences per language")
     made.add_argument("--draws", type=int, default=N_DRAWS, help="supports per language")
     return made
@@ -103,11 +116,14 @@ class Setting:
         protocol: languages and their queries.
         english: sentences that language models may be fitted to.
         training: languages of the training pairs.
+        pairs: to train on, by language; none where nothing is trained here.
+        near: by language, the share of queries with training English at cosine 0.8 or nearer.
     """
 
     protocol: Protocol
     english: list[str]
     training: list[str]
+    pairs: Mapping[str, Sequence[Pair]] = field(default_factory=dict)
     near: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -131,7 +147,7 @@ class Setting:
             language: near_english([q.target for q in chosen.queries], english).count / len(chosen.queries)
             for language, chosen in protocol.languages.items()
         }
-        return cls(protocol, english, sorted({pair.language for pair in train}), near)
+        return cls(protocol, english, sorted({pair.language for pair in train}), near=near)
 
     def describe(self) -> Document:
         """For the results."""
@@ -163,10 +179,13 @@ def captions(arguments: Any) -> Setting:
     known = read_pairs(folder / "train.jsonl.gz", language="fr")
     if arguments.test:
         tested = by_language(read_pairs(arguments.test))
+        known += read_pairs(folder / "train.jsonl.gz", language="de")
     else:
         evaluated = read_pairs(folder / "test_2016_flickr.jsonl.gz", language="de")
         tested = {"de": [*evaluated, *read_pairs(folder / "train.jsonl.gz", language="de")[:5000]]}
-    return Setting.of(tested, known, True, arguments.queries, arguments.seed)
+    setting = Setting.of(tested, known, True, arguments.queries, arguments.seed)
+    setting.pairs = by_language(setting.protocol.training(known))
+    return setting
 
 
 # ---- methods ---------------------------------------------------------------------------------------------------------
@@ -186,7 +205,41 @@ def translators(setting: Setting, arguments: Any) -> dict[str, Translate]:
             FewShot(arguments.trained, 0.5),
             FewShot(arguments.trained, 1.0),
         )
+    if "fine-tuned" in arguments.learners and setting.pairs:
+        trained = TrainedLearner.shared(str(arguments.trained or "translation"))
+        made["fine-tuned"] = partial(by_gradient, trained)
+    if set(arguments.learners) & set(OF_CAPTIONS[1:]) and setting.pairs:
+        trained = trained_on_captions(setting, arguments)
+        made["trained on captions"], made["trained on captions alone"] = FewShot(trained, 0.5), FewShot(trained, 1.0)
     return made
+
+
+def by_gradient(trained: TrainedLearner, pairs: Sequence[Pair], sentences: Sequence[str]) -> list[str]:
+    """The translator trained on the pairs, none of which is shown: the best of `translation_by_gradient.py`."""
+    return Start(trained.learner, trained.reader(), max(100, 2 * len(pairs) // 5), 1e-3).translate(pairs, sentences)
+
+
+def trained_on_captions(setting: Setting, arguments: Any) -> TrainedLearner:
+    """The translator after further training, of a quarter hour of one core, on captions."""
+    trained = TrainedLearner.load(str(arguments.trained or "translation"))
+    source = TrainingLanguages(
+        setting.pairs, setting.english, lambda _: False, (0, 200), longest=20, seed=arguments.seed
+    )
+    config = TrainConfig(
+        steps=arguments.caption_steps,
+        tasks_per_step=4,
+        learning_rate=4e-4,
+        weight_decay=0.05,
+        warmup_steps=20,
+        schedule="trapezoid",
+        decay_steps=arguments.caption_steps // 2,
+        grad_clip=1.0,
+        validate_every=10**6,
+        checkpoint_every=100,
+        tensorboard=False,
+    )
+    train(trained.learner, source, config, folder=arguments.runs)
+    return trained
 
 
 @dataclass(frozen=True)
@@ -194,19 +247,18 @@ class FewShot:
     """The trained translator as a function of pairs and sentences; it takes no pairs, too.
 
     Args:
-        path: of its checkpoint; None is the one that ships.
+        trained: it, or the path of its checkpoint; None is the one that ships.
         memory_above: see `Decoding`.
     """
 
-    path: Path | None
+    trained: TrainedLearner | Path | None
     memory_above: float
 
     def read(self, support: Sequence[Pair]) -> Any:
         """The translator after these pairs."""
-        from regard.evaluation.translate import AdaptedTranslator, Decoding
-        from regard.recipes.trained import TrainedLearner
-
-        trained = TrainedLearner.shared(str(self.path or "translation"))
+        trained = self.trained
+        if not isinstance(trained, TrainedLearner):
+            trained = TrainedLearner.shared(str(trained or "translation"))
         decoding = Decoding(memory_above=self.memory_above)
         return AdaptedTranslator.of(trained.learner, trained.reader(), list(support), decoding=decoding)
 
@@ -285,6 +337,13 @@ def measure(
                     given = given if base == method else with_memory(pairs, sentences, given)
                     seconds += spent + time.process_time() - began
                     scores.setdefault(language, []).append(score_translations(given, [pair.target for pair in asked]))
+                    if draw == 0 and n_pairs == 200 and section == "captions":
+                        each = results.document["sections"][section].setdefault("sentence_chrf", {})
+                        references = [pair.target for pair in asked]
+                        each.setdefault(label, {})[language] = [
+                            round(sentence_chrf(text, reference), 2)
+                            for text, reference in zip(given, references, strict=True)
+                        ]
                     if (
                         draw == 0
                         and n_pairs == 200
@@ -382,7 +441,8 @@ def main() -> None:
             control(results, setting, made, [m for m in CONTROLLED if m in arguments.learners], 1)
         else:
             shots = CAPTION_SHOTS if section == "captions" else SHOTS
-            measure(results, section, setting, made, arguments.learners, shots, arguments.draws)
+            methods = [m for m in arguments.learners if m.removesuffix(" with memory") in made]
+            measure(results, section, setting, made, methods, shots, arguments.draws)
         if section == "captions":
             results.document["sections"][section]["tokens_per_query"] = {
                 language: round(float(np.mean([len(tokenise_source(q.source)) for q in chosen.queries])), 2)
@@ -511,6 +571,18 @@ def captions_page(section: Document) -> str:
             "cosine 0.8 or nearer:\n\n"
             + table(["method", *(f"{k} pairs" for k in shots), "source tokens per CPU s"], rows)
         )
+        each = {method: of[language] for method, of in section.get("sentence_chrf", {}).items() if language in of}
+        ours = [method for method in (*TRAINED, *OF_CAPTIONS[1:]) if method in each]
+        others = [m for m in ("translation memory", "IBM-1", STRONGEST, "fine-tuned", *ours[:1]) if m in each]
+        if ours:
+            rows = []
+            for method in ours:
+                found = [paired_interval(each[method], each[other]) for other in others]
+                rows.append([method, *(f"{d.mean:+.1f} [{d.low:+.1f}, {d.high:+.1f}]" for d in found)])
+            lines.append(
+                "Difference of the mean chrF of sentences, paired over sentences, from 200 pairs (first draw):\n\n"
+                + table(["method", *(f"to {other}" for other in others)], rows)
+            )
     return "\n\n".join(lines)
 
 

@@ -78,7 +78,9 @@ def parser() -> Any:
         seed=0,
     )
     made.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    made.add_argument("--trained", metavar="RUN", default="translation", help="checkpoint instead of the one that ships")
+    made.add_argument(
+        "--trained", metavar="RUN", default="translation", help="checkpoint instead of the one that ships"
+    )
     made.add_argument("--queries", type=int, default=100, help="sentences per language")
     made.add_argument("--steps", type=int, default=400, help="of multilingual, FOMAML and Reptile training")
     return made
@@ -258,7 +260,9 @@ def main() -> None:
         if method in ("in context", "no support"):
             learner = trained.learner.float()
             for n_pairs in SHOTS if method == "in context" else (0,):
-                scores[str(n_pairs)] = score_all(tested, partial(translated, learner, reader), n_pairs, arguments.queries)
+                scores[str(n_pairs)] = score_all(
+                    tested, partial(translated, learner, reader), n_pairs, arguments.queries
+                )
         else:
             learner = start_of(method, trained, source, arguments.steps)
             document["seconds"][method] = round(time.process_time() - began)
@@ -315,7 +319,9 @@ def page(document: Document) -> str:
         for n_pairs in map(str, SHOTS):
             scores = as_scores(found.get(n_pairs) or found["0"])
             ours = as_scores(document["scores"]["in context"][n_pairs])
-            gain = " / ".join(f"{d.mean:+.1f} [{d.low:+.1f}, {d.high:+.1f}]" for d in paired_scores(ours, scores).values())
+            gain = " / ".join(
+                f"{d.mean:+.1f} [{d.low:+.1f}, {d.high:+.1f}]" for d in paired_scores(ours, scores).values()
+            )
             cells += [mean_text(scores), "" if method == "in context" else gain]
         rows.append([method, *cells])
     head = [cell for n in SHOTS for cell in (f"{n} pairs", "in context ahead by")]

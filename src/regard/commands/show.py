@@ -11,6 +11,7 @@ from regard.evaluation import Comparison, Interval, Result
 
 _OF_CLASSES = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1", "ece": "ECE"}
 _OF_ROLLOUTS = {"success": "success"}
+_OF_SENTENCES = {"chrf": "chrF", "bleu": "BLEU"}
 _OF_TARGETS = {"mse": "MSE", "mae": "MAE", "nll": "NLL", "crps": "CRPS", "coverage": "coverage"}
 
 
@@ -24,8 +25,9 @@ def show_results(results: Sequence[Result], comparisons: Sequence[Comparison], c
         way = f"{first.n_way}-way " if first.n_way else ""
         title = f"{way}{first.n_shot}-shot, {first.episodes} episodes of {first.data}"
         is_share = bool(first.n_way) or "success" in first.metrics
-        of_numbers = _OF_ROLLOUTS if is_share else _OF_TARGETS
-        headings, write = _OF_CLASSES if first.n_way else of_numbers, _percent if is_share else _number
+        kinds = [_OF_CLASSES] if first.n_way else [_OF_ROLLOUTS, _OF_SENTENCES, _OF_TARGETS]
+        headings = next(kind for kind in kinds if next(iter(kind)) in first.metrics)
+        write = _percent if is_share else _number
         # Eighty columns hold it all; long names go on in the next line, and none is cut off.
         name = Column("learner", overflow="fold", min_width=16)
         table = Table(

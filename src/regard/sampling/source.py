@@ -24,8 +24,10 @@ class EpisodeSource(ABC):
         n_way: classes an episode, as an inclusive range; (0, 0) where targets are numbers.
         n_shot: support rows a class, or a task where there are no classes, as an inclusive range.
         n_query: query rows, counted likewise.
+        sequences: whether targets are sequences of tokens, such as sentences.
     """
 
+    sequences: bool = False
     seed: int
     n_way: tuple[int, int]
     n_shot: tuple[int, int]

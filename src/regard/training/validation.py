@@ -17,12 +17,12 @@ from regard.training.config import TrainConfig
 
 def metric_of(source: Source | None, config: TrainConfig) -> str:
     """What `validate` measures: what the settings say, or "accuracy" of classes and "nll" of targets; "loss" on a
-    function that is no source.
+    function that is no source, and of sequences.
 
     Raises:
         ConfigError: accuracy of numbers.
     """
-    if source is not None and not isinstance(source, EpisodeSource):
+    if source is not None and (not isinstance(source, EpisodeSource) or source.sequences):
         return "loss"
     numbers = source is not None and not source.n_way[1]
     if numbers and config.validation_metric == "accuracy":
@@ -34,9 +34,10 @@ def metric_of(source: Source | None, config: TrainConfig) -> str:
 
 def validate(learner: Learner, source: Source, config: TrainConfig) -> float:
     """The mean over episodes 0 .. validation_episodes - 1, in float32, as the learner will be used."""
-    if isinstance(source, EpisodeSource):
-        return evaluate(learner, source, config.validation_episodes).metrics[metric_of(source, config)].mean
-    return _mean_loss(learner, source, config.validation_episodes)
+    metric = metric_of(source, config)
+    if metric == "loss" or not isinstance(source, EpisodeSource):
+        return _mean_loss(learner, source, config.validation_episodes)
+    return evaluate(learner, source, config.validation_episodes).metrics[metric].mean
 
 
 def is_better(metric: str, new: float, best: float | None) -> bool:

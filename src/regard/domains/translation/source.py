@@ -33,7 +33,7 @@ SHARES = {"real": 0.45, "ciphered": 0.25, "invented": 0.30}
 
 _SIZES = (0, 5, 10, 20, 50, 100, 200, 500)
 _CHANCES = (0.05, 0.08, 0.15, 0.22, 0.32, 0.13, 0.05, 0.0)
-_LONGEST = 14
+LONGEST = 14
 """Tokens of a sentence in training; 95% of Tatoeba's have at most 12."""
 
 
@@ -55,7 +55,7 @@ class EncodedPairs:
     english: NDArray[np.int64]
 
     @classmethod
-    def of(cls, pairs: Sequence[Pair], longest: int = _LONGEST) -> Self:
+    def of(cls, pairs: Sequence[Pair], longest: int = LONGEST) -> Self:
         """Read pairs; those with a longer side are left out."""
         types: dict[str, int] = {}
         keys: dict[str, int] = {}
@@ -84,6 +84,7 @@ class TrainingLanguages(EpisodeSource):
         n_shot: fewest and most pairs of a support.
         n_query: sentences to translate.
         group: episodes that follow each other and have one K.
+        longest: tokens of a sentence, on either side; pairs and English with more are left out.
         seed: of the episodes.
 
     Raises:
@@ -91,6 +92,7 @@ class TrainingLanguages(EpisodeSource):
     """
 
     n_way = (0, 0)
+    sequences = True
 
     def __init__(
         self,
@@ -101,20 +103,21 @@ class TrainingLanguages(EpisodeSource):
         n_query: Count = 16,
         *,
         group: int = 4,
+        longest: int = LONGEST,
         seed: int = 0,
     ) -> None:
         self.n_shot = n_shot if isinstance(n_shot, tuple) else (n_shot, n_shot)
         self.n_query, self.seed, self.group = n_query, seed, group
         self.is_name = is_name
-        corpora = {language: EncodedPairs.of(rows) for language, rows in sorted(pairs.items())}
+        corpora = {language: EncodedPairs.of(rows, longest) for language, rows in sorted(pairs.items())}
         self.corpora = {name: corpus for name, corpus in corpora.items() if len(corpus) > 2 * self._most_queries}
         if not self.corpora:
             raise DataError(
-                f"no language has more than {2 * self._most_queries} usable pairs (both sides of at most {_LONGEST} "
+                f"no language has more than {2 * self._most_queries} usable pairs (both sides of at most {longest} "
                 "words): expected at least one; give more pairs, or lower n_query."
             )
         tokens = [tokenise_english(sentence) for sentence in english]
-        self.english = [row for row in tokens if 2 <= len(row) <= _LONGEST]
+        self.english = [row for row in tokens if 2 <= len(row) <= longest]
         sizes = np.array([len(corpus) for corpus in self.corpora.values()], dtype=np.float64) ** 0.7
         self._chance = sizes / sizes.sum()
 
@@ -227,6 +230,7 @@ class EvaluationLanguages(EpisodeSource):
     """
 
     n_way = (0, 0)
+    sequences = True
 
     def __init__(
         self,
