@@ -63,6 +63,8 @@ from regard.domains.translation.tokens import Truecaser, normalise_english, toke
 from regard.evaluation.chrf import Scores, mean_scores, paired_scores, score_translations, sentence_chrf
 from regard.evaluation.intervals import Interval, paired_interval
 from regard.evaluation.translate import AdaptedTranslator, Decoding
+from regard.learners.lexicon_translator import LexiconTranslator
+from regard.nn.spelling import spell
 from regard.recipes.trained import TrainedLearner
 from regard.training import TrainConfig, train
 from translation_by_gradient import Start
@@ -93,7 +95,11 @@ def parser() -> Any:
         only=("languages", "controls", "captions", "reasons"),
     )
     made.add_argument(
-        "--learners", nargs="+", choices=(*BASELINES, *TRAINED, *OF_CAPTIONS), default=list(BASELINES), help="methods"
+        "--learners",
+        nargs="+",
+        choices=(*BASELINES, *TRAINED, *OF_CAPTIONS),
+        default=[*BASELINES, *TRAINED, *OF_CAPTIONS],
+        help="methods",
     )
     made.add_argument(
         "--trained", type=Path, metavar="RUN", help="checkpoint of the translator instead of the one that ships"
@@ -201,16 +207,13 @@ def translators(setting: Setting, arguments: Any) -> dict[str, Translate]:
         "IBM-1": IBM1Translator(model, Truecaser.fit(setting.english)),
     }
     if set(arguments.learners) & set(TRAINED):
-        made["translation"], made["translation alone"] = (
-            FewShot(arguments.trained, 0.5),
-            FewShot(arguments.trained, 1.0),
-        )
+        made["translation"], made["translation alone"] = FewShot(arguments.trained), FewShot(arguments.trained, False)
     if "fine-tuned" in arguments.learners and setting.pairs:
         trained = TrainedLearner.shared(str(arguments.trained or "translation"))
         made["fine-tuned"] = partial(by_gradient, trained)
     if set(arguments.learners) & set(OF_CAPTIONS[1:]) and setting.pairs:
         trained = trained_on_captions(setting, arguments)
-        made["trained on captions"], made["trained on captions alone"] = FewShot(trained, 0.5), FewShot(trained, 1.0)
+        made["trained on captions"], made["trained on captions alone"] = FewShot(trained), FewShot(trained, False)
     return made
 
 
@@ -239,6 +242,8 @@ def trained_on_captions(setting: Setting, arguments: Any) -> TrainedLearner:
         tensorboard=False,
     )
     train(trained.learner, source, config, folder=arguments.runs)
+    if isinstance(trained.learner, LexiconTranslator):
+        trained.learner.remember_english(torch.tensor([spell(w) for w in tokenise_english(s)]) for s in setting.english)
     return trained
 
 
@@ -248,18 +253,18 @@ class FewShot:
 
     Args:
         trained: it, or the path of its checkpoint; None is the one that ships.
-        memory_above: see `Decoding`.
+        consensus: see `Decoding`; without it the network's likeliest sentence is taken.
     """
 
     trained: TrainedLearner | Path | None
-    memory_above: float
+    consensus: bool = True
 
     def read(self, support: Sequence[Pair]) -> Any:
         """The translator after these pairs."""
         trained = self.trained
         if not isinstance(trained, TrainedLearner):
             trained = TrainedLearner.shared(str(trained or "translation"))
-        decoding = Decoding(memory_above=self.memory_above)
+        decoding = Decoding(consensus=self.consensus)
         return AdaptedTranslator.of(trained.learner, trained.reader(), list(support), decoding=decoding)
 
     def __call__(self, support: Sequence[Pair], sentences: Sequence[str]) -> list[str]:
@@ -435,7 +440,7 @@ def main() -> None:
         results.document["sections"].setdefault(section, {}).update(made_now)
         made = translators(setting, arguments)
         if section == "reasons":
-            changes = reasons(setting, FewShot(arguments.trained, 1.0))
+            changes = reasons(setting, FewShot(arguments.trained, False))
             results.document["sections"][section]["scores"] = changes
         elif section == "controls":
             control(results, setting, made, [m for m in CONTROLLED if m in arguments.learners], 1)

@@ -197,8 +197,8 @@ class Start:
 
 
 def translated(learner: Learner, reader: SentenceReader, pairs: Sequence[Pair], sentences: Sequence[str]) -> list[str]:
-    """By beam search, without the memory."""
-    adapted = AdaptedTranslator.of(learner, reader, list(pairs), decoding=Decoding(memory_above=1.0))
+    """By beam search alone."""
+    adapted = AdaptedTranslator.of(learner, reader, list(pairs), decoding=Decoding(consensus=False))
     return [answer.text for answer in adapted.translate(list(sentences))]
 
 

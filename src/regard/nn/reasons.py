@@ -46,7 +46,7 @@ def origins(sentences: Sentences, written: Sequence[Sequence[int]]) -> list[list
     for row, words in enumerate(written):
         y[0, row, : len(words)] = torch.tensor(list(words), dtype=torch.int64)
     h = sentences.writer(sentences.vectors(y), x)
-    sources = sentences.writer.sources(h, x)
+    sources = sentences.sources(h)
     own = sentences.writer.words(h, sentences.encoder.own.weight[:-1]).softmax(-1)
     at = sentences.encoder.position(with_end(y))
     found = []

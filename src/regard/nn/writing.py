@@ -156,6 +156,8 @@ class Sentences(Distribution):
         understood: what was read.
         word_dropout: share of words written so far that are hidden.
         english: usual English, for a search; not part of the probabilities.
+        copying: how much more a word of which no pair says anything is copied in a search; not part of the
+            probabilities either.
     """
 
     def __init__(
@@ -165,10 +167,11 @@ class Sentences(Distribution):
         understood: Understood,
         word_dropout: float = 0.0,
         english: Trigrams | None = None,
+        copying: float = 1.0,
     ) -> None:
         super().__init__(understood.read.shape[:2], validate_args=False)
         self.writer, self.encoder, self.understood, self.word_dropout = writer, encoder, understood, word_dropout
-        self.english = english
+        self.english, self.copying = english, copying
 
     @property
     def arg_constraints(self) -> dict[str, Constraint]:
@@ -223,14 +226,24 @@ class Sentences(Distribution):
             name: getattr(x, name)[:, index]
             for name in ("read", "there", "latin", "features", "gloss", "attended", "alike")
         }
-        chosen = Sentences(self.writer, self.encoder, replace(x, **changed), self.word_dropout, self.english)
+        chosen = Sentences(
+            self.writer, self.encoder, replace(x, **changed), self.word_dropout, self.english, self.copying
+        )
         chosen.__dict__["words"] = self.words
         return chosen
 
+    def sources(self, h: Tensor) -> Sources:
+        """Where the next word comes from in a search, in states (B, Q, L, D) of the writer; shares may exceed 1."""
+        found = self.writer.sources(h, self.understood)
+        unknown = 1 - self.understood.features[..., 1].clamp(0, 1)
+        more = 1 + (self.copying - 1) * (found.copy * unknown[:, :, None]).sum(-1)
+        vocabulary, gloss, copy, memory = found.gate.unbind(-1)
+        return replace(found, gate=torch.stack([vocabulary, gloss, copy * more, memory], -1))
+
     def next_words(self, h: Tensor) -> Tensor:
-        """(Q, L, M) probabilities of `words` in states (Q, L, D) of the writer."""
+        """(Q, L, M) weights of `words` in states (Q, L, D) of the writer: probabilities but for `copying`."""
         x, words = self.understood, self.words
-        sources = self.writer.sources(h[None], x)
+        sources = self.sources(h[None])
         gate, n_words = sources.gate[0], len(words)
         places = [
             torch.searchsorted(words, v.clamp_min(END)) for v in (self.encoder.vocabulary, x.number[0], x.latin[0])

@@ -10,14 +10,15 @@ from typing import Any
 import torch
 
 from regard.domains.acting.simulated import SimulatedData
-from regard.domains.data import Data, LabelledData
+from regard.domains.data import Data, LabelledData, describe_items
 from regard.domains.options import EpisodeOptions
 from regard.domains.translation.data import PairsData
+from regard.domains.translation.reader import SentenceReader
 from regard.domains.translation.source import EvaluationLanguages
 from regard.errors import ConfigError
 from regard.evaluation import Comparison, Result, adaptation_seconds, compare, evaluate
+from regard.evaluation.evaluate_translations import calibrate_translations, evaluate_translations
 from regard.evaluation.rollouts import LearnerPolicy, evaluate_rollouts
-from regard.evaluation.translate import evaluate_translations
 from regard.files import make_folder
 from regard.learners.base import Learner
 from regard.learners.context_memory import ContextLearner
@@ -31,6 +32,7 @@ from regard.recipes.fitting import check_episodes
 from regard.recipes.trained import TrainedLearner
 from regard.signatures import options_of
 from regard.training import train
+from regard.training.checkpoint import load_checkpoint, save_checkpoint
 from regard.training.file_format import LAST
 from regard.training.progress import Progress
 
@@ -144,7 +146,24 @@ def train_recipe(
     )
     if result.interrupted:
         raise KeyboardInterrupt(f"stopped at step {result.step}; the same command resumes it.")
+    if isinstance(data, PairsData) and result.best_checkpoint:
+        _calibrate_sentences(result.best_checkpoint, recipe, data)
     return result.best_checkpoint or result.last_checkpoint
+
+
+def _calibrate_sentences(path: Path, recipe: Recipe, data: PairsData, n_queries: int = 40) -> None:
+    """Set the confidence of sentences on the validation languages, and keep it in the checkpoint."""
+    trained, checkpoint = TrainedLearner.load(path), load_checkpoint(path)
+    languages = data.languages("validation")
+    sources = [
+        EvaluationLanguages(languages, data.reader, kind.n_shot, n_queries)
+        for kind in recipe.evaluation
+        if isinstance(kind.n_shot, int)
+    ]
+    weights = calibrate_translations(trained.learner.eval(), sources)
+    reader = SentenceReader(data.reader.words, data.reader.forms, weights)
+    spec = {**checkpoint.spec, "items": describe_items(data.domain, reader)}
+    save_checkpoint(path, trained.learner, spec=spec, step=checkpoint.step, metrics=checkpoint.metrics)
 
 
 def evaluate_learner(

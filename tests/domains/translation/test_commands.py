@@ -12,10 +12,11 @@ pytest.importorskip("regex", reason="needs the extra translation")
 pytest.importorskip("anyascii", reason="needs the extra translation")
 pytest.importorskip("sacrebleu", reason="needs the extra translation")
 
+from tests.domains.translation.test_reader import pairs
+
 from regard.cli import app
 from regard.estimators import FewShotTranslator
 from regard.training.logs import read_metrics
-from tests.domains.translation.test_reader import pairs
 
 LANGUAGES = ("aaa", "bbb", "cc", "dd", "ee")
 

@@ -18,7 +18,8 @@ from regard.domains.translation.tokens import normalise_english, tokenise_englis
 from regard.errors import ConfigError, DataError
 from regard.estimators import FewShotTranslator
 from regard.evaluation.chrf import sentence_chrf
-from regard.evaluation.translate import AdaptedTranslator, Decoding, calibrate_translations, evaluate_translations
+from regard.evaluation.evaluate_translations import calibrate_translations, evaluate_translations
+from regard.evaluation.translate import AdaptedTranslator, Decoding
 from regard.learners.lexicon_translator import LexiconTranslator
 from regard.nn.words import WordEncoder
 
@@ -110,11 +111,11 @@ def test_reasons_name_pairs_and_evidence_is_of_them(data: PairsData) -> None:
 
 def test_a_calibrated_confidence_is_the_mean_chrf(data: PairsData) -> None:
     learner, source = learner_of(data), data.source("validation", PairsOptions(n_shot=20, n_query=6), 0)
-    reader = SentenceReader(data.reader.words, data.reader.forms, calibrate_translations(learner, source, 3))
+    reader = SentenceReader(data.reader.words, data.reader.forms, calibrate_translations(learner, [source]))
     found, chrf = [], []
-    for number in range(3):
+    for number in range(len(source.languages)):
         given, queries = source.part(number)
-        adapted = AdaptedTranslator.of(learner, reader, given, decoding=Decoding(memory_above=1.0))
+        adapted = AdaptedTranslator.of(learner, reader, given)
         for answer, pair in zip(adapted.translate([query.source for query in queries]), queries, strict=True):
             found.append(answer.confidence)
             chrf.append(sentence_chrf(answer.text, pair.target) / 100)

@@ -16,7 +16,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from regard.domains.translation.beam import Beam, BeamOptions, Choice
 from regard.domains.translation.ibm1 import Lexicon, fit_lexicon
-from regard.domains.translation.language_model import TrigramModel
+from regard.domains.translation.language_model import EnglishModel
 from regard.domains.translation.pairs import Pair
 from regard.domains.translation.tokens import Truecaser, romanise, tokenise_english, tokenise_source
 from regard.extras import import_extra
@@ -108,7 +108,7 @@ class IBM1Translator:
 
     def __init__(
         self,
-        model: TrigramModel,
+        model: EnglishModel,
         truecaser: Truecaser,
         beam: BeamOptions | None = None,
         lexicon: LexiconOptions | None = None,
@@ -118,15 +118,28 @@ class IBM1Translator:
         self.truecaser, self.options, self.memory_above = truecaser, lexicon or LexiconOptions(), memory_above
 
     def __call__(self, support: Sequence[Pair], sentences: Sequence[str]) -> list[str]:
-        support = sorted(support)
-        tokens = [(tokenise_source(pair.source), tokenise_english(pair.target)) for pair in support]
-        forward = fit_lexicon(tokens)
-        backward = fit_lexicon([(target, source) for source, target in tokens])
-        answers = []
-        for sentence in sentences:
+        decode = self.read(support)
+        answers = [self.truecaser(decode(sentence)) for sentence in sentences]
+        return with_memory(sorted(support), sentences, answers, self.memory_above)
+
+    def read(self, support: Sequence[Pair], weight: Sequence[float] | None = None) -> Callable[[str], tuple[str, ...]]:
+        """A function of a sentence to English words in lower case.
+
+        Args:
+            support: pairs, in any order.
+            weight: of each; ones by default.
+        """
+        order = sorted(range(len(support)), key=lambda i: support[i])
+        tokens = [(tokenise_source(support[i].source), tokenise_english(support[i].target)) for i in order]
+        mass = None if weight is None else [weight[i] for i in order]
+        forward = fit_lexicon(tokens, weight=mass)
+        backward = fit_lexicon([(target, source) for source, target in tokens], weight=mass)
+
+        def decode(sentence: str) -> tuple[str, ...]:
             choices = [self.choices(word, forward, backward) for word in tokenise_source(sentence)]
-            answers.append(self.truecaser(self.beam.decode(choices).words) if choices else "")
-        return with_memory(support, sentences, answers, self.memory_above)
+            return self.beam.decode(choices).words if choices else ()
+
+        return decode
 
     def choices(self, word: str, forward: Lexicon, backward: Lexicon) -> list[Choice]:
         """The English words that one word may give, and giving none."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from regard.domains.translation.language_model import END, START, TrigramModel
+from regard.domains.translation.language_model import END, START, EnglishModel
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Beam:
         options: weights and sizes.
     """
 
-    def __init__(self, model: TrigramModel, options: BeamOptions) -> None:
+    def __init__(self, model: EnglishModel, options: BeamOptions) -> None:
         self.model, self.options = model, options
         self._frequent = [word for word in model.frequent(options.n_inserted) if word.isalpha()]
         self._inserted: dict[tuple[str, str], str] = {}
@@ -124,7 +124,7 @@ class Beam:
         return max(finished, key=lambda d: (bool(d.words), d.score, d.words))
 
     def _log_probability(self, word: str, before: tuple[str, str]) -> float:
-        known = word in self.model.words
+        known = self.model.knows(word)
         return self.model.log_probability(word, before) if known else self.options.copied
 
     def _expected(self, choice: Choice) -> float:

@@ -43,8 +43,8 @@ def _patterns() -> tuple[Any, Any, Any]:
     return regex.compile(source), regex.compile(english), regex.compile(r"[^\p{L}\p{M}\p{N}]+")
 
 
-def tokenise_source(text: str) -> list[str]:
-    """Lower-case words and signs of a sentence of any language; graphemes where it is written without spaces.
+def tokenise_source(text: str, lower: bool = True) -> list[str]:
+    """Words and signs of a sentence of any language; graphemes where it is written without spaces.
 
     Examples:
         >>> tokenise_source("Ek gee nie 'n fok nie.")
@@ -52,7 +52,8 @@ def tokenise_source(text: str) -> list[str]:
         >>> tokenise_source("我想开户。")
         ['我', '想', '开', '户', '。']
     """
-    return _patterns()[0].findall(unicodedata.normalize("NFKC", text).translate(_PLAIN).lower())
+    plain = unicodedata.normalize("NFKC", text).translate(_PLAIN)
+    return _patterns()[0].findall(plain.lower() if lower else plain)
 
 
 def tokenise_english(text: str, lower: bool = True) -> list[str]:
