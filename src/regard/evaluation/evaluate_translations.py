@@ -86,7 +86,7 @@ def calibrate_translations(learner: Learner, sources: Sequence[EvaluationLanguag
         sources: of languages that it was not trained on, by numbers of pairs; each language is taken once of each.
     """
     rows, share = [], []
-    for source, number in [(source, i) for source in sources for i in range(len(source.languages))]:
+    for source, number in [(each, i) for each in sources for i in range(len(each.languages))]:
         pairs, queries = source.part(number)
         answers = AdaptedTranslator.of(learner, source.reader, pairs).translate([pair.source for pair in queries])
         rows.append(np.array([answer.features for answer in answers]))

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from itertools import permutations, product
 
+import numpy as np
 import pytest
+import torch
 
 from regard.domains.translation.beam import Beam, BeamOptions, Choice
-from regard.domains.translation.language_model import END, START, TrigramModel
+from regard.domains.translation.language_model import END, START, CountedEnglish, TrigramModel
+from regard.nn.spelling import END as END_NUMBER
+from regard.nn.spelling import spell
+from regard.nn.trigrams import Trigrams
 
 SENTENCES = [
     s.split() for s in ("the dog sleeps", "the cat sleeps", "a dog eats", "the dog eats the cat", "i see a cat")
@@ -87,3 +92,20 @@ def test_a_word_may_be_inserted_where_the_model_wants_it() -> None:
 def test_words_that_the_model_does_not_know_are_kept() -> None:
     decoded = Beam(MODEL, BeamOptions()).decode([[Choice("the", 0.0)], [Choice("blorf", 0.0)], [Choice("sleeps", 0.0)]])
     assert "blorf" in decoded.words
+
+
+def test_counted_english_is_that_of_the_tensors() -> None:
+    sentences = [["the", "dog", "sees", "the", "cat"], ["the", "cat", "sees", "a", "dog"], ["a", "zebra", "sleeps"]]
+    vocabulary = sorted({END_NUMBER, *(spell(word) for word in ("the", "dog", "cat", "sees", "a"))})
+    place = {number: at for at, number in enumerate(vocabulary)}
+    trigrams = Trigrams(len(vocabulary), 64)
+    trigrams.count([[place.get(spell(word), len(vocabulary)) for word in row] for row in sentences])
+    model = CountedEnglish(trigrams, vocabulary)
+    for before in (("<s>", "<s>"), ("the", "dog"), ("a", "zebra"), ("dog", "dog")):
+        u, v = (0 if word == "<s>" else place.get(spell(word), len(vocabulary)) for word in before)
+        [row] = trigrams(torch.tensor([u]), torch.tensor([v])).tolist()
+        for word in ("the", "cat", "a", "</s>"):
+            at = 0 if word == "</s>" else place[spell(word)]
+            assert model.log_probability(word, before) == pytest.approx(np.log(row[at]), abs=1e-6)
+    assert model.knows("dog") and not model.knows("zebra")
+    assert set(model.frequent(2)) <= {"the", "dog", "cat", "sees", "a"}

@@ -128,10 +128,11 @@ def test_a_pair_of_weight_zero_and_pairs_added_later(data: PairsData) -> None:
     trained = learner_of(data)
     reader = data.reader
     weight = [1.0] * 9 + [0.0]
-    options = Decoding(memory_above=1.0)
-    a = AdaptedTranslator.of(trained, reader, shown, weight, options).translate([shown[3].source])[0]
-    b = AdaptedTranslator.of(trained, reader, shown[:9], None, options).translate([shown[3].source])[0]
-    assert a.text == b.text
+    asked = [shown[3].source, shown[9].source]
+    for options in (Decoding(), Decoding(memory_above=0.5), Decoding(consensus=False)):
+        a = AdaptedTranslator.of(trained, reader, shown, weight, options).translate(asked)
+        b = AdaptedTranslator.of(trained, reader, shown[:9], None, options).translate(asked)
+        assert [answer.text for answer in a] == [answer.text for answer in b]
 
 
 def test_what_cannot_be_is_said(data: PairsData) -> None:
