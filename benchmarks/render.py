@@ -35,6 +35,7 @@ SCRIPTS = (
     "molecules",
     "graphs",
     "translation",
+    "translation_by_gradient",
     "gradient_speed",
     "context_speed",
     "training_speed",
