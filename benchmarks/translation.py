@@ -105,7 +105,7 @@ def parser() -> Any:
         "--trained", type=Path, metavar="RUN", help="checkpoint of the translator instead of the one that ships"
     )
     made.add_argument("--runs", type=Path, default=Path("runs/captions"), help="where captions are trained on")
-    made.add_argument("--caption-steps", type=int, default=400, help="of training on captions")
+    made.add_argument("--caption-steps", type=int, default=250, help="of training on captions")
     made.add_argument("--queries", type=int, default=N_QUERIES, help="sentences per language")
     made.add_argument("--draws", type=int, default=N_DRAWS, help="supports per language")
     return made
@@ -593,7 +593,7 @@ def captions_page(section: Document) -> str:
 
 def reasons_page(section: Document) -> str:
     """Deleting the named pair against a random one."""
-    named, other = zip(*section["scores"].values(), strict=True)
+    named, other = map(list, zip(*section["scores"].values(), strict=True))
     difference = paired_interval(named, other)
     return (
         f"Of translations from 50 pairs, deleting the pair that a translation stands on most changes it by {np.mean(named):.1f} "

@@ -26,7 +26,7 @@ def expected_chrf(translations: Sequence[str], p: Sequence[float]) -> NDArray[np
 
     Examples:
         >>> expected_chrf(["a dog", "a dog", "cats"], [1, 1, 1]).round(2).tolist()
-        [0.67, 0.67, 0.35]
+        [0.69, 0.69, 0.38]
     """
     grams = [_n_grams(text) for text in translations]
     n = len(translations)
