@@ -353,7 +353,8 @@ def _wedges(dark: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
     """Dark patches that touch an edge and reach no further from it, with their blurred border."""
     from scipy import ndimage
 
-    labels, _ = ndimage.label(dark, np.ones((3, 3)))
+    labels: NDArray[np.int32] = np.empty(dark.shape, dtype=np.int32)
+    ndimage.label(dark, np.ones((3, 3)), output=labels)
     found = np.zeros_like(dark)
     for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
         height, width = dark.shape
@@ -361,7 +362,7 @@ def _wedges(dark: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
         depths = rows.stop, height - rows.start, columns.stop, width - columns.start
         if any(not edge and depth <= reach for edge, depth in zip(edges, depths, strict=True)):
             found |= labels == number
-    return ndimage.binary_dilation(found, np.ones((3, 3)), 1 + max(dark.shape) // 50)
+    return np.asarray(ndimage.binary_dilation(found, np.ones((3, 3)), 1 + max(dark.shape) // 50), dtype=np.bool_)
 
 
 def _leading(flags: NDArray[np.bool_]) -> int:
