@@ -20,7 +20,7 @@ FOLDER = files("regard") / "models"
 def test_models_are_small_and_have_cards() -> None:
     assert {"characters", "materials", "photos", "tables", "tables-regression", "sentences"} <= set(shipped_models())
     sizes = [len((FOLDER / f"{name}.safetensors").read_bytes()) for name in shipped_models()]
-    assert sum(sizes) <= 48 * 2**20
+    assert sum(sizes) <= 32 * 2**20
     for name in shipped_models():
         card = (FOLDER / f"{name}.md").read_text()
         for word in ("Data", "Seed", "Command", "Time", "Scores", "regard train"):

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from regard.domains.translation.baselines import IBM1Translator, memory_cosines
+from regard.domains.translation.baselines import IBM1Translator, TranslationMemory
 from regard.domains.translation.language_model import CountedEnglish
 from regard.domains.translation.pairs import Pair
 from regard.domains.translation.reader import N_TOKENS, SentenceReader
@@ -25,6 +25,7 @@ from regard.nn.beam import Hypothesis, beam_search
 from regard.nn.inference import eval_mode
 from regard.nn.reasons import origins
 from regard.nn.spelling import Spellings, spell
+from regard.nn.trigrams import Trigrams
 from regard.nn.writing import Sentences
 
 _CHUNK = 25
@@ -44,7 +45,6 @@ class Decoding:
         n_beams: beginnings that are kept.
         length_power: see `beam_search`.
         fluency: weight of usual English in the search.
-        memory_above: the target of the nearest pair is taken where the cosine of their sources is above this; 1 never.
         consensus: the sentence is taken that agrees most with all that was found, with a lexicon's translation (IBM
             model 1, where the learner has counted English) and with the target of the nearest pair, see
             `expected_chrf`; without, the likeliest.
@@ -52,7 +52,6 @@ class Decoding:
 
     n_beams: int = 5
     length_power: float = 1.2
-    memory_above: float = 1.0
     consensus: bool = True
     fluency: float = 0.2
     copying: float = 10.0
@@ -105,11 +104,11 @@ class Translated:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A candidate: its words, its text, how likely per word, the pair that it is of, and how well it agrees."""
+    """A candidate: its words, its text, its weight as evidence, the pair that it is of, and how well it agrees."""
 
     words: tuple[int, ...]
     text: str
-    score: float = 0.0
+    weight: float
     pair: int | None = None
     agreement: float = 0.0
 
@@ -122,21 +121,21 @@ class AdaptedTranslator:
         learner: of sentences.
         reader: of them.
         pairs: what it read.
-        weight: of each; 0 is none.
         state: of the learner.
-        lexicon: a function of a sentence to English words; None where there are no pairs or no English.
         spellings, forms: words of the pairs as they are written.
+        lexicon: a function of a sentence to English words; None without consensus, pairs, or English.
+        memory: finds the nearest pair; None without consensus or pairs.
         decoding: see there.
     """
 
     learner: Learner
     reader: SentenceReader
     pairs: tuple[Pair, ...]
-    weight: tuple[float, ...]
     state: Any
     spellings: Spellings
     forms: Truecaser
     lexicon: Callable[[str], tuple[str, ...]] | None = None
+    memory: TranslationMemory | None = None
     decoding: Decoding = Decoding()
 
     @classmethod
@@ -173,11 +172,13 @@ class AdaptedTranslator:
             state = learner.adapt(Support(x, y, torch.tensor([mass], dtype=dtype), 0))
         english = [pair.target for pair, w in zip(pairs, mass, strict=False) if w > 0]
         spellings = Spellings(word for sentence in english for word in tokenise_english(sentence))
-        chosen = decoding or Decoding()
-        model = counted_english(learner) if english and chosen.consensus else None
-        lexicon = None if model is None else IBM1Translator(model, Truecaser({})).read(pairs, mass)
+        chosen, lexicon, memory = decoding or Decoding(), None, None
+        if english and chosen.consensus:
+            model = counted_english(learner)
+            lexicon = None if model is None else IBM1Translator(model, Truecaser({})).read(pairs, mass)
+            memory = TranslationMemory(pairs, mass)
         forms = Truecaser.fit(english)
-        return cls(learner, reader, tuple(pairs), tuple(mass[: len(pairs)]), state, spellings, forms, lexicon, chosen)
+        return cls(learner, reader, tuple(pairs), state, spellings, forms, lexicon, memory, chosen)
 
     def translate(self, sentences: Sequence[str], reasons: bool = False) -> list[Translated]:
         """The sentences in English; they do not see each other.
@@ -216,13 +217,11 @@ class AdaptedTranslator:
 
     def _chunk(self, sentences: Sequence[str], reasons: bool) -> list[Translated]:
         output, rows = self._searched(sentences)
-        usable = [i for i, w in enumerate(self.weight) if w > 0]
-        cosines = memory_cosines([self.pairs[i] for i in usable], sentences) if usable else None
-        choices = []
-        for row, (sentence, (ranked, _)) in enumerate(zip(sentences, rows, strict=True)):
-            found = [_Choice(h.words, self._written(h.words, sentence), h.log_p / (len(h.words) + 1)) for h in ranked]
-            nearest, cosine = self._nearest(usable, cosines[row]) if cosines is not None else (None, 0.0)
-            choices.append(self._choose(sentence, found or [_Choice((), "", 0.0)], nearest, cosine))
+        nearest = self.memory.nearest(sentences) if self.memory is not None else [None] * len(sentences)
+        choices = [
+            self._choose(self._candidates(sentence, ranked, near))
+            for sentence, (ranked, _), near in zip(sentences, rows, nearest, strict=True)
+        ]
         with torch.inference_mode(), eval_mode(self.learner):
             why = origins(output, [of[0].words for of in choices]) if reasons else [[] for _ in choices]
         answers = []
@@ -244,42 +243,38 @@ class AdaptedTranslator:
             answers.append(replace(common, reasons=places, evidence=evidence))
         return answers
 
-    def _nearest(self, usable: Sequence[int], cosine: np.ndarray) -> tuple[int, float]:
-        """The pair whose source is nearest; among equals the first in the alphabet, as order does not matter."""
-        at = min(range(len(usable)), key=lambda i: (-round(float(cosine[i]), 9), self.pairs[usable[i]]))
-        return usable[at], float(cosine[at])
-
-    def _choose(self, sentence: str, found: list[_Choice], nearest: int | None, cosine: float) -> list[_Choice]:
-        """All candidates, the one to give first."""
-        o = self.decoding
-        candidates, p = list(found), np.exp(_SHARPNESS * (np.array([c.score for c in found]) - found[0].score))
-        p = (p / p.sum()).tolist()
+    def _candidates(
+        self, sentence: str, ranked: Sequence[Hypothesis], nearest: tuple[int, float] | None
+    ) -> list[_Choice]:
+        """What the search, the lexicon and the memory say, each with its weight."""
+        copied = Spellings(romanise(word) for word in tokenise_source(sentence))
+        case = Truecaser({**self.reader.forms, **self.forms.forms, **_capitals(sentence)})
+        score = np.array([h.log_p / (len(h.words) + 1) for h in ranked] or [0.0])
+        p = np.exp(_SHARPNESS * (score - score.max()))
+        found = [
+            _Choice(h.words, self.reader.write(h.words, self.spellings, copied, case), float(w))
+            for h, w in zip(ranked, p / p.sum(), strict=True)
+        ] or [_Choice((), "", 1.0)]
         if self.lexicon is not None:
             words = self.lexicon(sentence)
-            text = Truecaser({**self.reader.forms, **self.forms.forms, **_capitals(sentence)})(words)
-            candidates.append(_Choice(tuple(spell(word) for word in words), text))
-            p.append(_LEXICON)
-        if nearest is not None and (o.consensus or cosine > o.memory_above):
-            words = tuple(spell(word) for word in tokenise_english(self.pairs[nearest].target))
-            candidates.append(_Choice(words, self.pairs[nearest].target, pair=nearest))
-            p.append(_MEMORY * cosine**_MEMORY_POWER)
-        agreement = expected_chrf([c.text for c in candidates], p)
-        candidates = [replace(c, agreement=float(a)) for c, a in zip(candidates, agreement, strict=True)]
-        if cosine > o.memory_above:
-            best = len(candidates) - 1
-        else:
-            best = int(np.argmax(np.round(agreement, 12))) if o.consensus else 0
-        return [candidates[best], *candidates[:best], *candidates[best + 1 :]]
+            found.append(_Choice(tuple(spell(word) for word in words), case(words), _LEXICON))
+        if nearest is not None:
+            pair, cosine = nearest
+            words, target = tokenise_english(self.pairs[pair].target), self.pairs[pair].target
+            found.append(_Choice(tuple(map(spell, words)), target, _MEMORY * cosine**_MEMORY_POWER, pair))
+        return found
+
+    def _choose(self, candidates: Sequence[_Choice]) -> list[_Choice]:
+        """All candidates with how well they agree, the one to give first."""
+        agreement = expected_chrf([c.text for c in candidates], [c.weight for c in candidates])
+        rated = [replace(c, agreement=float(a)) for c, a in zip(candidates, agreement, strict=True)]
+        best = int(np.argmax(np.round(agreement, 12))) if self.decoding.consensus else 0
+        return [rated[best], *rated[:best], *rated[best + 1 :]]
 
     def _remembered(self, answer: Translated, pair: int | None) -> Translated:
         words = tokenise_english(answer.text, False)
         why = tuple(Reason(word, "pair", 1.0, pair=pair, pair_target=word) for word in words)
         return replace(answer, reasons=why, evidence=tuple(float(i == pair) for i in range(len(self.pairs))))
-
-    def _written(self, words: Sequence[int], sentence: str) -> str:
-        copied = Spellings(romanise(word) for word in tokenise_source(sentence))
-        tokens = [self.spellings.get(n) or self.reader.spellings.get(n) or copied(n) for n in words if n > 0]
-        return Truecaser({**self.reader.forms, **self.forms.forms, **_capitals(sentence)})(tokens)
 
     def _reason(self, sentence: str, number: int, origin: Any) -> Reason:
         word = self.spellings.get(number) or self.reader.spellings(number)
@@ -306,13 +301,14 @@ def counted_english(learner: Learner) -> CountedEnglish | None:
     """The English that a learner has counted, ready for single words; None where it has none."""
     if not isinstance(learner, LexiconTranslator) or learner.english is None or learner.english.is_empty:
         return None
-    made = _COUNTED.get(learner)
-    if made is None:
-        made = _COUNTED[learner] = CountedEnglish(learner.english, learner.encoder.vocabulary.tolist())
-    return made
+    counted = learner.english
+    version = counted.three._version  # counted or loaded again, it is another English
+    if counted not in _COUNTED or _COUNTED[counted][0] != version:
+        _COUNTED[counted] = version, CountedEnglish(counted, learner.encoder.vocabulary.tolist())
+    return _COUNTED[counted][1]
 
 
-_COUNTED: WeakKeyDictionary[Learner, CountedEnglish] = WeakKeyDictionary()
+_COUNTED: WeakKeyDictionary[Trigrams, tuple[int, CountedEnglish]] = WeakKeyDictionary()
 
 
 def _at(tokens: Sequence[str], place: int | None) -> str | None:

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 DISCOUNT = 0.75
 
+_NO_PAIR = 2**30  # behind all pairs of words, which are in order
+
 
 @final
 class Trigrams(nn.Module):
@@ -25,7 +27,8 @@ class Trigrams(nn.Module):
 
     Args:
         n_words: W of the vocabulary, of which number 0 ends a sentence and, in front, begins it; W itself is any other.
-        n_entries: of bigrams and of trigrams that there is room for.
+        n_entries: trigrams that there is room for; half as many bigrams, and a third as many pairs of words that
+            trigrams go on from, which is what text of any size has.
     """
 
     def __init__(self, n_words: int, n_entries: int) -> None:
@@ -33,15 +36,15 @@ class Trigrams(nn.Module):
         if n_words >= 2**15:
             raise ValueError(f"n_words is {n_words}: expected fewer than 32,768.")
         self.n_words, self.n_entries = n_words, n_entries
-        w = n_words + 1
+        w, n_bigrams, n_pairs = n_words + 1, n_entries // 2, n_entries // 3
         self._add("one", torch.full((w,), 1 / w))
         self._add("two_left", torch.ones(w))
         self._add("two_start", torch.zeros(w + 1, dtype=torch.int32))
-        self._add("two_word", torch.zeros(n_entries, dtype=torch.int16))
-        self._add("two", torch.zeros(n_entries, dtype=torch.float16))
-        self._add("three_key", torch.full((n_entries,), 2**30, dtype=torch.int32))
-        self._add("three_left", torch.ones(n_entries, dtype=torch.float16))
-        self._add("three_start", torch.zeros(n_entries + 1, dtype=torch.int32))
+        self._add("two_word", torch.zeros(n_bigrams, dtype=torch.int16))
+        self._add("two", torch.zeros(n_bigrams, dtype=torch.float16))
+        self._add("three_key", torch.full((n_pairs,), _NO_PAIR, dtype=torch.int32))
+        self._add("three_left", torch.ones(n_pairs, dtype=torch.float16))
+        self._add("three_start", torch.zeros(n_pairs + 1, dtype=torch.int32))
         self._add("three_word", torch.zeros(n_entries, dtype=torch.int16))
         self._add("three", torch.zeros(n_entries, dtype=torch.float16))
 
@@ -77,18 +80,24 @@ class Trigrams(nn.Module):
         self.one.copy_(torch.from_numpy(one / one.sum()))
         two_left = np.ones(w)
         context, p, left = _row_probabilities(pairs // w, pair_counts)
-        two_left[context] = left
-        pairs, p = _most(pairs, p, pair_counts, self.n_entries)
+        pairs, p = _most(pairs, p, pair_counts, len(self.two))
+        # What is not kept of a row is left to shorter ones.
+        mass = np.bincount(np.searchsorted(context, pairs // w), p, minlength=len(context))
+        two_left[context] = np.maximum(left, 1 - mass)
         self.two_left.copy_(torch.from_numpy(two_left))
         self.two_start.copy_(torch.from_numpy(np.searchsorted(pairs // w, np.arange(w + 1))))
         self.two_word[: len(pairs)] = torch.from_numpy((pairs % w).astype(np.int16))
         self.two[: len(pairs)] = torch.from_numpy(p).half()
         context, p, left = _row_probabilities(keys // w, counts)
         keys, p = _most(keys, p, counts, self.n_entries)
-        kept = np.unique(keys // w)
+        kept, sizes = np.unique(keys // w, return_counts=True)
+        if len(kept) > len(self.three_key):  # the pairs of words that fewest trigrams go on from are left to bigrams
+            kept = np.sort(kept[np.argsort(-sizes, kind="stable")[: len(self.three_key)]])
+            inside = np.isin(keys // w, kept)
+            keys, p = keys[inside], p[inside]
         place = np.searchsorted(context, kept)
+        self.three_key.fill_(_NO_PAIR)
         self.three_key[: len(kept)] = torch.from_numpy(kept.astype(np.int32))
-        # What is not kept of a row is left to the bigrams.
         mass = np.add.reduceat(p, np.searchsorted(keys // w, kept)) if len(keys) else np.zeros(0)
         self.three_left[: len(kept)] = torch.from_numpy(np.maximum(left[place], 1 - mass)).half()
         starts = np.append(np.searchsorted(keys // w, kept), len(keys))
@@ -102,7 +111,7 @@ class Trigrams(nn.Module):
         p = self.two_left[last][:, None] * self.one[None]
         p = p + _rows(self.two_start, self.two_word, self.two, last, p)
         key = (before * (self.n_words + 1) + last).to(torch.int32)
-        place = torch.searchsorted(self.three_key, key).clamp_max(self.n_entries - 1)
+        place = torch.searchsorted(self.three_key, key).clamp_max(len(self.three_key) - 1)
         known = self.three_key[place] == key
         left = torch.where(known, self.three_left[place].to(p.dtype), 1.0)
         found = _rows(self.three_start, self.three_word, self.three, torch.where(known, place, -1), p)

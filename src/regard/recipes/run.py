@@ -154,6 +154,9 @@ def train_recipe(
 def _calibrate_sentences(path: Path, recipe: Recipe, data: PairsData, n_queries: int = 40) -> None:
     """Set the confidence of sentences on the validation languages, and keep it in the checkpoint."""
     trained, checkpoint = TrainedLearner.load(path), load_checkpoint(path)
+    reader = trained.reader()
+    if isinstance(reader, SentenceReader) and reader.calibration:
+        return  # of a finished run that was started again
     languages = data.languages("validation")
     sources = [
         EvaluationLanguages(languages, data.reader, kind.n_shot, n_queries)

@@ -10,8 +10,8 @@ pytest.importorskip("anyascii", reason="needs regard[translation]")
 
 from regard.domains.translation.baselines import (
     IBM1Translator,
+    TranslationMemory,
     copy_source,
-    memory_cosines,
     translation_memory,
     typical_target,
 )
@@ -73,8 +73,10 @@ def test_order_does_not_matter_and_queries_do_not_see_each_other(number: int) ->
 
 def test_the_memory_gives_the_target_of_the_nearest_pair() -> None:
     assert translation_memory(SUPPORT, [SUPPORT[7].source + " "]) == [SUPPORT[7].target]
-    cosines = memory_cosines(SUPPORT, [SUPPORT[7].source, "xyz"])
-    assert cosines[0, 7] == pytest.approx(1) and cosines.shape == (2, 30) and cosines[1].max() < 0.5
+    (number, cosine), (_, unlike) = TranslationMemory(SUPPORT).nearest([SUPPORT[7].source, "xyz"])
+    assert SUPPORT[number].source == SUPPORT[7].source and cosine == pytest.approx(1) and unlike < 0.5
+    absent = [float(pair.source != SUPPORT[7].source) for pair in SUPPORT]
+    assert SUPPORT[TranslationMemory(SUPPORT, absent).nearest([SUPPORT[7].source])[0][0]].source != SUPPORT[7].source
 
 
 def test_ibm1_with_memory_takes_it_where_it_is_near() -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from math import log
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from regard.domains.translation.beam import Beam, BeamOptions, Choice
@@ -40,18 +39,32 @@ def typical_target(support: Sequence[Pair], sentences: Sequence[str]) -> list[st
     return [targets[int(likeness.argmax())]] * len(sentences)
 
 
-def memory_cosines(support: Sequence[Pair], sentences: Sequence[str]) -> NDArray[np.float64]:
-    """(Q, K) cosine of each sentence to the source of each pair, by tf-idf of character 1- to 4-grams."""
-    vectorizer = _vectorizer()
-    known = vectorizer.fit_transform([pair.source for pair in support])
-    return np.asarray((vectorizer.transform(list(sentences)) @ known.T).toarray(), dtype=np.float64)
+class TranslationMemory:
+    """Finds the pair whose source is nearest to a sentence, by tf-idf of character 1- to 4-grams.
+
+    Args:
+        support: pairs, one at least.
+        weight: of each; one of weight 0 is never found.
+    """
+
+    def __init__(self, support: Sequence[Pair], weight: Sequence[float] | None = None) -> None:
+        there = [i for i in range(len(support)) if weight is None or weight[i] > 0]
+        self._number = sorted(there, key=lambda i: support[i])  # of equals the first in the alphabet is found
+        self._vectorizer = _vectorizer()
+        self._known = self._vectorizer.fit_transform([support[i].source for i in self._number])
+
+    def nearest(self, sentences: Sequence[str]) -> list[tuple[int, float]]:
+        """For each sentence the number of the nearest pair, and the cosine of their sources."""
+        cosines = np.asarray((self._vectorizer.transform(list(sentences)) @ self._known.T).toarray(), dtype=np.float64)
+        best = np.round(cosines, 9).argmax(1)
+        return [(self._number[k], float(cosine)) for k, cosine in zip(best, cosines.max(1), strict=True)]
 
 
 def translation_memory(support: Sequence[Pair], sentences: Sequence[str]) -> list[str]:
     """The target of the pair whose source is nearest; without pairs the sentence itself."""
     if not support or not sentences:
         return copy_source(support, sentences)
-    return [support[i].target for i in _first_best(support, memory_cosines(support, sentences))]
+    return [support[i].target for i, _ in TranslationMemory(support).nearest(sentences)]
 
 
 def with_memory(
@@ -60,19 +73,12 @@ def with_memory(
     """Answers, but the target of the nearest pair where its cosine is above this; 1 and more change nothing."""
     if above >= 1 or not support or not sentences:
         return list(answers)
-    cosines = memory_cosines(support, sentences)
-    nearest = _first_best(support, cosines)
-    return [support[k].target if cosines[i, k] > above else answers[i] for i, k in enumerate(nearest)]
+    nearest = TranslationMemory(support).nearest(sentences)
+    return [support[k].target if cosine > above else said for said, (k, cosine) in zip(answers, nearest, strict=True)]
 
 
 def _vectorizer() -> TfidfVectorizer:
     return TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True)
-
-
-def _first_best(support: Sequence[Pair], cosines: NDArray[np.float64]) -> list[int]:
-    """The nearest pair of each sentence; among equals the first in the alphabet, so that order does not matter."""
-    order = sorted(range(len(support)), key=lambda i: support[i])
-    return [order[int(row[order].argmax())] for row in np.round(cosines, 9)]
 
 
 @dataclass(frozen=True)

@@ -75,17 +75,25 @@ class SentenceReader(Reader):
         rows = [np.array([spell(w) for w in tokenise_english(s)[:N_TOKENS]], dtype=np.int64) for s in sentences]
         return torch.from_numpy(padded(rows))
 
-    def write(self, numbers: Iterable[int], spellings: Spellings | None = None, forms: Truecaser | None = None) -> str:
+    def write(
+        self,
+        numbers: Iterable[int],
+        spellings: Spellings | None = None,
+        copied: Spellings | None = None,
+        case: Truecaser | None = None,
+    ) -> str:
         """The English sentence of these words.
 
         Args:
             numbers: of words, see `spell`.
-            spellings: further words in full, such as those of a support; these count first.
-            forms: how those are written.
+            spellings: words of a support in full; these count first.
+            copied: words of the sentence in Latin letters; these count last.
+            case: how words are written; as in the English of training by default.
         """
-        ours, theirs = self.spellings, spellings or Spellings()
-        tokens = [theirs.get(n) or ours(n) for n in numbers if n > 0]
-        return Truecaser({**self.forms, **(forms.forms if forms else {})})(tokens)
+        first, last = spellings or Spellings(), copied or self.spellings
+        return (case or Truecaser(self.forms))(
+            [first.get(n) or self.spellings.get(n) or last(n) for n in numbers if n > 0]
+        )
 
     @cached_property
     def spellings(self) -> Spellings:
