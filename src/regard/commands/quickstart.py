@@ -208,7 +208,7 @@ def _content(
     test = data.split("test")
     script = min(set(test.class_groups), key=lambda s: (test.class_groups.count(s), s))
     sentence = (
-        f"After {curves[0].step[-1]:,} steps ({curves[0].seconds:.0f} seconds) of training on "
+        f"After {int(curves[0].step[-1]):,} steps ({curves[0].seconds:.0f} seconds) of training on "
         f"{data.split('train').n_classes} letters of {_scripts(data, 'train')}, the learner was shown one drawing of "
         "each of 20 letters of an alphabet it had never seen, and labelled new drawings of them correctly "
         f"**{100 * accuracy.mean:.1f}%** of the time "

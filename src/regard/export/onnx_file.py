@@ -29,15 +29,11 @@ from regard.learners.base import Learner
 from regard.learners.inner.loop import GradientLearner
 from regard.learners.table_transformer import TableTransformer
 from regard.nn.encoder import Encoder
-from regard.nn.pretrained.photo_stages import PhotoStages
 from regard.recipes.trained import TrainedLearner
 
 Precision = Literal["float32", "float16", "int8"]
 TOLERANCE = 1e-5
 """Largest difference from PyTorch, in float32, that is rounding."""
-
-DEEP_TOLERANCE = 5e-5
-"""On a pretrained network of fifty layers, whose own rounding in float32 is that large."""
 
 REDUCED_TOLERANCE = 0.05
 """Mean difference of answers from PyTorch's over the five tasks, in fewer digits than float32."""
@@ -164,7 +160,7 @@ def write_checked(
         raise ExportError(f"{name} cannot be exported: onnxruntime does not run it ({_short(error)}).") from error
     if precision == "float32":
         worst = max(float(gap.max(initial=0)) for task in gaps for gap in task)
-        limit = DEEP_TOLERANCE if any(isinstance(m, PhotoStages) for m in function.modules()) else TOLERANCE
+        limit = TOLERANCE
     else:  # single answers may move, of the queries between two classes; on average they may not
         worst = max(float(task[0].max(initial=0)) for task in gaps)
         mean = float(np.concatenate([task[0].ravel() for task in gaps]).mean())
