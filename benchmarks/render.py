@@ -49,6 +49,7 @@ SCRIPTS = (
     "robots",
     "interop",
     "service",
+    "app",
     "export",
     "keras_models",
     "faithfulness",
