@@ -33,25 +33,38 @@ class Kind:
     """How things of a domain are shown on a page.
 
     Args:
+        title: of the page, where nobody gives one.
         body, script: files of the page.
         lead: what it says first.
         precision: that keeps answers and is small.
+        hints: of the body, by name.
     """
 
+    title: str
     body: str
     script: str
     lead: str
     precision: Precision
+    hints: tuple[tuple[str, str], ...] = ()
 
 
 LETTERS = Kind(
-    "letters.html",
+    "Tell drawings apart",
+    "examples.html",
     "letters.js",
     "Show it one drawing of each thing, and it tells new drawings apart. It was trained on other alphabets, and learns "
     "yours here, in this page.",
     "int8",
+    (
+        ("asked", "Draw one more of them."),
+        (
+            "shown",
+            "One drawing of each is enough. Draw, drop or paste a picture, or press a key to write its letter.",
+        ),
+    ),
 )
 TABLE = Kind(
+    "Fill in a table",
     "tables.html",
     "tables.js",
     "Give it a table in which some answers are known, and it fills in the others in one pass. Nothing is fitted, and "
@@ -59,11 +72,16 @@ TABLE = Kind(
     "float32",
 )
 PHOTOGRAPHS = Kind(
-    "photos.html",
+    "Tell photographs apart",
+    "examples.html",
     "photos.js",
     "Give it a few photographs of each thing, and it tells new ones apart. It was trained on other things, and learns "
     "yours here, in this page.",
     "float16",
+    (
+        ("asked", "Drop, paste or choose one more photograph."),
+        ("shown", "One photograph of each is enough, five are better."),
+    ),
 )
 
 
@@ -109,7 +127,7 @@ def export_html(
     }
     if kind is LETTERS:
         facts["grid"] = _grid(model)
-    page = page_text(kind, title or _TITLES[kind], type(trained.learner).__name__, facts, runtime, model)
+    page = page_text(kind, title or kind.title, type(trained.learner).__name__, facts, runtime, model)
     write_whole(Path(path), page.encode())
     return Exported(Path(path), len(page.encode()), made.worst, made.inputs, made.outputs)
 
@@ -148,16 +166,19 @@ def page_text(kind: Kind, title: str, learner: str, facts: Mapping[str, Any], ru
         "img-src blob: data:; connect-src 'none'; base-uri 'none'; form-action 'none'"
     )
     # Nothing here is escaped by the template: every value is ours but title and facts, which are escaped below.
-    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(
-        (folder / "page.html.j2").read_text(encoding="utf-8")
-    )
-    return template.render(
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+
+    def rendered(name: str, **values: str) -> str:
+        return environment.from_string((folder / name).read_text(encoding="utf-8")).render(**values)
+
+    return rendered(
+        "page.html.j2",
         policy=policy,
         title=html.escape(title),
         lead=kind.lead,
         learner=html.escape(learner),
         css=(folder / "page.css").read_text(encoding="utf-8"),
-        body=(folder / kind.body).read_text(encoding="utf-8"),
+        body=rendered(kind.body, **dict(kind.hints)),
         facts=json.dumps(facts).replace("<", "\\u003c"),
         wasm=_packed(runtime.wasm),
         glue=_packed(runtime.glue),
@@ -165,9 +186,6 @@ def page_text(kind: Kind, title: str, learner: str, facts: Mapping[str, Any], ru
         runtime=library,
         script=script,
     )
-
-
-_TITLES = {LETTERS: "Tell drawings apart", TABLE: "Fill in a table", PHOTOGRAPHS: "Tell photographs apart"}
 
 
 def _grid(model: bytes) -> int:
