@@ -52,9 +52,9 @@ def near_picture_copies(a: Tensor, b: Tensor, y_a: Tensor, y_b: Tensor) -> list[
     n_classes = _classes_each(found.row_a[alike], y_b[found.row_b[alike]], row_a)
     telling = (detail >= _SIMPLE) | ((detail >= _DETAIL) & (n_classes < 2))
     kept = ((1 - likeness) <= _NEARER * (1 - usual)) & telling
-    # Among thousands of pictures a few come that near without being copies.
+    # Among thousands of pictures a few come that near without being copies, and one may in any set.
     unsure = kept & (likeness < _SURE)
-    if int(unsure.sum()) <= _BY_ACCIDENT * len(grey_a):
+    if int(unsure.sum()) <= max(1.0, _BY_ACCIDENT * len(grey_a)):
         kept &= ~unsure
     rows = zip(row_a[kept].tolist(), first[row_b[kept]].tolist(), likeness[kept].tolist(), strict=True)
     return [NearCopy(i, j, r, "details after registration correlate") for i, j, r in rows]
