@@ -124,6 +124,15 @@ def test_side_by_side_is_one_after_the_other(alone: Suite, pets: Path, tmp_path:
         assert np.array_equal(ours.per_episode["accuracy"], theirs.per_episode["accuracy"])
 
 
+@pytest.fixture
+def importable(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
+    """What other processes need to find the jobs of this file."""
+    root = str(pytestconfig.rootpath)
+    monkeypatch.syspath_prepend(root)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))))
+
+
+@pytest.mark.usefixtures("importable")
 @pytest.mark.parametrize("workers", [Workers(2), Workers(2, "rehearsal")])
 def test_a_killed_process_starts_again(
     pets: Path, tmp_path: Path, workers: Workers, monkeypatch: pytest.MonkeyPatch
@@ -134,6 +143,7 @@ def test_a_killed_process_starts_again(
     assert load_checkpoint(tmp_path / "suite" / "Prototypical" / LAST).training["state"]["step"] == 3
 
 
+@pytest.mark.usefixtures("importable")
 def test_one_that_is_always_killed_is_named(pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite_run, "Job", AlwaysKilled)
     with pytest.raises(ConfigError, match=r"(Prototypical|SimpleShot) was killed 3 times"):

@@ -16,7 +16,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -234,6 +233,7 @@ class _Running:
 def _starter_here(n_jobs: int, folder: Path) -> Callable[[Job], _Running]:
     # joblib's, which comes with scikit-learn: unlike the standard library's it does not run the user's script again.
     from joblib.externals.loky import ProcessPoolExecutor
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     n_cores = len(available_cores())
     if not 1 <= n_jobs <= n_cores:
@@ -248,7 +248,7 @@ def _starter_here(n_jobs: int, folder: Path) -> Callable[[Job], _Running]:
         future = executor.submit(replace(job, n_threads=n_cores // n_jobs, slots=folder))
         future.add_done_callback(lambda _: executor.shutdown(wait=False))
         return _Running(
-            future.done, future.result, BrokenProcessPool, lambda: executor.shutdown(wait=False, kill_workers=True)
+            future.done, future.result, TerminatedWorkerError, lambda: executor.shutdown(wait=False, kill_workers=True)
         )
 
     return start
