@@ -12,6 +12,7 @@ import typer
 
 from regard.commands.answering import answering
 from regard.commands.options import Checkpoint, JsonFile, Settings
+from regard.commands.terminal import visible
 from regard.errors import RegardError
 
 if TYPE_CHECKING:
@@ -303,7 +304,7 @@ def main() -> None:
     except RegardError as error:
         message = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
         # What to do, in words of the command line.
-        typer.secho(f"error: {message.replace('resume=False', '--fresh')}", fg="red", err=True)
+        typer.secho(visible(f"error: {message.replace('resume=False', '--fresh')}", keep="\n"), fg="red", err=True)
         sys.exit(1)
     except KeyboardInterrupt as stop:
         typer.secho(str(stop) or "stopped.", fg="yellow", err=True)
@@ -319,7 +320,7 @@ def _show_warning(
     line: object = None,
 ) -> None:
     """One line for the user; where it was raised is of no use on the command line."""
-    typer.secho(f"warning: {message}", fg="yellow", err=True)
+    typer.secho(visible(f"warning: {message}", keep="\n"), fg="yellow", err=True)
 
 
 def _report(results: list[Result], comparisons: list[Comparison], json: Path | None) -> None:
@@ -345,7 +346,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _say(text: str) -> None:
-    typer.echo(text)
+    typer.echo(visible(text, keep="\n"))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from regard.commands.options import Checkpoint, JsonFile, Settings
+from regard.commands.terminal import visible
 
 answering = typer.Typer()
 
@@ -101,7 +102,7 @@ def explain(
     """Explain answers: which examples spoke for each, what would turn it, and whether to believe that."""
     from regard.commands.explain import explain_files
 
-    typer.echo(explain_files(learner, support, query, out, most))
+    typer.echo(visible(explain_files(learner, support, query, out, most), keep="\n"))
     typer.echo(f"Open {out} in a browser.")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from regard.commands.terminal import cells
 from regard.domains.acting.simulated import SimulatedData
 from regard.domains.data import LabelledData
 from regard.errors import ConfigError
@@ -66,7 +67,7 @@ def show_findings(findings: Sequence[Finding], console: Console | None = None) -
     """A table in the terminal: each check, its verdict and the proof."""
     table = Table("check", "", "proof", box=None)
     for finding in findings:
-        table.add_row(finding.check, _SIGNS[finding.verdict], finding.proof)
+        table.add_row(finding.check, _SIGNS[finding.verdict], *cells(finding.proof))
     (console or Console()).print(table)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from regard.commands.terminal import cells
 from regard.domains.base import Domain
 from regard.errors import DataError
 from regard.estimators.next_experiment import Suggestion, next_experiment
@@ -90,8 +90,8 @@ def show_plan(plan: ExperimentPlan, console: Console | None = None) -> None:
     table = Table("", "measure next", "predicted", "95% interval", "expected improvement", box=None)
     for rank, s in enumerate(plan.suggestions, 1):
         low, high = s.interval
-        cells = (str(rank), str(s.candidate), f"{s.mean:.4g}", f"{low:.4g} to {high:.4g}", f"{s.improvement:.3g}")
-        table.add_row(*map(Text, cells))
+        row = (rank, s.candidate, f"{s.mean:.4g}", f"{low:.4g} to {high:.4g}", f"{s.improvement:.3g}")
+        table.add_row(*cells(*row))
     (console or Console()).print(table)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from regard.commands.terminal import cells
 from regard.estimators import FewShotClassifier
 from regard.files import write_whole
 from regard.recipes.trained import TrainedLearner
@@ -84,9 +84,8 @@ def show_predictions(predictions: Sequence[Prediction], console: Console | None 
     for p in predictions:
         attended = "" if p.attended is None else f"{_shortened(p.attended)} ({100 * (p.share or 0):.0f}%)"
         label = "none (blank)" if p.blank else p.label if p.answered else f"none of these? ({p.label})"
-        # Text, not markup: a file may be called [red].
-        cells = (_shortened(p.query), label, "" if p.blank else f"{p.probability:.2f}", "" if p.blank else attended)
-        table.add_row(*map(Text, cells[: len(table.columns)]))
+        row = (_shortened(p.query), label, "" if p.blank else f"{p.probability:.2f}", "" if p.blank else attended)
+        table.add_row(*cells(*row[: len(table.columns)]))
     (console or Console()).print(table)
 
 

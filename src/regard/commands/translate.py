@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from regard.commands.terminal import cells
 from regard.domains.translation.pairs import read_pairs
 from regard.errors import DataError
 from regard.estimators.translator import FewShotTranslator
@@ -48,7 +48,7 @@ def show_translations(sentences: Sequence[str], found: Sequence[Translated], con
         pair = (
             "" if best is None or answer.evidence[best] < 0.05 else f"{best + 1} ({100 * answer.evidence[best]:.0f}%)"
         )
-        table.add_row(*map(Text, (sentence, answer.text, f"{answer.confidence:.2f}", pair)))
+        table.add_row(*cells(sentence, answer.text, f"{answer.confidence:.2f}", pair))
     (console or Console()).print(table)
 
 

@@ -5,17 +5,26 @@ Nothing here imports PyTorch: a recipe is read and checked at once.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from regard.sampling.counts import Count
 
 
 class Strict(BaseModel):
-    """No unknown keys, no changes."""
+    """No unknown keys, no changes, and true is no number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # `info` is pydantic's ValidationInfo, a protocol that no checker of annotations can check while the program runs.
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, info: Any) -> object:
+        allowed = cls.model_fields[info.field_name].annotation
+        if isinstance(value, bool) and bool not in (allowed, *get_args(allowed)):
+            raise ValueError(f"expected something else than {str(value).lower()}")
+        return value
 
 
 class EpisodeOptions(Strict):

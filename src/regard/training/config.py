@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from regard.domains.options import Strict
 
 Precision = Literal["32-true", "bf16-mixed", "auto"]
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Strict):
     """Settings of `train`. Unknown keys and impossible values are refused, by pydantic.
 
     Examples:
         >>> TrainConfig(steps=500, learning_rate=3e-4).optimizer
         'adamw'
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(
         default=2000, ge=1, description="updates of the weights; fitted instead where max_minutes is set"
