@@ -58,3 +58,8 @@ def test_true_is_no_number(key: str) -> None:
 def test_true_is_still_true() -> None:
     result = CliRunner().invoke(app, ["train", "glyphs", "--set", "train.tensorboard=true", "--show"])
     assert result.exit_code == 0, result.exception
+
+
+def test_a_rollout_is_of_a_robot_whatever_data_is_there(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["rollout", "characters", "--out", str(tmp_path / "out")])
+    assert result.exit_code and "'images', which has no rollouts: expected a run such as" in str(result.exception)

@@ -42,6 +42,11 @@ def show_rollout(
         ConfigError: data without a simulator, or a learner that does not attend.
     """
     trained = TrainedLearner.load(checkpoint, settings)
+    if trained.domain.name != "robots":
+        raise ConfigError(
+            f"{trained.name} is a learner of the domain {trained.domain.name!r}, which has no rollouts: expected a run "
+            "such as that of reach2d or reacher."
+        )
     data = trained.data()
     if not isinstance(data, SimulatedData) or not data.has_simulator:
         raise ConfigError(f"{data.title} has no rollouts to show: expected a run such as that of reach2d or reacher.")

@@ -84,8 +84,9 @@ def characters(
         raise ConfigError(f"handwriting is {handwriting!r} and folder is not set: say where Omniglot lies.")
     if not fonts and handwriting == "none":
         raise ConfigError("fonts is off and handwriting 'none': expected something to train on.")
-    rendered = cached("characters", {"format": _FORMAT, "size": SIZE, "box": BOX}, _render, cache)
+    # First what may be missing: rendering takes a minute.
     drawn = omniglot(folder, size=SIZE, box=BOX) if folder is not None else None
+    rendered = cached("characters", {"format": _FORMAT, "size": SIZE, "box": BOX}, _render, cache)
     alphabets = [_font_alphabets(rendered, set(SPLIT["validation"]), held_out=True)] if fonts else []
     if drawn is None or handwriting == "none":
         alphabets = [in_eight_ways(type_) for type_ in alphabets]
