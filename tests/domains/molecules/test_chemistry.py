@@ -57,7 +57,7 @@ def test_too_many_at_once_are_refused_before_they_are_looked_at() -> None:
         def __len__(self) -> int:
             return 10_000_000
 
-    with pytest.raises(DataError, match=r"10000000 molecules at once.*in pieces"):
+    with pytest.raises(DataError, match=r"10,000,000 molecules at once.*in pieces"):
         read_molecules(Huge())
 
 

@@ -7,8 +7,6 @@ Repeats of a composition (polymorphs, other units of the same formula) are merge
 
 from __future__ import annotations
 
-import csv
-import gzip
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.domains.csv_rows import read_rows
 from regard.domains.materials.formula import ELEMENTS, find_unreadable
-from regard.domains.materials.reader import read_fractions
+from regard.domains.materials.reader import MOST_ROWS, read_fractions
 from regard.errors import DataError
 
 Floats = NDArray[np.float64]
@@ -97,26 +96,23 @@ def read_columns(path: Path, value: str | None = "target") -> tuple[list[str], l
     Raises:
         DataError: no such file, no column `formula`, or no column of numbers.
     """
-    if not path.exists():
-        raise DataError(f"{path} is not there: expected a CSV with a column 'formula'.")
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        rows = [row for row in csv.DictReader(content.decode("utf-8-sig").splitlines()) if any(row.values())]
-    except (UnicodeDecodeError, OSError, EOFError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read ({error}): expected a CSV in UTF-8.") from error
-    names = {str(name).strip().lower(): name for name in (rows[0] if rows else {}) if name}
-    if "formula" not in names:
-        raise DataError(f"{path} has columns {', '.join(names)[:200] or 'none'}: expected one named 'formula'.")
-    formulas = [row[names["formula"]] or "" for row in rows]
+    lines = read_rows(path, MOST_ROWS)
+    head = [name.strip().lower() for name in lines[0]] if lines else []
+    shown = ", ".join(head)[:200]
+    if "formula" not in head:
+        raise DataError(f"{path} has columns {shown or 'none'}: expected one named 'formula'.")
+
+    def column(name: str) -> list[str]:
+        place = head.index(name)
+        return ["".join(line[place : place + 1]) for line in lines[1:]]
+
     if value is None:
-        return formulas, []
-    others = [name for name in names if name not in ("formula", "split")]
-    column = next(
-        (c for c in (value.lower(), "target", "value") if c in names), others[0] if len(others) == 1 else None
-    )
-    if column is None:
-        raise DataError(f"{path} has columns {', '.join(names)[:200]}: expected numbers in one named 'target'.")
-    return formulas, [row[names[column]] or "" for row in rows]
+        return column("formula"), []
+    others = [name for name in head if name not in ("formula", "split", "")]
+    known = [name for name in (value.lower(), "target", "value") if name in head]
+    if not known and len(others) != 1:
+        raise DataError(f"{path} has columns {shown}: expected numbers in one named 'target'.")
+    return column("formula"), column((known or others)[0])
 
 
 def read_property(path: Path, *, skip_unreadable: bool = False) -> Property:

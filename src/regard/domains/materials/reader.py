@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.domains.base import Reader
+from regard.domains.csv_rows import as_list
 from regard.domains.materials.formula import ELEMENTS, fractions_do_not_sum, parse_formula
 from regard.errors import DataError
 
@@ -57,10 +58,7 @@ def formulas_of(things: Any) -> list[Any]:
             raise DataError(
                 f"X has shape {tuple(things.shape)}: expected one formula per row, such as ['Fe2O3', 'NaCl']."
             )
-    rows = list(things)
-    if len(rows) > MOST_ROWS:
-        raise DataError(f"{len(rows):,} formulas at once: expected at most {MOST_ROWS:,}; give them in pieces.")
-    return rows
+    return as_list(things, MOST_ROWS, "formulas")
 
 
 def read_fractions(things: Any) -> NDArray[np.float32]:

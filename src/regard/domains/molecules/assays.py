@@ -7,8 +7,6 @@ the largest fragment) are merged: the mean of values, the majority of classes, a
 
 from __future__ import annotations
 
-import csv
-import gzip
 import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.domains.csv_rows import read_rows
 from regard.domains.molecules.chemistry import Mixtures, Molecule, read_molecule, scaffold
 from regard.errors import DataError, did_you_mean
 from regard.limits import MOLECULES
@@ -140,15 +139,9 @@ def read_smiles_column(path: Path) -> tuple[list[str], list[str], list[list[str]
 
 
 def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if line]
-    except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
-        raise DataError(f"{path} cannot be read ({error}): expected a CSV file.") from error
+    lines = read_rows(path, MOLECULES)
     if not lines:
         raise DataError(f"{path} is empty: expected a header and one row per molecule.")
-    if len(lines) > MOLECULES:
-        raise DataError(f"{path} has {len(lines)} rows: expected at most {MOLECULES}; cut it into pieces.")
     widths = {len(line) for line in lines}
     if len(widths) != 1:
         raise DataError(f"{path} has lines of {sorted(widths)[:5]} cells: expected each as long as the header.")

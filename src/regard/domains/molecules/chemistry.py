@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from regard.domains.csv_rows import as_list
 from regard.errors import DataError
 from regard.extras import import_extra
 from regard.limits import MOLECULE_ATOMS, MOLECULES
@@ -135,18 +136,15 @@ def as_column(things: Any) -> list[Any]:
                 'give frame["smiles"].'
             )
         things = things.iloc[:, 0]
-    if hasattr(things, "__len__") and len(things) > MOLECULES:
-        raise DataError(
-            f"{len(things)} molecules at once: expected at most {MOLECULES}, which take some 2 kB and 2 ms each; "
-            "predict in pieces."
-        )
+    if not isinstance(things, np.ndarray) or things.shape[:1] > (MOLECULES,):
+        things = as_list(things, MOLECULES, "molecules")
     if isinstance(things, Sequence) and all(isinstance(thing, str | Molecule) for thing in things):
         return list(things)
     array = np.asarray(things, dtype=object)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise DataError(f"SMILES have shape {array.shape}: expected one text per molecule, ({len(array)},).")
+        raise DataError(f"SMILES have shape {array.shape}: expected one text per molecule, ({array.size},).")
     return array.tolist()
 
 
