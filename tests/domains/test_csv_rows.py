@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regard.domains.csv_rows import as_list, read_rows
+from regard.domains.csv_rows import as_list, read_csv_rows
 from regard.domains.materials.reader import MOST_ROWS, read_fractions
 from regard.errors import DataError
 
@@ -21,18 +21,18 @@ def test_rows_are_read_up_to_the_limit(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(text.encode()))
     expected = [["smiles", "y"], ["CCO", "1"], ["C,C", "0"]]
     for name in ("a.csv", "a.csv.gz"):
-        assert read_rows(tmp_path / name, 2) == expected
+        assert read_csv_rows(tmp_path / name, 2) == expected
         with pytest.raises(DataError, match=r"more than 1 rows.*cut it into pieces"):
-            read_rows(tmp_path / name, 1)
+            read_csv_rows(tmp_path / name, 1)
 
 
 def test_a_file_of_far_too_many_rows_is_not_read_to_its_end(tmp_path: Path) -> None:
     damaged_end = gzip.compress(b"formula,target\n" + b"NaCl,1\n" * 200_000)[:-8]
     (tmp_path / "a.csv.gz").write_bytes(damaged_end)
     with pytest.raises(DataError, match="more than 1,000 rows"):
-        read_rows(tmp_path / "a.csv.gz", 1000)
+        read_csv_rows(tmp_path / "a.csv.gz", 1000)
     with pytest.raises(DataError, match="cannot be read"):
-        read_rows(tmp_path / "a.csv.gz", 10**6)
+        read_csv_rows(tmp_path / "a.csv.gz", 10**6)
 
 
 def test_an_endless_iterator_is_left_after_the_limit() -> None:

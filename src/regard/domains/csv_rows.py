@@ -12,7 +12,7 @@ from typing import Any
 from regard.errors import DataError
 
 
-def read_rows(path: Path, most: int) -> list[list[str]]:
+def read_csv_rows(path: Path, most: int) -> list[list[str]]:
     """The lines of a CSV file, gzipped or not, the header first; empty ones are left out.
 
     Args:

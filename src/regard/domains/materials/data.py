@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.domains.csv_rows import read_rows
+from regard.domains.csv_rows import read_csv_rows
 from regard.domains.materials.formula import ELEMENTS, find_unreadable
 from regard.domains.materials.reader import MOST_ROWS, read_fractions
 from regard.errors import DataError
@@ -96,7 +96,7 @@ def read_columns(path: Path, value: str | None = "target") -> tuple[list[str], l
     Raises:
         DataError: no such file, no column `formula`, or no column of numbers.
     """
-    lines = read_rows(path, MOST_ROWS)
+    lines = read_csv_rows(path, MOST_ROWS)
     head = [name.strip().lower() for name in lines[0]] if lines else []
     shown = ", ".join(head)[:200]
     if "formula" not in head:

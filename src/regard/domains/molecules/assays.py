@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.domains.csv_rows import read_rows
+from regard.domains.csv_rows import read_csv_rows
 from regard.domains.molecules.chemistry import Mixtures, Molecule, read_molecule, scaffold
 from regard.errors import DataError, did_you_mean
 from regard.limits import MOLECULES
@@ -139,7 +139,7 @@ def read_smiles_column(path: Path) -> tuple[list[str], list[str], list[list[str]
 
 
 def _read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
-    lines = read_rows(path, MOLECULES)
+    lines = read_csv_rows(path, MOLECULES)
     if not lines:
         raise DataError(f"{path} is empty: expected a header and one row per molecule.")
     widths = {len(line) for line in lines}
