@@ -15,6 +15,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -22,7 +24,7 @@ import numpy as np
 
 from common import Document, Section, argument_parser, made_by, provenance, render_after, table, write_document
 
-STROKES = {
+STROKES: dict[str, Sequence[Sequence[tuple[int, int]]]] = {
     "L": [[(30, 20), (30, 140), (130, 140)]],
     "T": [[(20, 25), (150, 25)], [(85, 25), (85, 150)]],
     "O": [[(85, 20), (140, 50), (145, 110), (85, 150), (30, 110), (30, 50), (85, 20)]],
@@ -46,6 +48,22 @@ _WATCH = """
 """
 
 
+@contextmanager
+def served(**environment: str) -> Iterator[str]:
+    """The address of a page that is served while the context lasts; the tests start it like this, too.
+
+    Args:
+        environment: variables besides those of this process.
+    """
+    command = [sys.executable, "-m", "regard", "app", "--no-open", "--port", "0"]
+    variables = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        line = next((line for line in server.stdout if "Open http" in line), "")
+        yield re.findall(r"http://[\d.:]+", line)[0]
+        server.terminate()
+
+
 def parser() -> argparse.ArgumentParser:
     """Arguments."""
     made = argument_parser(__doc__, SECTIONS, "app.json")
@@ -53,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def draw(page: Any, canvas: Any, strokes: list[list[tuple[int, int]]]) -> None:
+def draw(page: Any, canvas: Any, strokes: Sequence[Sequence[tuple[int, int]]]) -> None:
     """By mouse, on a pad of 168 pixels."""
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
@@ -87,22 +105,15 @@ def main() -> None:
     """Start, draw, write."""
     arguments = parser().parse_args()
     playwright = import_module("playwright.sync_api")
-    command = [sys.executable, "-m", "regard", "app", "--no-open", "--port", "0"]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        line = next((line for line in server.stdout if "Open http" in line), "")
-        address = re.findall(r"http://[\d.:]+", line)[0]
-        with playwright.sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            page = browser.new_page()
-            page.set_default_timeout(120_000)
-            page.goto(address)
-            page.locator("#desk-letters .board[data-ready]").wait_for()
-            page.wait_for_timeout(5000)  # models are read while a person begins to draw
-            document = measured(page, arguments.questions)
-            browser.close()
-        server.terminate()
+    with served() as address, playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(120_000)
+        page.goto(address)
+        page.locator("#desk-letters .board[data-ready]").wait_for()
+        page.wait_for_timeout(5000)  # models are read while a person begins to draw
+        document = measured(page, arguments.questions)
+        browser.close()
     print(document)
     write_document(arguments.out, {**document, **provenance()})
     render_after(arguments, SECTIONS)

@@ -226,7 +226,13 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
 ]
 
 
-SLOW = {"separable_tasks_are_solved", "threads_agree", "training_mode_keeps_the_laws", "absent_queries_are_not_scored"}
+SLOW = {
+    "separable_tasks_are_solved",
+    "threads_agree",
+    "training_mode_keeps_the_laws",
+    "absent_queries_are_not_scored",
+    "joined_states_answer_alike",
+}
 """Laws that take most of the time: each learner is held to them in its first settings, and not in its others."""
 
 
@@ -490,7 +496,7 @@ FAULTS: list[tuple[Callable[[], Learner], set[str]]] = [
     (Drifts, {"adapting_leaves_no_trace"}),
     (PrefersTheFirstClass, {"relabelling_relabels"}),
     (ReadsInOrder, {"support_order_does_not_matter"}),
-    (MixesTasks, {"a_batch_is_a_loop"}),
+    (MixesTasks, {"a_batch_is_a_loop", "joined_states_answer_alike"}),
     (HasAnIdlePart, {"a_gradient_reaches_every_parameter"}),
     (DividesByNothing, {"the_weight_gradient_is_finite", "a_gradient_reaches_every_parameter"}),
     (LostWithoutExamples, {"an_empty_support_is_survived"}),

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from regard import FewShotClassifier
+from regard import FewShotClassifier, FewShotRegressor
 from regard.app import desk
-from regard.app.page import LETTERS, TABLES
+from regard.app.page import LETTERS, NUMBERS, TABLES
 from regard.domains.base import LabelledFiles
 from regard.estimators import load_estimator
 
@@ -71,6 +71,22 @@ def test_tables_are_answered_and_their_columns_shown() -> None:
     found = TABLES.answer(question)
     assert [answer["label"] for answer in found["answers"]] == ["cat", "dog"]
     assert "--saliency:1.00" in found["html"]
+
+
+def test_numbers_are_answered_explained_and_saved(tmp_path: Path) -> None:
+    question = json.dumps({"support": NUMBERS.support, "queries": NUMBERS.query})
+    found = NUMBERS.answer(question)
+    first, second = found["answers"]
+    assert 200 < first["value"] < 300 < second["value"] < 420 and first["deviation"] > 0
+    assert "the answer would be" in found["html"] and "instead of" in found["html"]
+    saved = NUMBERS.save(question)
+    path = tmp_path / saved["name"]
+    path.write_bytes(base64.b64decode(saved["content"]))
+    model = load_estimator(path)
+    assert isinstance(model, FewShotRegressor)
+    assert model.predict([[2, 60]])[0] == pytest.approx(first["value"], rel=1e-5)
+    words = json.dumps({"support": "a,label\n1,x\n2,y\n", "queries": "a\n1\n"})
+    assert "expected a number" in NUMBERS.answer(words)["error"]
 
 
 @pytest.mark.parametrize(

@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from app import ASKED, STROKES, draw, served
 
 pytest.importorskip("gradio", reason="the page is tested with the extra app")
 playwright = pytest.importorskip("playwright.sync_api", reason="the page is driven by playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine drives the page")
 
-LETTERS: dict[str, Sequence[Sequence[tuple[int, int]]]] = {
-    "L": [[(30, 20), (30, 140), (130, 140)]],
-    "T": [[(20, 25), (150, 25)], [(85, 25), (85, 150)]],
-    "O": [[(85, 20), (140, 50), (145, 110), (85, 150), (30, 110), (30, 50), (85, 20)]],
-    "X": [[(30, 30), (140, 140)], [(140, 30), (30, 140)]],
-    "V": [[(25, 30), (85, 145), (145, 30)]],
-}
-T_AGAIN = [[(25, 30), (145, 28)], [(88, 30), (80, 145)]]
-
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Of a server that was told of a proxy which is not there: whatever it asks of the network fails."""
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    command = [sys.executable, "-m", "regard", "app", "--no-open", "--port", "0"]
-    environment = {**os.environ, **nowhere, "no_proxy": "127.0.0.1,localhost", "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        line = next((line for line in server.stdout if "Open http" in line), "")
-        yield re.findall(r"http://[\d.:]+", line)[0]
-        server.terminate()
+    with served(**nowhere, no_proxy="127.0.0.1,localhost") as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -56,26 +40,14 @@ def page(address: str) -> Iterator[Any]:
         browser.close()
 
 
-def draw(page: Any, canvas: Any, strokes: Sequence[Sequence[tuple[int, int]]]) -> None:
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    for stroke in strokes:
-        at = [(box["x"] + x * box["width"] / 168, box["y"] + y * box["height"] / 168) for x, y in stroke]
-        page.mouse.move(*at[0])
-        page.mouse.down()
-        for point in at[1:]:
-            page.mouse.move(*point, steps=5)
-        page.mouse.up()
-
-
 def test_five_letters_are_drawn_and_a_sixth_is_named(page: Any) -> None:
     desk = page.locator("#desk-letters")
     for _ in range(2):
         desk.locator(".add").click()
-    for number, (name, strokes) in enumerate(LETTERS.items()):
+    for number, (name, strokes) in enumerate(STROKES.items()):
         desk.locator(".card input[type=text]").nth(number).fill(name)
         draw(page, desk.locator(".card canvas").nth(number), strokes)
-    draw(page, desk.locator(".query canvas"), T_AGAIN)  # answered as the pen is lifted
+    draw(page, desk.locator(".query canvas"), ASKED)  # answered as the pen is lifted
     playwright.expect(desk.locator(".state")).to_have_text("T")
     answer = page.frame_locator("#desk-letters .out")
     assert answer.locator(".answer").inner_text().startswith("T")
@@ -90,7 +62,7 @@ def test_what_was_learned_and_the_answers_are_downloaded(page: Any, tmp_path: Pa
     with page.expect_download() as saved:
         desk.locator(".save").click()
     saved.value.save_as(tmp_path / "classifier.safetensors")
-    assert list(getattr(load_estimator(tmp_path / "classifier.safetensors"), "classes_")) == sorted(LETTERS)  # noqa: B009
+    assert list(getattr(load_estimator(tmp_path / "classifier.safetensors"), "classes_")) == sorted(STROKES)  # noqa: B009
     with page.expect_download() as answers:
         desk.locator(".answers").click()
     answers.value.save_as(tmp_path / "answers.json")
@@ -108,6 +80,39 @@ def test_a_table_is_opened_by_keyboard_alone(page: Any, tmp_path: Path) -> None:
     desk.locator(".ask").focus()
     page.keyboard.press("Enter")
     playwright.expect(desk.locator(".state")).to_have_text("dog")
+
+
+def test_numbers_are_predicted_with_their_deviation(page: Any, tmp_path: Path) -> None:
+    page.get_by_role("tab", name="Numbers").click()
+    desk = page.locator("#desk-numbers")
+    desk.locator(".ask").click()
+    playwright.expect(desk.locator(".state")).to_have_text(re.compile(r"^\d[\d.]* ± [\d.]+; \d[\d.]* ± [\d.]+$"))
+    assert "the answer would be" in page.frame_locator("#desk-numbers .out").locator(".turns").first.inner_text()
+    with page.expect_download() as answers:
+        desk.locator(".answers").click()
+    answers.value.save_as(tmp_path / "answers.json")
+    assert 200 < json.loads((tmp_path / "answers.json").read_text())[0]["value"] < 300
+
+
+def test_a_robot_is_shown_the_way_and_goes_there_from_elsewhere(page: Any) -> None:
+    page.get_by_role("tab", name="Robot").click()
+    desk = page.locator("#desk-robot")
+    square = desk.locator("canvas.plane")
+    # On a pad of 168: from the lower left to the upper right, and two clicks.
+    draw(page, square, [[(20, 150), (80, 90), (130, 40)], [(140, 140), (140, 140)], [(30, 30), (30, 30)]])
+    playwright.expect(desk.locator(".state")).to_have_text("arrived; arrived")
+    answer = page.frame_locator("#desk-robot .out")
+    assert answer.locator(".why").count() == 2 and answer.locator(".why .dot").count() > 10
+    assert "without as many random ones" in answer.locator(".turns").first.inner_text()
+
+
+def test_a_robot_is_shown_the_way_by_keyboard_alone(page: Any) -> None:
+    desk = page.locator("#desk-robot")
+    desk.get_by_role("button", name="Clear").click()
+    desk.locator("canvas.plane").focus()
+    for key in ["Enter", *["ArrowLeft"] * 6, *["ArrowUp"] * 3, "Enter", *["ArrowDown"] * 9, "s"]:
+        page.keyboard.press(key)
+    playwright.expect(desk.locator(".state")).to_have_text("arrived")
 
 
 def test_pictures_are_uploaded(page: Any, tmp_path: Path) -> None:

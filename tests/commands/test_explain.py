@@ -44,6 +44,21 @@ def test_the_page_shows_each_answer_and_its_examples(files: Path) -> None:
     assert "http" not in text.replace("http-equiv", "")
 
 
+def test_numbers_are_explained_in_their_own_unit(tmp_path: Path) -> None:
+    rows = [f"{x},{x % 3},{100 * x}" for x in range(12)]
+    (tmp_path / "support.csv").write_text("\n".join(["a,b,price", *rows]))
+    (tmp_path / "query.csv").write_text("a,b\n2.5,1\n8,2\n")
+    sentence = explain_files(
+        "tables", tmp_path / "support.csv", tmp_path / "query.csv", tmp_path / "page.html", regression=True
+    )
+    assert "changes the answer by" in sentence
+    text = (tmp_path / "page.html").read_text()
+    assert "the answer would be" in text and "Without column 1" in text and "±" in text
+    (tmp_path / "support.csv").write_text("a,b,price\n1,2,dear\n2,2,cheap\n")
+    with pytest.raises(DataError, match="expected a number"):
+        explain_files("tables", tmp_path / "support.csv", tmp_path / "query.csv", tmp_path / "p.html", regression=True)
+
+
 def test_fewer_queries_are_explained_where_it_is_said(files: Path) -> None:
     explain_files("characters", files / "support", files / "query", files / "page.html", most=1)
     assert (files / "page.html").read_text().count('<section class="why"') == 1

@@ -93,6 +93,17 @@ def test_nothing_is_explained_before_fit_and_vectors_have_no_places() -> None:
     assert model.fit(X, np.arange(12) % 2).saliency(X[:2]) is None
 
 
+def test_numbers_are_explained_in_the_unit_of_y() -> None:
+    y = X[:, 0] + 0.1 * X[:, 1]
+    found = FewShotRegressor(NearestNeighbour()).fit(X, y).explain(X[:5] + 0.1)
+    other = FewShotRegressor(NearestNeighbour()).fit(X, 16 * y + 1000).explain(X[:5] + 0.1)
+    np.testing.assert_allclose(other.drop, 16 * found.drop, atol=1e-4)
+    np.testing.assert_allclose(other.probability, 16 * found.probability + 1000, rtol=1e-5)
+    np.testing.assert_allclose(found.probability, FewShotRegressor(NearestNeighbour()).fit(X, y).predict(X[:5] + 0.1))
+    assert found.trust is not None and other.trust is not None
+    assert other.trust.mean == pytest.approx(16 * found.trust.mean, rel=1e-3)
+
+
 class Turned(Views):
     """One view, in which classes have other numbers."""
 

@@ -1,4 +1,4 @@
-"""Questions that wait for one handle share a pass, get their own answers, and do not share their faults."""
+"""Questions that wait share a pass, get their own answers, and do not share their faults."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any
 import pytest
 
 from regard.errors import DataError
-from regard.serve.batching import Batcher
+from regard.serve.batching import Answers, Batcher, Question
 
-passes: list[tuple[str, tuple[Any, ...]]] = []
+passes: list[tuple[Question, ...]] = []
 
 
-def slow(handle: str, queries: Sequence[Any]) -> list[dict[str, Any]]:
-    passes.append((handle, tuple(queries)))
+def slow(questions: Sequence[Question]) -> list[Answers | Exception]:
+    passes.append(tuple(questions))
     time.sleep(0.01)
-    if "bad" in queries:
-        raise DataError("bad")
-    return [{"answer": f"{handle}:{query}"} for query in queries]
+    return [
+        DataError("bad") if "bad" in q.queries else [{"answer": f"{q.handle}:{query}"} for query in q.queries]
+        for q in questions
+    ]
 
 
 def asked(questions: list[tuple[str, list[Any]]], **options: Any) -> list[Any]:
@@ -45,13 +46,25 @@ def test_each_gets_its_own_answers_in_few_passes() -> None:
 
 def test_a_pass_has_a_largest_size() -> None:
     asked([("a", [i]) for i in range(40)], max_queries=8)
-    assert max(len(queries) for _, queries in passes) == 8
-    assert sorted(query for _, queries in passes for query in queries) == list(range(40))
+    assert max(len(each) for each in passes) == 8
+    assert sorted(q.queries[0] for each in passes for q in each) == list(range(40))
 
 
-def test_what_sees_all_queries_is_asked_one_question_at_a_time() -> None:
-    asked([("a", [i, i + 1]) for i in range(5)], together=False)
-    assert [queries for _, queries in passes] == [(i, i + 1) for i in range(5)]
+def test_neither_questions_nor_the_rest_wait_for_all_of_the_other() -> None:
+    order: list[str] = []
+
+    def predict(questions: Sequence[Question]) -> list[Answers | Exception]:
+        order.append("pass")
+        return slow(questions)
+
+    async def run() -> None:
+        batcher = Batcher(predict, n_threads=1, max_queries=1)
+        jobs = [batcher.compute(lambda: order.append("job")) for _ in range(4)]
+        await asyncio.gather(*jobs, *(batcher.ask("a", [i]) for i in range(4)))
+        batcher.close()
+
+    asyncio.run(run())
+    assert order == ["pass", "job"] * 4
 
 
 def test_a_fault_is_the_askers_own() -> None:
@@ -62,7 +75,7 @@ def test_a_fault_is_the_askers_own() -> None:
 
 
 def test_other_errors_reach_whoever_waits() -> None:
-    def broken(handle: str, queries: Sequence[Any]) -> list[dict[str, Any]]:
+    def broken(questions: Sequence[Question]) -> list[Answers | Exception]:
         raise ZeroDivisionError
 
     async def run() -> None:

@@ -14,8 +14,8 @@ ROWS = np.random.default_rng(0).normal(size=(12, 3)).round(3).tolist()
 CONTENT = {"examples": ROWS, "labels": ["a", "b", "c"] * 4}
 
 
-def store(folder: Path, max_handles: int = 2, max_adapted: int = 64) -> HandleStore:
-    return HandleStore("tables", False, folder, max_handles=max_handles, max_adapted=max_adapted)
+def store(folder: Path, max_handles: int = 2, max_adapted_bytes: int = 2**29) -> HandleStore:
+    return HandleStore("tables", False, folder, max_handles=max_handles, max_adapted_bytes=max_adapted_bytes)
 
 
 def test_equal_examples_have_one_handle_and_others_another(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_restart_keeps_handles_and_answers(tmp_path: Path) -> None:
 
 
 def test_what_is_no_longer_in_memory_adapts_when_asked(tmp_path: Path) -> None:
-    handles = store(tmp_path, max_adapted=1)
+    handles = store(tmp_path, max_adapted_bytes=1)
     first, model = handles.add(CONTENT)
     handles.add({**CONTENT, "labels": ["x", "y", "z"] * 4})
     again = handles.get(first)

@@ -114,11 +114,72 @@ function box(name, title, text) {
 }
 
 function question() {
+  if (mode === 'path') return find('.asked .query').question();
   if (mode === 'text') return Object.fromEntries([...board.querySelectorAll('textarea')].map((area) => [area.dataset.name, area.value]));
   return {
     classes: [...find('.classes').children].map((card) => card.content()).filter((one) => one.images.length),
     queries: [...find('.asked .pads').children].map((pad) => pad.picture()).filter(Boolean),
   };
+}
+
+// ---- ways that a robot is shown: strokes are ways, clicks are places to start from ----
+
+function plane() {
+  const SIDE_OF_PLANE = 320, RADIUS = 6, STEP = 0.1, CLICK = 0.1;
+  const canvas = make('canvas', { width: SIDE_OF_PLANE, height: SIDE_OF_PLANE, tabIndex: 0, className: 'plane' });
+  canvas.setAttribute('role', 'application');
+  canvas.setAttribute('aria-label', 'A square. Draw ways with a pointer and click places to start from. By keyboard: arrows move the pen, Enter begins and ends a way, s puts a place to start from, Backspace takes back.');
+  const shade = getComputedStyle(board);
+  const given = []; // {way: [[x, y], ..]} or {start: [x, y]}, in the order in which they were made
+  let way = null, pen = [0, 0], hasKeys = false;
+  const at = (event) => {
+    const box = canvas.getBoundingClientRect();
+    return [(event.clientX - box.left) / box.width * 2 - 1, 1 - (event.clientY - box.top) / box.height * 2].map((v) => Math.max(-1, Math.min(1, v)));
+  };
+  const pixel = ([x, y]) => [(x + 1) / 2 * SIDE_OF_PLANE, (1 - y) / 2 * SIDE_OF_PLANE];
+  const long = (points) => points.slice(1).reduce((sum, p, i) => sum + Math.hypot(p[0] - points[i][0], p[1] - points[i][1]), 0);
+  function show() {
+    const brush = canvas.getContext('2d');
+    brush.clearRect(0, 0, SIDE_OF_PLANE, SIDE_OF_PLANE);
+    brush.lineCap = brush.lineJoin = 'round';
+    for (const one of [...given, ...(way ? [{ way }] : [])]) {
+      if (one.way) {
+        brush.strokeStyle = brush.fillStyle = shade.getPropertyValue('--way') || '#3f46c4'; brush.lineWidth = 4;
+        brush.beginPath(); one.way.forEach((p, i) => brush[i ? 'lineTo' : 'moveTo'](...pixel(p))); brush.stroke();
+        brush.beginPath(); brush.arc(...pixel(one.way.at(-1)), RADIUS, 0, 7); brush.fill();
+      } else {
+        brush.strokeStyle = shade.getPropertyValue('--start') || '#b4562b'; brush.lineWidth = 3;
+        brush.beginPath(); brush.arc(...pixel(one.start), RADIUS, 0, 7); brush.stroke();
+      }
+    }
+    if (hasKeys) { brush.fillStyle = shade.color; brush.beginPath(); brush.arc(...pixel(pen), 3, 0, 7); brush.fill(); }
+  }
+  const done = () => {
+    if (!way) return;
+    given.push(long(way) < CLICK ? { start: way.at(-1) } : { way });
+    way = null; show(); soon();
+  };
+  canvas.addEventListener('pointerdown', (event) => { canvas.setPointerCapture(event.pointerId); hasKeys = false; way = [at(event)]; show(); });
+  canvas.addEventListener('pointermove', (event) => { if (way && !hasKeys) { way.push(at(event)); show(); } });
+  for (const end of ['pointerup', 'pointercancel']) canvas.addEventListener(end, done);
+  canvas.addEventListener('blur', () => { hasKeys = false; show(); });
+  canvas.addEventListener('keydown', (event) => {
+    const move = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, STEP], ArrowDown: [0, -STEP] }[event.key];
+    if (!move && !['Enter', 's', 'Backspace'].includes(event.key)) return;
+    event.preventDefault(); hasKeys = true;
+    if (move) { pen = pen.map((v, i) => Math.max(-1, Math.min(1, v + move[i]))); if (way) way.push(pen); }
+    else if (event.key === 's') { given.push({ start: pen }); soon(); }
+    else if (event.key === 'Backspace') { way ? way = null : given.pop(); soon(); }
+    else if (way) done();
+    else way = [pen];
+    show();
+  });
+  const place = make('div', { className: 'query' }, canvas, make('div', { className: 'bar' },
+    make('button', { type: 'button', className: 'small', textContent: 'Take back', onclick: () => { given.pop(); show(); soon(); } }),
+    make('button', { type: 'button', className: 'small', textContent: 'Clear', onclick: () => { given.length = 0; show(); } })));
+  place.question = () => ({ paths: given.filter((one) => one.way).map((one) => one.way), starts: given.filter((one) => one.start).map((one) => one.start) });
+  show();
+  return place;
 }
 
 // ---- asking ----
@@ -134,8 +195,17 @@ function soon() {
   clearTimeout(waiting);
   if (mode === 'text') return;
   const asked = question();
+  if (mode === 'path') { if (asked.paths.length && asked.starts.length) waiting = setTimeout(ask, 350); return; }
   if (asked.classes.length > 1 && asked.queries.length) waiting = setTimeout(ask, 350);
 }
+
+function inWords(one) {
+  if (one.said !== undefined) return one.said;
+  if (one.value !== undefined) return shortened(one.value) + (one.deviation === null ? '' : ' ± ' + shortened(one.deviation));
+  return one.answered ? one.label : one.label + ', or perhaps none of these';
+}
+
+const shortened = (number) => String(Number(number.toPrecision(4)));
 
 async function ask() {
   clearTimeout(waiting);
@@ -148,7 +218,7 @@ async function ask() {
   const out = find('.out');
   if (answer.error) { say(answer.error, true); out.hidden = true; return; }
   found = answer.answers;
-  say(found.map((one) => one.answered ? one.label : one.label + ', or perhaps none of these').join('; '));
+  say(found.map(inWords).join('; '));
   out.hidden = false;
   out.onload = () => { out.style.height = out.contentDocument.documentElement.scrollHeight + 24 + 'px'; };
   out.srcdoc = answer.html;
@@ -172,11 +242,14 @@ async function fetched(make, done) {
   say(done);
 }
 
-find('.save').onclick = () => fetched(server.save, 'Saved: regard.load_estimator("classifier.safetensors") reads it.');
+find('.save').onclick = () => fetched(server.save, mode === 'path' ? 'Saved: Demonstrations.load of regard.domains.acting reads it.' : 'Saved: regard.load_estimator reads it.');
+if (mode === 'path') find('.save').textContent = 'Save what was shown';
 find('.take').onclick = () => fetched(server.take, 'Saved: open offline.html in any browser, without a network too.');
 find('.take').hidden = !props.offline;
 
-if (mode === 'text') {
+if (mode === 'path') {
+  find('.asked').append(plane());
+} else if (mode === 'text') {
   find('.asked').append(box('support', 'Labelled examples', props.support), box('queries', 'To be labelled', props.query));
 } else {
   for (let i = 0; i < 3; i++) addClass();

@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from regard.commands.explain import explain_examples
+from regard.commands.explain import as_numbers, explain_examples
 from regard.domains.base import LabelledFiles
 from regard.errors import DataError, RegardError
-from regard.estimators import FewShotClassifier
+from regard.estimators import FewShotClassifier, FewShotRegressor
 from regard.estimators.files import save_estimator
 from regard.limits import ENCODED_BYTES
 from regard.recipes.trained import TrainedLearner
-from regard.report.explanations import render_explanations
+from regard.report.explanations import ExplainedAnswer, render_explanations
 
-Mode = Literal["draw", "drop", "text"]
+Mode = Literal["draw", "drop", "text", "path"]
+Fitted = FewShotClassifier | FewShotRegressor
 MOST_EXAMPLES = 500
 MOST_QUERIES = 20
 """Each is explained, at the cost of about as many predictions as there are examples."""
@@ -36,6 +37,7 @@ class Desk:
         about: a sentence or two above the board.
         support, query: what stands in the boxes at first, of text.
         suffixes: of the files that the boxes' text would stand in.
+        regression: whether labels are numbers, and so are the answers.
     """
 
     title: str
@@ -45,6 +47,7 @@ class Desk:
     support: str = ""
     query: str = ""
     suffixes: tuple[str, str] = (".csv", ".csv")
+    regression: bool = False
 
     def answer(self, question: str) -> dict[str, Any]:
         """The page of answers, and the answers as data; or what is wrong with the question, for people.
@@ -54,34 +57,27 @@ class Desk:
                 of text `{"support": .., "queries": ..}`.
         """
         try:
-            found = explain_examples(self.learner, self._read(question), MOST_QUERIES)
+            found = explain_examples(self.learner, self._read(question), MOST_QUERIES, regression=self.regression)
         except RegardError as error:
             return {"error": str(error)}
         html = render_explanations(self.learner, found.trust, found.believed, found.answers, embedded=True)
-        answers = [
-            {
-                "query": answer.name,
-                "label": answer.answer,
-                "answered": answer.answered,
-                "probabilities": dict(answer.probabilities),
-                "examples": {effect.name: effect.drop for effect in answer.effects},
-            }
-            for answer in found.answers
-        ]
-        return {"html": html, "answers": answers}
+        return {"html": html, "answers": [_as_data(answer) for answer in found.answers]}
 
     def save(self, question: str) -> dict[str, Any]:
         """The fitted estimator as a file, in base64; `regard.load_estimator` reads it."""
-        return self._file(question, "classifier.safetensors", save_estimator)
+        return self._file(question, f"{'regressor' if self.regression else 'classifier'}.safetensors", save_estimator)
 
     def take(self, question: str) -> dict[str, Any]:
         """One page with these examples in it that answers in any browser, in base64; it needs the extra `export`."""
-        return self._file(question, "offline.html", FewShotClassifier.export)
+        return self._file(question, "offline.html", lambda model, path: model.export(path))
 
-    def _file(self, question: str, name: str, write: Callable[[FewShotClassifier, Path], object]) -> dict[str, Any]:
+    def _file(self, question: str, name: str, write: Callable[[Any, Path], object]) -> dict[str, Any]:
         try:
             read = self._read(question)
-            model = FewShotClassifier(self.learner).fit(read.support, read.labels)
+            if self.regression:
+                model: Fitted = FewShotRegressor(self.learner).fit(read.support, as_numbers(read))
+            else:
+                model = FewShotClassifier(self.learner).fit(read.support, read.labels)
             model.predict(read.queries[:1])  # a file is handed out of what answers
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / name
@@ -105,14 +101,14 @@ class Desk:
         read = self._pasted(asked) if self.mode == "text" else self._pictures(asked)
         if len(read.support) > MOST_EXAMPLES:
             raise DataError(f"there are {len(read.support)} examples: the page takes {MOST_EXAMPLES}; use Python.")
-        if len(set(read.labels)) < 2:
+        if not self.regression and len(set(read.labels)) < 2:
             raise DataError("fewer than two classes have examples: give one example each of two classes or more.")
         if not len(read.queries):
             raise DataError("there is nothing to answer: give one query.")
         return read
 
     def _pictures(self, asked: dict[str, Any]) -> LabelledFiles:
-        domain = TrainedLearner.shared(self.learner, regression=False).domain
+        domain = TrainedLearner.shared(self.learner, regression=self.regression).domain
         classes = asked.get("classes")
         if not isinstance(classes, list):
             raise DataError("the question has no classes: reload the page.")
@@ -141,7 +137,7 @@ class Desk:
         )
 
     def _pasted(self, asked: dict[str, Any]) -> LabelledFiles:
-        domain = TrainedLearner.shared(self.learner, regression=False).domain
+        domain = TrainedLearner.shared(self.learner, regression=self.regression).domain
         with tempfile.TemporaryDirectory() as folder:
             paths = [Path(folder) / f"{name}{suffix}" for name, suffix in zip(_BOXES, self.suffixes, strict=True)]
             for path, box in zip(paths, ("support", "queries"), strict=True):
@@ -150,6 +146,20 @@ class Desk:
                 return domain.read_files(*paths)
             except DataError as error:
                 raise DataError(_without(str(error), paths)) from error
+
+
+def _as_data(answer: ExplainedAnswer) -> dict[str, Any]:
+    """What is downloaded of one answer."""
+    examples = {effect.name: effect.drop for effect in answer.effects}
+    if answer.number is not None:
+        return {"query": answer.name, "value": answer.number, "deviation": answer.deviation, "examples": examples}
+    return {
+        "query": answer.name,
+        "label": answer.answer,
+        "answered": answer.answered,
+        "probabilities": dict(answer.probabilities),
+        "examples": examples,
+    }
 
 
 _BOXES = ("the examples", "the queries")

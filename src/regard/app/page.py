@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial, update_wrapper
 from importlib.resources import files
@@ -14,6 +15,7 @@ from typing import Any
 import typer
 
 from regard.app.desk import Desk
+from regard.app.robot import RobotDesk
 from regard.errors import RegardError
 from regard.extras import import_extra
 from regard.nn.pretrained.bodies import is_packaged
@@ -40,6 +42,15 @@ TABLES = Desk(
     "height,weight,label\n23,4.1,cat\n25,4.6,cat\n24,3.9,cat\n61,31,dog\n58,27,dog\n64,33,dog\n",
     "height,weight\n26,4.4\n60,29\n",
 )
+NUMBERS = Desk(
+    "Numbers",
+    "tables",
+    "text",
+    "Numbers to be predicted: rows with a header; they stand in the column `label`, `target` or `y`, or the last one.",
+    "rooms,area,price\n2,54,210\n3,71,265\n3,80,288\n4,95,330\n1,33,140\n5,120,402\n",
+    "rooms,area\n2,60\n4,110\n",
+    regression=True,
+)
 SENTENCES = Desk(
     "Sentences",
     "sentences",
@@ -58,20 +69,27 @@ MOLECULES = Desk(
     "smiles,label\nCCO,inactive\nCCCO,inactive\nCCN,inactive\nc1ccccc1O,active\nc1ccccc1N,active\nCc1ccccc1O,active\n",
     "smiles\nCCCCO\nc1ccc(Cl)cc1O\n",
 )
+ROBOT = RobotDesk(
+    "Robot",
+    "reach2d",
+    "A point that you show where to go. Draw one way or more, each of which ends at the goal; then click the places "
+    "from which it should go there itself.",
+)
 
 
-def desks() -> list[Desk]:
+def desks() -> list[Desk | RobotDesk]:
     """Those whose extras are installed."""
     pretrained = find_spec("transformers") is not None
-    found = [LETTERS, PHOTOS if pretrained and is_packaged("efficientnet-lite0") else PICTURES, TABLES]
+    pictures = PHOTOS if pretrained and is_packaged("efficientnet-lite0") else PICTURES
+    found: list[Desk | RobotDesk] = [LETTERS, pictures, TABLES, NUMBERS]
     if pretrained and is_packaged("minilm"):
         found.append(SENTENCES)
     if find_spec("rdkit") is not None:
         found.append(MOLECULES)
-    return found
+    return [*found, ROBOT]
 
 
-def create_page(shown: list[Desk]) -> Any:
+def create_page(shown: Sequence[Desk | RobotDesk]) -> Any:
     """The page as Gradio blocks, a tab per desk.
 
     Raises:
@@ -129,10 +147,10 @@ def run_page(port: int, *, in_browser: bool) -> None:
     page.block_thread()
 
 
-def _warm_up(shown: list[Desk]) -> None:
+def _warm_up(shown: Sequence[Desk | RobotDesk]) -> None:
     for desk in shown:
         with suppress(RegardError):  # what is wrong with a model is said where it is asked
-            TrainedLearner.shared(desk.learner, regression=False)
+            TrainedLearner.shared(desk.learner, regression=desk.regression)
     squares = [[[255 * (i in (j, k)) for j in range(8)] for i in range(8)] for k in range(3)]
     classes = [{"name": str(k), "images": [square]} for k, square in enumerate(squares)]
     LETTERS.answer(json.dumps({"classes": classes, "queries": squares[:1]}))

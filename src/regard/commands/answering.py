@@ -98,11 +98,13 @@ def explain(
     query: Annotated[Path, typer.Option(help="What to answer and explain, as for `regard predict`.")],
     out: Annotated[Path, typer.Option(help="The page.")] = Path("explanation.html"),
     most: Annotated[int, typer.Option(min=1, help="Queries that are explained.")] = 50,
+    regression: Annotated[bool, typer.Option(help="Labels are numbers, to be predicted as such.")] = False,
 ) -> None:
     """Explain answers: which examples spoke for each, what would turn it, and whether to believe that."""
     from regard.commands.explain import explain_files
 
-    typer.echo(visible(explain_files(learner, support, query, out, most), keep="\n"))
+    typer.echo(visible(explain_files(learner, support, query, out, most, regression=regression), keep="
+"))
     typer.echo(f"Open {out} in a browser.")
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regard.domains.base import Domain, LabelledFiles
-from regard.errors import ConfigError
-from regard.estimators import FewShotClassifier
+from regard.errors import ConfigError, DataError
+from regard.estimators import FewShotClassifier, FewShotRegressor
 from regard.explain import Counterfactual, Explanation
 from regard.recipes.trained import TrainedLearner
 from regard.report.explanations import ExampleEffect, ExplainedAnswer, write_explanations
@@ -32,13 +32,21 @@ class Explained:
         answers: one per query.
     """
 
-    model: FewShotClassifier
+    model: FewShotClassifier | FewShotRegressor
     trust: str
     believed: bool | None
     answers: list[ExplainedAnswer]
 
 
-def explain_files(learner: Path | str, support: Path | str, query: Path | str, page: Path, most: int = 50) -> str:
+def explain_files(
+    learner: Path | str,
+    support: Path | str,
+    query: Path | str,
+    page: Path,
+    most: int = 50,
+    *,
+    regression: bool = False,
+) -> str:
     """Adapt to `support`, answer `query`, and write a page that explains each answer.
 
     Args:
@@ -46,6 +54,7 @@ def explain_files(learner: Path | str, support: Path | str, query: Path | str, p
         support, query: as `regard predict` reads them.
         page: where to.
         most: queries explained; each costs about as many predictions as there are examples.
+        regression: whether labels are numbers, to be predicted as such.
 
     Returns:
         How far to believe the page, in one sentence.
@@ -54,43 +63,92 @@ def explain_files(learner: Path | str, support: Path | str, query: Path | str, p
         DataError: files that are missing or damaged.
         ConfigError: no such model, one whose items are not files, or a transductive one.
     """
-    domain = TrainedLearner.shared(learner, regression=False).domain
+    domain = TrainedLearner.shared(learner, regression=regression).domain
     read = domain.read_files(Path(support), Path(query))
     if not read.queries:
         raise ConfigError(f"{query} holds nothing to explain: expected at least one query.")
-    found = explain_examples(learner, read, most)
+    found = explain_examples(learner, read, most, regression=regression)
     write_explanations(page, str(learner), found.trust, found.believed, found.answers)
     return found.trust
 
 
-def explain_examples(learner: Path | str, read: LabelledFiles, most: int = 50) -> Explained:
+def explain_examples(
+    learner: Path | str, read: LabelledFiles, most: int = 50, *, regression: bool = False
+) -> Explained:
     """Adapt to labelled examples and explain the answers to the first `most` queries; errors as `explain_files`."""
-    domain = TrainedLearner.shared(learner, regression=False).domain
-    model = FewShotClassifier(learner).fit(read.support, read.labels)
-    queries, names = list(read.queries)[:most], list(read.query_names)[:most]
-    found, predictions = model.explain(queries), model.predict_all(queries)
+    domain = TrainedLearner.shared(learner, regression=regression).domain
+    asked = replace(read, queries=list(read.queries)[:most], query_names=list(read.query_names)[:most])
+    if regression:
+        return _explain_numbers(learner, domain, replace(asked, labels=as_numbers(asked)))
+    model = FewShotClassifier(learner).fit(asked.support, asked.labels)
+    found, predictions = model.explain(asked.queries), model.predict_all(asked.queries)
     classes = [domain.class_title(str(name)) for name in model.classes_]
-    parts = domain.part_saliency(model, replace(read, queries=queries, query_names=names))
+    parts = domain.part_saliency(model, asked)
     answers = []
-    for row, query in enumerate(queries):
+    for row, query in enumerate(asked.queries):
         on_query, on_examples = _maps(model, query) if parts is None else (parts[row].strength, None)
         ranked = np.argsort(-predictions.probability[row], kind="stable")
         answers.append(
             ExplainedAnswer(
-                name=names[row],
+                name=asked.query_names[row],
                 item=domain.render(query, on_query),
                 answer=classes[int(found.predicted[row])],
                 probability=float(found.probability[row]),
                 probabilities=[(classes[c], float(predictions.probability[row, c])) for c in ranked.tolist()],
                 answered=bool(predictions.answered[row]),
-                effects=_effects(domain, read, found, row, on_examples),
-                turns=_sentences(read, found, row, classes) + ([] if parts is None else [parts[row].sentence]),
+                effects=_effects(domain, asked, found, row, on_examples),
+                turns=_sentences(asked, found, row, classes) + ([] if parts is None else [parts[row].sentence]),
             )
         )
     return Explained(model, trust_sentence(found), found.believed, answers)
 
 
-def trust_sentence(found: Explanation) -> str:
+def _explain_numbers(learner: Path | str, domain: Domain, read: LabelledFiles) -> Explained:
+    """As `explain_examples`, of numbers: there is no class to turn to, so the largest change is said."""
+    model = FewShotRegressor(learner).fit(read.support, read.labels)
+    found = model.explain(read.queries)
+    value, deviation = model.predictions_of(model._pass(read.queries))
+    parts = domain.part_saliency(model, read)
+    answers = []
+    for row, query in enumerate(read.queries):
+        spread = "" if np.isnan(deviation[row]) else f" ± {deviation[row]:.2g}"
+        turns = [] if parts is None else [parts[row].sentence]
+        top = int(np.abs(found.drop[row]).argmax())
+        without = found.probability[row] - found.drop[row, top]
+        turns.insert(0, f"Without {read.support_names[top]}, the answer would be {without:.4g}.")
+        answers.append(
+            ExplainedAnswer(
+                name=read.query_names[row],
+                item=domain.render(query, None if parts is None else parts[row].strength),
+                answer=f"{value[row]:.4g}{spread}",
+                probability=None,
+                effects=_effects(domain, read, found, row, None),
+                turns=turns,
+                number=float(value[row]),
+                deviation=None if np.isnan(deviation[row]) else float(deviation[row]),
+            )
+        )
+    return Explained(model, trust_sentence(found, regression=True), found.believed, answers)
+
+
+def as_numbers(read: LabelledFiles) -> list[float]:
+    """Labels as numbers.
+
+    Raises:
+        DataError: one that is none.
+    """
+    numbers: list[float] = []
+    for name, label in zip(read.support_names, read.labels, strict=True):
+        try:
+            numbers.append(float(label))
+        except ValueError as error:
+            raise DataError(
+                f"{name} has the label {str(label)!r:.60}: expected a number; leave --regression out for classes."
+            ) from error
+    return numbers
+
+
+def trust_sentence(found: Explanation, *, regression: bool = False) -> str:
     """How far to believe an explanation of this learner on these data."""
     what = "attention" if found.kind == "attention" else "influence"
     if found.trust is None:
@@ -98,11 +156,19 @@ def trust_sentence(found: Explanation) -> str:
             f"Whether the examples that {what} names are those that mattered was not measured: that takes two queries "
             "and two examples per class. The effects below are exact for each example alone."
         )
-    difference, low, high = (f"{100 * v:+.1f}" for v in (found.trust.mean, found.trust.low, found.trust.high))
-    measured = (
-        f"removing the example that {what} names first takes {difference} points [{low}, {high}] more from the answer "
-        "than removing another of its class"
-    )
+    numbers = found.trust.mean, found.trust.low, found.trust.high
+    if regression:
+        difference, low, high = (f"{v:+.2g}" for v in numbers)
+        measured = (
+            f"removing the example that {what} names first changes the answer by {difference} [{low}, {high}] more "
+            "than removing another"
+        )
+    else:
+        difference, low, high = (f"{100 * v:+.1f}" for v in numbers)
+        measured = (
+            f"removing the example that {what} names first takes {difference} points [{low}, {high}] more from the "
+            "answer than removing another of its class"
+        )
     if found.believed:
         return f"The examples named here are the ones that mattered: {measured}."
     return f"Do not believe which example is named first here: {measured}, which is no better than chance."

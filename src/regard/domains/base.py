@@ -81,13 +81,13 @@ class LabelledFiles:
     """What `regard predict` read from disk.
 
     Args:
-        support, labels: examples and their labels.
+        support, labels: examples and their labels, names of classes or numbers.
         support_names: how each example is called in the answer.
         queries, query_names: what to label.
     """
 
     support: Sequence[Any]
-    labels: Sequence[str]
+    labels: Sequence[Any]
     support_names: Sequence[str]
     queries: Sequence[Any]
     query_names: Sequence[str]

@@ -269,12 +269,20 @@ class FewShotEstimator(BaseEstimator):
             X: as in `predict`.
             attend: also say which examples each answer came from, where the learner attends.
         """
+        items = self._queries(X)
+        return self._answer(items, blank_rows(self.reader_, X, items, "queries"), attend)
+
+    def _queries(self, X: Any) -> Items:
+        """(N, *item); errors as `predict`."""
         check_is_fitted(self)
         if hasattr(self, "n_features_in_") and len(_shape(X)) == 2:
             self._check_columns(X)
         items = self.reader_(X)
         self._check_queries(items)
-        blank = blank_rows(self.reader_, X, items, "queries")
+        return items
+
+    def _answer(self, items: Items, blank: NDArray[np.bool_], attend: bool) -> Pass:
+        """Encode and predict queries that were read."""
         n_rows = len(first_tensor(items))
         step = n_rows if self._learner.transductive else self.chunk_size
         outputs, attentions = [], []
@@ -287,21 +295,21 @@ class FewShotEstimator(BaseEstimator):
                     left = (told - began) * (n_rows - start) / start
                     logger.warning("%d of %d queries predicted, some %.0f s left", start, n_rows, left)
                 chunk = map_items(lambda t, at=start: t[at : at + step], items)
-                output, attention = self._predict_items(self._placed(self._views.queries(chunk)), attend)
+                output, attention = self._predict_items(self.state_, self._placed(self._views.queries(chunk)), attend)
                 outputs.append(self._output(output).cpu())
                 if attention is not None:
                     attentions.append(attention[0].cpu())
         return Pass(torch.cat(outputs, 1), torch.cat(attentions) if attentions else None, blank)
 
-    def _predict_items(self, x: Items, attend: bool) -> tuple[Output, Tensor | None]:
+    def _predict_items(self, state: Any, x: Items, attend: bool) -> tuple[Output, Tensor | None]:
         """Output and attention of (E, N, *item) queries; a learner with an encoder encodes each item once."""
         learner = self._learner
         if not attend or not isinstance(learner, AttendingLearner):
-            return learner.predict(self.state_, x), None
+            return learner.predict(state, x), None
         if not isinstance(learner, EncodingAttendingLearner):
-            return learner.predict(self.state_, x), learner.attend(self.state_, x)
+            return learner.predict(state, x), learner.attend(state, x)
         z = unflatten_tasks(learner.encode(flatten_tasks(x)), first_tensor(x).shape[0])
-        return learner.predict_encoded(self.state_, z), learner.attend_encoded(self.state_, z)
+        return learner.predict_encoded(state, z), learner.attend_encoded(state, z)
 
     def _check_columns(self, X: Any) -> None:
         """Their number, and in a data frame their names, are those of `fit`."""

@@ -149,7 +149,10 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
 
     def predict_all(self, X: Any) -> ClassPredictions:
         """Label, probability, whether to rely on it, and attention, in one pass; arguments and errors as above."""
-        found = self._pass(X, attend=True)
+        return self.predictions_of(self._pass(X, attend=True))
+
+    def predictions_of(self, found: Pass) -> ClassPredictions:
+        """Label, probability and the rest from a pass that was made; see `regard.estimators.together`."""
         probability = self._probability(found.output)
         attention = None if found.attention is None else np.asarray(found.attention.double().numpy())
         label = np.asarray(self.classes_[probability.argmax(1)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,8 +15,10 @@ from torch.distributions import Distribution
 
 from regard.episode import first_tensor
 from regard.errors import ConfigError
-from regard.estimators.base import FewShotEstimator
+from regard.estimators.base import FewShotEstimator, Pass
 from regard.estimators.inputs import Prepare, to_numbers, to_weight
+from regard.evaluation.intervals import Interval
+from regard.explain.answers import Explanation
 from regard.learners.base import Learner, Output
 
 
@@ -94,15 +97,36 @@ class FewShotRegressor(RegressorMixin, FewShotEstimator):
             ConfigError: deviations asked of a learner that predicts none.
             sklearn.exceptions.NotFittedError: before `fit`.
         """
-        found = self._pass(X).output.double()
-        mean = found[..., 0].mean(0)
-        square = (found[..., 1].square() + found[..., 0].square()).mean(0)
-        deviation = (square - mean.square()).clamp_min(0).sqrt()
-        if return_std and bool(deviation.isnan().any()):
+        mean, deviation = self.predictions_of(self._pass(X))
+        if return_std and bool(np.isnan(deviation).any()):
             raise ConfigError(f"{type(self._learner).__name__} predicts no deviation: leave return_std out.")
+        return (mean, deviation) if return_std else mean
+
+    def explain(self, X: Any) -> Explanation:
+        """As `FewShotClassifier.explain`, in the units of y: how each answer changes without each example.
+
+        Raises:
+            ConfigError: the learner is transductive. Otherwise as `predict`.
+        """
+        found, unit = super().explain(X), self._unit
+        trust = found.trust
+        return replace(
+            found,
+            probability=found.probability * unit + self._offset.sum(),
+            drop=found.drop * unit,
+            contribution=found.contribution if found.kind == "attention" else found.contribution * unit,
+            trust=None if trust is None else Interval(trust.mean * unit, trust.low * unit, trust.high * unit),
+        )
+
+    def predictions_of(self, found: Pass) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Values and deviations, NaN where there are none, from a pass; see `regard.estimators.together`."""
+        output = found.output.double()
+        mean = output[..., 0].mean(0)
+        square = (output[..., 1].square() + output[..., 0].square()).mean(0)
+        deviation = (square - mean.square()).clamp_min(0).sqrt()
         answers = [mean.numpy() * self._unit + self._offset, deviation.numpy() * self._unit]
-        answers = [a[:, 0] if self._flat else a for a in answers]
-        return tuple(answers) if return_std else answers[0]
+        value, spread = (a[:, 0] if self._flat else a for a in answers)
+        return value, spread
 
     def _fitted(self) -> dict[str, Any]:
         return {"flat": self._flat, "offset": self._offset.tolist(), "unit": self._unit}

@@ -61,8 +61,9 @@ class Explanation:
         drop: (Q, S) what removing each example takes from `probability`; in regression, how the mean changes.
         removed: per query, the example of the largest effect whose removal turns the answer; None where none does.
         relabelled: likewise, by another label.
-        trust: drop of the example that contributed most minus that of a random other of its class, over the queries;
-            None for a single query, for one example per class, or in regression.
+        trust: drop of the example that contributed most minus that of a random other of its class, over the queries; in
+            regression the size of the change, against any other example. None for a single query, or one example
+            per class.
     """
 
     kind: Literal["attention", "influence"]
@@ -116,14 +117,17 @@ def explain(learner: Learner, episode: Episode, *, seed: int = 0) -> Explanation
         if is_regression:
             drop = found.probability[0][:, None] - without.sum(-1)
             removed: list[Counterfactual | None] = [None] * len(drop)
-            relabelled, trust = list(removed), None
+            relabelled = list(removed)
+            # Any example may stand for the one named first, and a change of the number counts either way.
+            alike = torch.zeros_like(rows)
+            trust = _trust(contribution[0].abs(), drop.abs(), alike, episode, seed)
         else:
             predicted = found.predicted[0]
             of_answer = without.gather(-1, predicted[:, None, None].expand(-1, len(rows), 1))[..., 0]
             drop = found.probability[0][:, None] - of_answer
             removed = _turns(without, predicted, drop)
             relabelled = _relabel(reweighting, episode, predicted, drop)
-            trust = _trust(contribution[0], drop, episode, seed)
+            trust = _trust(contribution[0], drop, episode.support.y[0], episode, seed)
     return Explanation(
         kind="attention" if rebuilds else "influence",
         predicted=found.predicted[0].numpy(force=True),
@@ -203,9 +207,9 @@ def _relabel(
     return found
 
 
-def _trust(contribution: Tensor, drop: Tensor, episode: Episode, seed: int) -> Interval | None:
-    """The example named first against another of its class, paired over the queries."""
-    y, real = episode.support.y[0], episode.support.weight[0] > 0
+def _trust(contribution: Tensor, drop: Tensor, y: Tensor, episode: Episode, seed: int) -> Interval | None:
+    """The example named first against another of its class y (S,), paired over the queries."""
+    real = episode.support.weight[0] > 0
     generator = torch.Generator().manual_seed(seed)
     top_drops: list[float] = []
     other_drops: list[float] = []

@@ -78,7 +78,7 @@ class TableState:
         weight: (B, S), or None where every row weighs 1; of the anchors, where there are more than `EXACT_ROWS` rows.
         mass: (B, C) summed weight of each class; empty for regression.
         centre, spread: (B, 1, 1) of the targets; 0 and 1 for classes.
-        codes: (W, C) the code of each class in each of W words; None where classes are their own codes.
+        codes: (B, W, C) the code of each class in each of W words; None where classes are their own codes.
     """
 
     columns: Columns
@@ -218,7 +218,8 @@ class TableTransformer(Learner):
                 weight = None if weight is None else weight.gather(1, anchors)
         tokens = self._tokens(describe_cells(views, common, missing), self.cell_target(target))
         h, layers = self._through(tokens, told, opinions, self.row_target(target), None, weight)
-        state = TableState(columns, opinions, whole, layers, weight, mass, centre, spread, codes)
+        every = None if codes is None else codes.expand(len(mass), -1, -1)
+        state = TableState(columns, opinions, whole, layers, weight, mass, centre, spread, every)
         return h[:, known:], told[:, known:], told_whole, state
 
     def _coded(self, support: Support) -> tuple[Support, Tensor, Tensor | None]:
@@ -303,7 +304,7 @@ class TableTransformer(Learner):
             return hide_absent(logits[..., : state.mass.shape[-1]], state.mass)
         direct = (told_whole * torch.softmax(self._believed(state.whole), -1)[:, :, None]).sum(-1)
         direct = torch.log_softmax(self._log_likely(direct), -1)
-        return hide_absent((direct + _decoded(logits, state.codes, state.mass)) / 2, state.mass)
+        return hide_absent((direct + _decoded(logits, state.codes[0], state.mass)) / 2, state.mass)
 
     def _believed(self, opinions: Opinions) -> Float[Tensor, "B 1 K"]:
         """An expert is believed by its leave-one-out error, the more the more rows there were to err on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from regard.errors import ConfigError, did_you_mean
 from regard.training.file_format import BEST, LAST
 
 
+@cache
 def shipped_models() -> tuple[str, ...]:
     """Names of the trained learners in the package."""
     folder = files("regard") / "models"
@@ -26,7 +28,7 @@ def checkpoint_file(name_or_path: str | Path) -> Path:
     """
     shipped = shipped_models()
     if str(name_or_path) in shipped:
-        return Path(str(files("regard") / "models" / f"{name_or_path}.safetensors"))
+        return _shipped_file(str(name_or_path))
     path = Path(name_or_path)
     if path.is_dir():
         names = ("checkpoint.safetensors", BEST, LAST)
@@ -37,3 +39,8 @@ def checkpoint_file(name_or_path: str | Path) -> Path:
             f"{did_you_mean(str(name_or_path), shipped)}"
         )
     return path
+
+
+@cache
+def _shipped_file(name: str) -> Path:
+    return Path(str(files("regard") / "models" / f"{name}.safetensors"))

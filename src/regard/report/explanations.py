@@ -43,6 +43,7 @@ class ExplainedAnswer:
         turns: sentences that say which one change turns the answer.
         probabilities: of every class, calibrated, most probable first; none in regression.
         answered: False where the query may be none of the classes.
+        number, deviation: in regression, the answer as a number and its standard deviation, where there is one.
     """
 
     name: str
@@ -53,6 +54,8 @@ class ExplainedAnswer:
     turns: Sequence[str]
     probabilities: Sequence[tuple[str, float]] = ()
     answered: bool = True
+    number: float | None = None
+    deviation: float | None = None
 
 
 def write_explanations(

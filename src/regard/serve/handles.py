@@ -13,6 +13,7 @@ from typing import Any
 from regard.errors import DataError
 from regard.estimators import FewShotClassifier, FewShotRegressor
 from regard.files import make_folder, write_whole
+from regard.learners.states import tensors_of
 from regard.recipes.trained import TrainedLearner
 
 Estimator = FewShotClassifier | FewShotRegressor
@@ -36,19 +37,21 @@ class HandleStore:
         regression: whether its answers are numbers.
         folder: where the examples are kept.
         max_handles: kept at most, on disk.
-        max_adapted: kept adapted in memory at most; others adapt again when they are asked, which takes milliseconds.
+        max_adapted_bytes: of what is kept adapted in memory; others adapt again when they are asked, which takes
+            milliseconds.
     """
 
     def __init__(
-        self, learner: str | Path, regression: bool, folder: Path, *, max_handles: int, max_adapted: int = 64
+        self, learner: str | Path, regression: bool, folder: Path, *, max_handles: int, max_adapted_bytes: int = 2**29
     ) -> None:
         self.learner, self.regression = learner, regression
         self.folder = make_folder(folder, "the folder of handles")
-        self.max_handles, self.max_adapted = max_handles, max_adapted
+        self.max_handles, self.max_adapted_bytes = max_handles, max_adapted_bytes
         trained = TrainedLearner.shared(learner, regression=regression)
         self.domain = trained.domain
         self.transductive = trained.learner.transductive
-        self._adapted: OrderedDict[str, Estimator] = OrderedDict()
+        self._adapted: OrderedDict[str, tuple[Estimator, int]] = OrderedDict()
+        self._n_bytes = 0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -87,7 +90,7 @@ class HandleStore:
         with self._lock:
             if handle in self._adapted:
                 self._adapted.move_to_end(handle)
-                return self._adapted[handle]
+                return self._adapted[handle][0]
         if not _HANDLE.fullmatch(handle) or not self._path(handle).exists():
             raise UnknownHandle(f"no handle {handle[:40]!r}: adapt first, by POST /adapt; it may have been deleted.")
         model = self._adapt(json.loads(self._path(handle).read_text()))
@@ -101,7 +104,7 @@ class HandleStore:
             UnknownHandle: there is none.
         """
         with self._lock:
-            self._adapted.pop(handle, None)
+            self._forget(handle)
         if not _HANDLE.fullmatch(handle) or not self._path(handle).exists():
             raise UnknownHandle(f"no handle {handle[:40]!r}: it may have been deleted before.")
         self._path(handle).unlink(missing_ok=True)
@@ -115,8 +118,15 @@ class HandleStore:
         return model.fit(examples, content["labels"], content.get("weights"))
 
     def _keep(self, handle: str, model: Estimator) -> None:
+        n_bytes = sum(t.numel() * t.element_size() for t in tensors_of((model.state_, model._given.items)))
         with self._lock:
-            self._adapted[handle] = model
-            self._adapted.move_to_end(handle)
-            while len(self._adapted) > self.max_adapted:
-                self._adapted.popitem(last=False)
+            self._forget(handle)
+            self._adapted[handle] = model, n_bytes
+            self._n_bytes += n_bytes
+            while self._n_bytes > self.max_adapted_bytes and len(self._adapted) > 1:
+                self._forget(next(iter(self._adapted)))
+
+    def _forget(self, handle: str) -> None:
+        """From memory; the lock is held."""
+        _, n_bytes = self._adapted.pop(handle, (None, 0))
+        self._n_bytes -= n_bytes

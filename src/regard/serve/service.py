@@ -21,14 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from regard.errors import RegardError
 from regard.estimators import FewShotClassifier
+from regard.estimators.base import Pass
+from regard.estimators.together import answer_together
 from regard.extras import import_extra
-from regard.serve.batching import Answers, Batcher
-from regard.serve.handles import HandleStore, TooManyHandles, UnknownHandle
+from regard.serve.batching import Answers, Batcher, Question
+from regard.serve.handles import Estimator, HandleStore, TooManyHandles, UnknownHandle
 
 logger = logging.getLogger("regard.serve")
 
@@ -112,31 +113,26 @@ class _Service:
     def __init__(self, options: ServiceOptions) -> None:
         self.options = options
         self.store = HandleStore(options.learner, options.regression, options.folder, max_handles=options.max_handles)
-        self.batcher = Batcher(self.predict, together=not self.store.transductive)
+        self.batcher = Batcher(self.predict)
         self.requests: Counter[tuple[str, int]] = Counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
-    def predict(self, handle: str, queries: Sequence[Any]) -> Answers:
-        """One answer per query."""
-        model = self.store.get(handle)
-        things = self.store.domain.from_json(list(queries))
-        if isinstance(model, FewShotClassifier):
-            found = model.predict_all(things)
-            classes = [str(name) for name in model.classes_.tolist()]
-            return [
-                {
-                    "label": label,
-                    "probability": dict(zip(classes, found.probability[i].tolist(), strict=True)),
-                    "answered": bool(found.answered[i]),
-                    "attention": None if found.attention is None else found.attention[i].tolist(),
-                }
-                for i, label in enumerate(found.label.tolist())
-            ]
-        value, deviation = model.predict(things, return_std=True)
-        return [
-            {"value": number, "deviation": spread}
-            for number, spread in zip(np.asarray(value).tolist(), np.asarray(deviation).tolist(), strict=True)
-        ]
+    def predict(self, questions: Sequence[Question]) -> list[Answers | Exception]:
+        """For each question one answer per query, or what is wrong with it."""
+        models: dict[int, Estimator] = {}
+        things: dict[int, Any] = {}
+        found: dict[int, Answers | Exception] = {}
+        for number, question in enumerate(questions):
+            try:
+                models[number] = self.store.get(question.handle)
+                things[number] = self.store.domain.from_json(list(question.queries))
+            except RegardError as error:
+                found[number] = error
+        readable = [number for number in things if number not in found]
+        passes = answer_together([(models[number], things[number]) for number in readable])
+        for number, made in zip(readable, passes, strict=True):
+            found[number] = made if isinstance(made, RegardError) else _answers(models[number], made)
+        return [found[number] for number in range(len(questions))]
 
     def metrics(self) -> str:
         """Prometheus text."""
@@ -154,6 +150,29 @@ class _Service:
             f"regard_handles {len(self.store)}",
         ]
         return "\n".join(lines) + "\n"
+
+
+def _answers(model: Estimator, made: Pass) -> Answers:
+    """One answer per query, as JSON."""
+    if isinstance(model, FewShotClassifier):
+        found = model.predictions_of(made)
+        classes = [str(name) for name in model.classes_.tolist()]
+        attention = [None] * len(found.blank) if found.attention is None else found.attention.tolist()
+        each = zip(found.label.tolist(), found.probability.tolist(), found.answered.tolist(), attention, strict=True)
+        return [
+            {
+                "label": label,
+                "probability": dict(zip(classes, probability, strict=True)),
+                "answered": answered,
+                "attention": attended,
+            }
+            for label, probability, answered, attended in each
+        ]
+    value, deviation = model.predictions_of(made)
+    return [
+        {"value": number, "deviation": spread}
+        for number, spread in zip(value.tolist(), deviation.tolist(), strict=True)
+    ]
 
 
 def create_app(options: ServiceOptions) -> Any:

@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 from regard.episode import Episode, Items, Support, first_tensor, flatten_tasks, map_items, unflatten_tasks
 from regard.errors import EpisodeError
 from regard.learners.base import AttendingLearner, EncodingLearner, Learner
+from regard.learners.states import join_states
 from regard.testing.case import (
     Case,
     answer,
@@ -132,6 +133,21 @@ def a_batch_is_a_loop(case: Case) -> Iterator[str]:
             expected = expected[..., : alone.n_classes]
         yield from far(got, expected, case.tolerance, f"task {b} alone")
         yield from far(case.learner.loss(alone), losses[b : b + 1], case.tolerance, f"loss of task {b} alone")
+
+
+def joined_states_answer_alike(case: Case) -> Iterator[str]:
+    """States of single tasks, joined, answer as the batch; a learner whose states cannot be joined may say so."""
+    if case.learner.transductive:
+        return
+    episode = case.episode
+    alone = [case.learner.adapt(episode.tasks(slice(b, b + 1)).support) for b in range(episode.n_tasks)]
+    try:
+        state = join_states(alone)
+    except EpisodeError:
+        return
+    expected = answer(case.learner, episode.support, episode.query_x)
+    got = case.learner.predict(state, episode.query_x)
+    yield from far(numbers(got), numbers(expected), case.tolerance, "states of single tasks, joined,")
 
 
 def queries_do_not_see_each_other(case: Case) -> Iterator[str]:

@@ -21,7 +21,7 @@ def explained_columns(model: Any, read: LabelledFiles) -> list[PartSaliency] | N
     """How much each column speaks for the answer to each query, and what leaving out the strongest does.
 
     Args:
-        model: a FewShotClassifier that was fitted to the examples.
+        model: a FewShotClassifier or FewShotRegressor that was fitted to the examples.
         read: examples and queries.
 
     Returns:
@@ -31,24 +31,33 @@ def explained_columns(model: Any, read: LabelledFiles) -> list[PartSaliency] | N
     n_columns = support.shape[1]
     if not 1 < n_columns <= MOST_COLUMNS:
         return None
-    probability = model.predict_proba(asked)
-    answer = probability.argmax(1)
+    classes = getattr(model, "classes_", None)
     every = np.arange(len(asked))
+    if classes is None:
+        now, answer = model.predict(asked), None
+    else:
+        probability = model.predict_proba(asked)
+        answer = probability.argmax(1)
+        now = probability[every, answer]
     without = np.empty((len(asked), n_columns))
     for column in range(n_columns):
         kept = np.arange(n_columns) != column
         other: Any = clone(model)
         other.fit(support[:, kept], read.labels)
-        without[:, column] = other.predict_proba(asked[:, kept])[every, answer]
-    now = probability[every, answer]
-    drop = np.clip(now[:, None] - without, 0, None)
+        found = other.predict(asked[:, kept]) if answer is None else other.predict_proba(asked[:, kept])
+        without[:, column] = found if answer is None else found[every, answer]
+    # A number that changes either way has changed; a probability that rises did not rest on the column.
+    drop = now[:, None] - without
+    drop = np.abs(drop) if answer is None else np.clip(drop, 0, None)
     strength = drop / np.maximum(drop.max(1, keepdims=True), 1e-12)
     strongest = drop.argmax(1)
-    return [
-        PartSaliency(
-            strength[query],
-            f"Without column {strongest[query] + 1} the probability of {str(model.classes_[answer[query]])!r} would be "
-            f"{100 * without[query, strongest[query]]:.0f}% instead of {100 * now[query]:.0f}%.",
-        )
-        for query in range(len(asked))
-    ]
+    made = []
+    for query in range(len(asked)):
+        column, other, this = strongest[query], float(without[query, strongest[query]]), float(now[query])
+        if classes is None or answer is None:
+            said = f"the answer would be {other:.4g} instead of {this:.4g}."
+        else:
+            name = str(classes[answer[query]])
+            said = f"the probability of {name!r} would be {100 * other:.0f}% instead of {100 * this:.0f}%."
+        made.append(PartSaliency(strength[query], f"Without column {column + 1} {said}"))
+    return made
