@@ -207,7 +207,7 @@ def under_generated_requests(server: Server, n_cases: int, seed: int) -> Documen
     failures: list[str] = []
 
     def helped(case: Any) -> Any:
-        if case.method == "POST" and "handle" in case.path_parameters:
+        if case.method == "POST" and case.path.endswith("{handle}"):
             case.path_parameters["handle"] = known
         body = case.body
         if isinstance(body, dict) and isinstance(body.get("examples"), list) and isinstance(body.get("labels"), list):
@@ -270,6 +270,17 @@ def section(document: Document) -> str:
             f"{load['lost']} lost, {load['wrong']} wrong of {load['questions']}",
         ],
         ["seconds per answer, median and 99th percentile", f"{load['p50']:.2f}, {load['p99']:.2f}"],
+        *(
+            [
+                ["seconds until adapted, 99th percentile", f"{load['adapt_p99']:.2f}"],
+                [
+                    "CPU of the service per question, adapting included",
+                    f"{1000 * load['server_cpu_seconds'] / load['questions']:.1f} ms",
+                ],
+            ]
+            if "adapt_p99" in load
+            else []
+        ),
         [
             f"{kills['kills']} kills under load",
             f"{kills['missing']} missing, {kills['different']} different of {kills['acknowledged']} handles",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from app import ASKED, STROKES, draw, served
 
 pytest.importorskip("gradio", reason="the page is tested with the extra app")

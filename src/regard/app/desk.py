@@ -20,7 +20,6 @@ from regard.recipes.trained import TrainedLearner
 from regard.report.explanations import ExplainedAnswer, render_explanations
 
 Mode = Literal["draw", "drop", "text", "path"]
-Fitted = FewShotClassifier | FewShotRegressor
 MOST_EXAMPLES = 500
 MOST_QUERIES = 20
 """Each is explained, at the cost of about as many predictions as there are examples."""
@@ -75,7 +74,9 @@ class Desk:
         try:
             read = self._read(question)
             if self.regression:
-                model: Fitted = FewShotRegressor(self.learner).fit(read.support, as_numbers(read))
+                model: FewShotClassifier | FewShotRegressor = FewShotRegressor(self.learner).fit(
+                    read.support, as_numbers(read)
+                )
             else:
                 model = FewShotClassifier(self.learner).fit(read.support, read.labels)
             model.predict(read.queries[:1])  # a file is handed out of what answers

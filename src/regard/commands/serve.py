@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import sys
 from pathlib import Path
 
 from regard.errors import ConfigError
@@ -34,6 +35,7 @@ def run_service(
 
     uvicorn = import_extra("uvicorn", "serve")
     torch.set_num_threads(1)  # a pass is small: several at once beat one on all cores
+    sys.setswitchinterval(0.001)  # while threads compute, requests are still taken and answers sent
     options = ServiceOptions(learner, folder, regression, token, max_handles=max_handles)
     app = create_app(options)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -51,7 +51,7 @@ class ShownRollout:
 
     def points(self) -> str:
         """The path for an SVG, y downwards."""
-        return points(self.path)
+        return in_svg(self.path)
 
     def dots(self) -> list[tuple[float, float, float]]:
         """x, y and radius of each shown step."""
@@ -59,7 +59,7 @@ class ShownRollout:
         return [(step.place[0], -step.place[1], 0.012 + 0.07 * step.attention / largest) for step in self.steps]
 
 
-def points(path: NDArray[np.floating]) -> str:
+def in_svg(path: NDArray[np.floating]) -> str:
     """Positions (T, 2) for an SVG, y downwards."""
     return " ".join(f"{x:.3f},{-y:.3f}" for x, y in path)
 
@@ -76,4 +76,4 @@ def render_rollouts(
         believed: whether that is above chance; None where it cannot be said.
     """
     template = environment().get_template("rollouts.html.j2")
-    return template.render(shown=[points(path) for path in shown], rollouts=rollouts, trust=trust, believed=believed)
+    return template.render(shown=[in_svg(path) for path in shown], rollouts=rollouts, trust=trust, believed=believed)
