@@ -103,8 +103,7 @@ def explain(
     """Explain answers: which examples spoke for each, what would turn it, and whether to believe that."""
     from regard.commands.explain import explain_files
 
-    typer.echo(visible(explain_files(learner, support, query, out, most, regression=regression), keep="
-"))
+    typer.echo(visible(explain_files(learner, support, query, out, most, regression=regression), keep="\n"))
     typer.echo(f"Open {out} in a browser.")
 
 
