@@ -243,6 +243,13 @@ def _test_kind(path: Path) -> Kind:
 
 def section(document: Document) -> str:
     """Accuracy of each method, and paired differences over the baseline."""
+    results, _ = summarised(document)
+    what = f"EfficientNet-Lite0, frozen; {results[0].episodes} episodes; accuracy ± half-width of the 95% interval."
+    return "\n\n".join(["## Photographs, signs and drawings from one pretrained body", what, *tables(document)])
+
+
+def tables(document: Document) -> list[str]:
+    """Accuracy by method and setting, the differences over the baseline, and what made them."""
     results, comparisons = summarised(document)
     settings: dict[tuple[str, int], list[Result]] = {}
     for result in results:
@@ -258,17 +265,12 @@ def section(document: Document) -> str:
         difference = d if c.a == other else Interval(0.0 - d.mean, 0.0 - d.high, 0.0 - d.low)
         above[other, c.data, int(str(c.n_shot))] = points(difference) + or_tie(c)
     paired = [[name, *(above.get((name, *key), "") for key in settings)] for name in names if name != BASELINE]
-    n_episodes = results[0].episodes
-    return "\n\n".join(
-        [
-            "## Photographs, signs and drawings from one pretrained body",
-            f"EfficientNet-Lite0, frozen; {n_episodes} episodes; accuracy ± half-width of the 95% interval.",
-            table(["method", *heads], rows),
-            f"Points above {BASELINE}, paired over the same episodes:",
-            table(["method", *heads], paired),
-            made_by(document),
-        ]
-    )
+    return [
+        table(["method", *heads], rows),
+        f"Points above {BASELINE}, paired over the same episodes:",
+        table(["method", *heads], paired),
+        made_by(document),
+    ]
 
 
 SECTIONS = (Section("photos", "photos.json", section),)

@@ -46,6 +46,7 @@ SCRIPTS = (
     "doctor",
     "doctor_copies",
     "photos",
+    "photos_fine_tuned",
     "robots",
     "interop",
     "service",
