@@ -348,7 +348,7 @@ def baselines(counts: NDArray[np.uint8], descriptors: NDArray[np.float32]) -> di
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
 
-    from regard.learners.tanimoto_kernel import tanimoto
+    from regard.nn.tanimoto import tanimoto
 
     def fitted(make: Callable[[], Any], x: NDArray[Any]) -> Score:
         return lambda s, y, q: make().fit(x[s], y).predict_proba(x[q])[:, 1]
@@ -611,7 +611,7 @@ def explained(results: Results, n_shot: int, pool: Any, test: Sequence[int], met
 
 def fitted_process(counts: NDArray[np.uint8]) -> Score:
     """A Tanimoto process whose noise and amplitude are those of the largest marginal likelihood of the task."""
-    from regard.learners.tanimoto_kernel import tanimoto
+    from regard.nn.tanimoto import tanimoto
 
     def likeness(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
         return tanimoto(torch.from_numpy(counts[a]).float(), torch.from_numpy(counts[b]).float()).double().numpy()

@@ -114,6 +114,12 @@ class Counted(Vectors):
         return torch.cat([(3 * x[..., :2].detach()).clamp_min(0).round(), super().forward(x)], -1)
 
 
+class Familiar(Counted):
+    """The last number says how familiar the item is."""
+
+    blocks: ClassVar = {"counts": (0, 2), "file 0": (2, 4), "file 1": (4, 7), "kind": (7, 8), "familiarity": (8, 9)}
+
+
 def mhnfs(n_context: int = 6) -> Learner:
     learner = MHNfs(Vectors(), d_model=8, n_heads=2, n_context=n_context)
     if n_context:
@@ -210,7 +216,8 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     ("MHNfs", mhnfs, VECTORS, 1e-10),
     ("MHNfs-bare", lambda: mhnfs(0), VECTORS, 1e-10),
     ("TanimotoKernel", lambda: TanimotoKernel(Counted()), VECTORS, 1e-10),
-    ("AssayPrototypes", lambda: AssayPrototypes(Counted()), VECTORS, 1e-10),
+    ("AssayPrototypes", lambda: AssayPrototypes(Familiar()), VECTORS, 1e-10),
+    ("AssayPrototypes-bare", lambda: AssayPrototypes(Counted()), VECTORS, 1e-10),
     ("AssayPrototypes-plain", lambda: AssayPrototypes(Vectors()), VECTORS, 1e-10),
     (
         "KernelMixture",

@@ -14,7 +14,6 @@ from torch import Tensor
 from encoders import Parts, Vectors
 from regard.episode import Support
 from regard.errors import ExportError
-from regard.learners.assay_prototypes import AssayPrototypes
 from regard.learners.attention_meta import AttentionMetaLearner
 from regard.learners.base import Learner
 from regard.learners.cnp import CNP
@@ -24,6 +23,7 @@ from regard.learners.matching import Matching
 from regard.learners.nearest_neighbour import NearestNeighbour
 from regard.learners.prototypical import Prototypical
 from regard.learners.r2d2 import R2D2
+from regard.learners.tanimoto_kernel import TanimotoKernel
 from regard.nn.conv4 import Conv4
 from regard.nn.sequence import TokenLSTM
 
@@ -110,7 +110,7 @@ def test_targets_become_mean_and_deviation(tmp_path: Path) -> None:
     ("make", "reason"),
     [
         (lambda: MAML(torch.nn.Linear(6, 3)), "adapts by gradient descent"),
-        (lambda: AssayPrototypes(Vectors()), "no counterpart of torch's linalg"),
+        (lambda: TanimotoKernel(Vectors()), "no counterpart of torch's linalg"),
         (lambda: Prototypical(Conv4(1, 4, image_size=8, norm="transductive")), "is transductive"),
     ],
 )

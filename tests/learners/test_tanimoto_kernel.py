@@ -10,8 +10,9 @@ from torch.distributions import Normal
 
 from regard.episode import Episode, Items, Support
 from regard.errors import ConfigError
-from regard.learners.tanimoto_kernel import TanimotoKernel, tanimoto
+from regard.learners.tanimoto_kernel import TanimotoKernel
 from regard.nn.encoder import Encoder
+from regard.nn.tanimoto import tanimoto
 
 N_COUNTS, N_LEARNED = 6, 3
 

@@ -1,17 +1,25 @@
 """Training tasks predicted side by side, then prototypes on what they predict: the honest baseline, with an expert per
-kind of task.
+kind of task, and structure trusted as far as leaving out the examples one by one bears it out.
 
     training   one network predicts every training task of an item at once; no episodes
     experts    blocks of its answers, one per group of training tasks, and the items' counts as they are
-    K_g(a, b)  = exp( - |a_g - b_g|^2 / 2 n_g ) for a block of n_g answers, Tanimoto for counts
-    logit_k    = sum_g share_g scale_g ( mean of K_g(query, class k) - 1/2 mean of K_g(class k, class k) )
-    share_g    ~ n_g^power p(y | K_g)^evidence exp(kind * how much the support is of the kind that group g measures)
+    K_g(a, b)  = exp( - |a_g - b_g|^2 / 2 n_g ) for a block of n_g answers, Tanimoto ^ sharpness for counts
+    l_gk       = scale_g ( mean of K_g(query, class k) - 1/2 mean of K_g(class k, class k) )
+    learned    = sum_g share_g l_g       share_g ~ n_g^power exp( evidence L_g + kind * how much the support is of the
+                                                  kind that group g measures )
+    logit      = (1 - t) learned + t l_counts
+    t          = sigmoid( structure + evidence (L_counts - L_learned) + strangeness (0.35 - familiarity of the query) )
+    L          = sum_i w_i log p(y_i | the support without item i), by the same prototypes
+    familiarity, of 0 to 1, is the encoder's last number: how like the training set an item is
 
 A new task is described by its relatives among the training tasks: its actives are those molecules that are predicted
-active *there*. The logit is minus half the squared distance to the class mean, in the space of the kernel. An expert is
-trusted as far as the support is of the kind that its group measures (drugs or pesticides) and as far as the marginal
-likelihood of the support says; structure, which was never trained, has a share of its own and takes over where no group
-knows the molecules.
+active *there*. l is minus half the squared distance to the class mean, in the space of the kernel. A group is trusted
+as far as the support is of the kind that it measures (drugs or pesticides). Structure was never trained: where no
+training task is a relative, as of a screen against a target unlike all of these, it foretells the labels of left-out
+examples better, and takes over; and so it does for molecules that the network has seen nothing like.
+
+An item is left out with all rows that hold the same vector, so that a row of weight 2 is the row twice. An item that is
+the only one of its class says nothing, so that one example per class leaves the priors.
 
 The plain form, prototypes on the answers of a classifier over all training tasks, is the baseline that episodic methods
 seldom beat (Tian et al. 2020, arXiv:2003.11539; for molecules Stanley et al. 2021, "FS-Mol", NeurIPS Datasets).
@@ -26,27 +34,38 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from regard.episode import Episode, Support, Value, flatten_tasks, unflatten_tasks
 from regard.learners.base import EncodingLearner, hide_absent, query_loss, require_vectors, task_mean
-from regard.learners.columns import class_mass, columns
-from regard.learners.tanimoto_kernel import tanimoto
+from regard.learners.columns import class_mass
 from regard.nn.attention import scores
 from regard.nn.encoder import Encoder
+from regard.nn.tanimoto import tanimoto
+
+_NOTHING = 1e-6
+"""Share of a class's weight below which nothing is left of it: rounding."""
+
+_HALF_KNOWN = 0.35
+"""Familiarity at which strangeness says neither; held-out molecules of the training files have .4 on average."""
+
+_ROUNDING = 1e-10
+"""Squared distance, by the squared lengths, up to which two rows are the same item."""
 
 
 @dataclass(frozen=True)
 class Experts(Value):
     """z: (B, S, D); member: (B, C, S), weights that sum to 1 over the rows of a class; within: (B, K, C), half the mean
-    likeness inside a class; share: (B, K); mass: (B, C).
+    likeness inside a class; share: (B, G) of the groups; gain: (B,), how much
+    better structure foretells left-out examples than the groups do; mass: (B, C).
     """
 
     z: Tensor
     member: Tensor
     within: Tensor
     share: Tensor
+    gain: Tensor
     mass: Tensor
 
 
@@ -59,11 +78,13 @@ class AssayPrototypes(EncodingLearner):
             the molecules; one without blocks gives a single expert, and one without `label_loss` is trained by
             episodes.
         power: of the number of answers of a group, in its prior.
-        kind: how far the kind of the support decides.
-        evidence: how far marginal likelihoods decide; 1 is Bayes' rule, 0 leaves them aside.
-        structure: log of the prior of structure, beside those of the groups.
-        scale, structure_scale: of the logits of groups and of structure, whose likenesses differ less; these
-            had the lowest loss on held-out assays of ToxCast, Tox21 and SIDER.
+        kind: how far the kind of the support decides between groups.
+        structure: log-odds of structure, beside all groups together, before an example is seen.
+        evidence: how far left-out examples decide.
+        strangeness: how far it decides that a query is unlike the training set.
+        sharpness: power of the Tanimoto similarity.
+        scale, structure_scale: of the logits of groups and of structure, whose likenesses differ less. These were
+            chosen on held-out assays of ToxCast.
         n_levels: how far counts are told apart.
 
     Raises:
@@ -76,23 +97,24 @@ class AssayPrototypes(EncodingLearner):
         *,
         power: float = 0.75,
         kind: float = 1.0,
+        structure: float = -0.5,
         evidence: float = 0.5,
-        structure: float = 3.0,
+        strangeness: float = 12.0,
+        sharpness: float = 2.0,
         scale: float = 6.0,
-        structure_scale: float = 24.0,
+        structure_scale: float = 48.0,
         n_levels: int = 3,
     ) -> None:
         super().__init__()
         require_vectors(encoder, "AssayPrototypes")
-        self.encoder, self.kind, self.evidence, self.n_levels = encoder, kind, evidence, n_levels
+        self.encoder, self.kind, self.n_levels = encoder, kind, n_levels
+        self.structure, self.evidence, self.strangeness, self.sharpness = structure, evidence, strangeness, sharpness
         blocks: dict[str, tuple[int, int]] = dict(getattr(encoder, "blocks", {"all": (0, encoder.n_features)}))
         self.kind_block, self.counts_block = blocks.pop("kind", None), blocks.pop("counts", None)
+        self.familiarity_block = blocks.pop("familiarity", None)
         self.blocks = tuple(blocks.values())
         self.prior = [power * math.log(high - low) for low, high in self.blocks]
-        self.scales = [scale] * len(self.blocks)
-        if self.counts_block is not None:
-            self.prior.append(structure)
-            self.scales.append(structure_scale)
+        self.scales = [scale] * len(self.blocks) + [structure_scale] * (self.counts_block is not None)
 
     def kernels(self, a: Float[Tensor, "B Q D"], b: Float[Tensor, "B S D"]) -> Float[Tensor, "B K Q S"]:
         """Of every vector of a with every vector of b, by expert; structure is the last."""
@@ -102,23 +124,39 @@ class AssayPrototypes(EncodingLearner):
             found.append(torch.exp(-square.clamp_min(0) / (2 * (high - low))))
         if self.counts_block is not None:
             low, high = self.counts_block
-            found.append(tanimoto(a[..., low:high], b[..., low:high], self.n_levels))
+            found.append(tanimoto(a[..., low:high], b[..., low:high], self.n_levels) ** self.sharpness)
         return torch.stack(found, 1)
 
     def adapt_encoded(self, support: Support) -> Experts:
         z: Tensor = support.x
-        member = support.membership().mT.to(z.dtype)
-        mass = member.sum(-1)
-        member = member / torch.where(mass > 0, mass, 1.0)[..., None]
+        total = support.membership().mT.to(z.dtype)
+        mass = total.sum(-1)
+        member = total / torch.where(mass > 0, mass, 1.0)[..., None]
         kernel = self.kernels(z, z)
         within = ((member[:, None] @ kernel) * member[:, None]).sum(-1) / 2
-        return Experts(z, member, within, self._share(support, kernel), class_mass(support))
+        logits, left = left_out(support, kernel)
+        logits = logits * torch.tensor(self.scales, dtype=z.dtype, device=z.device)[:, None, None]
+        evidence = _log_likelihood(logits, left, support)
+        share = self._group_shares(support, evidence[:, : len(self.blocks)]).to(z.dtype)
+        learned = (share[..., None, None] * logits[:, : len(self.blocks)]).sum(1, keepdim=True)
+        gain = evidence[:, -1] - _log_likelihood(learned, left, support)[:, 0]
+        return Experts(z, member, within, share, gain, class_mass(support))
 
     def predict_encoded(self, state: Experts, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"]:
         near = self.kernels(query_z, state.z) @ state.member[:, None].mT - state.within[:, :, None]
-        share = state.share * torch.tensor(self.scales, dtype=near.dtype, device=near.device)
-        logits = (share[..., None, None] * near).sum(1)
+        near = near * torch.tensor(self.scales, dtype=near.dtype, device=near.device)[:, None, None]
+        logits = (state.share[..., None, None] * near[:, : len(self.blocks)]).sum(1)
+        if self.counts_block is not None:
+            trust = self.trust(state, query_z)[..., None]
+            logits = (1 - trust) * logits + trust * near[:, -1]
         return hide_absent(logits.to(torch.promote_types(logits.dtype, state.mass.dtype)), state.mass)
+
+    def trust(self, state: Experts, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q"]:
+        """t, the share of structure in each query's answer."""
+        odds = (self.structure + self.evidence * state.gain)[:, None].expand(query_z.shape[:2])
+        if self.familiarity_block is not None:
+            odds = odds + self.strangeness * (_HALF_KNOWN - query_z[..., self.familiarity_block[0]])
+        return torch.sigmoid(odds).to(query_z.dtype)
 
     def loss(self, episode: Episode) -> Float[Tensor, " B"]:
         """(B,) the label loss of support and query items, or by episodes where the encoder has none."""
@@ -131,21 +169,58 @@ class AssayPrototypes(EncodingLearner):
             weights.append(weight)
         return task_mean(torch.cat(losses, 1), torch.cat(weights, 1))
 
-    def _share(self, support: Support, kernel: Float[Tensor, "B K S S"]) -> Float[Tensor, "B K"]:
-        """How far each expert is trusted."""
-        rows, kernel = support.to(dtype=torch.float64), kernel.double()
-        sign, mass, total = columns(rows, kernel.dtype), class_mass(rows), rows.weight.sum(1, keepdim=True)
-        system = (
-            torch.eye(rows.n_rows, dtype=kernel.dtype, device=kernel.device) + rows.weight[:, None, :, None] * kernel
-        )
-        alpha = torch.linalg.solve(system, (rows.weight[:, None] * sign).mT[:, None])
-        log_p = -((sign[:, None] * alpha.mT).sum(-1) + torch.linalg.slogdet(system).logabsdet[..., None]) / 2
-        present = (mass > 0).to(kernel.dtype)
-        n_present = present.sum(-1, keepdim=True)
-        evidence = (log_p * present[:, None]).sum(-1) / torch.where(n_present > 0, n_present, 1.0)
-        score = self.evidence * evidence + torch.tensor(self.prior, dtype=kernel.dtype, device=kernel.device)
+    def _group_shares(self, support: Support, evidence: Float[Tensor, "B G"]) -> Float[Tensor, "B G"]:
+        """How far each group is trusted, beside the other groups."""
+        score = self.evidence * evidence + torch.tensor(self.prior, dtype=evidence.dtype, device=evidence.device)
         if self.kind_block is not None:
             low, high = self.kind_block
-            kind = (rows.weight[..., None] * rows.x[..., low:high]).sum(1) / torch.where(total > 0, total, 1.0)
-            score = score + torch.cat([self.kind * kind, kind.new_zeros(len(kind), score.shape[1] - kind.shape[1])], 1)
-        return torch.softmax(score, -1).to(support.weight.dtype)
+            weight = support.weight[..., None].to(score.dtype)
+            total = weight.sum(1)
+            kind = (weight * support.x[..., low:high]).sum(1) / torch.where(total > 0, total, 1.0)
+            score = score + self.kind * kind
+        return torch.softmax(score, -1)
+
+
+def left_out(
+    support: Support, kernel: Float[Tensor, "B K S S"]
+) -> tuple[Float[Tensor, "B K S C"], Bool[Tensor, "B S C"]]:
+    """What prototypes say of each support item without it, by kernel.
+
+    Args:
+        support: encoded rows.
+        kernel: of every row with every other.
+
+    Returns:
+        Minus half the squared distance to each class mean, and whether anything of the class is left.
+    """
+    member = support.membership().to(kernel.dtype)  # (B, S, C)
+    gone = _same_items(support.x).to(kernel.dtype) @ member
+    mass = member.sum(1, keepdim=True)
+    left = mass - gone > _NOTHING * mass
+    rest = torch.where(left, mass - gone, 1.0)[:, None]  # (B, 1, S, C)
+    likeness = kernel @ member[:, None]
+    own = kernel.diagonal(dim1=-2, dim2=-1)[..., None]
+    inside = (member[:, None] * likeness).sum(2, keepdim=True)  # (B, K, 1, C)
+    gone = gone[:, None]
+    near = (likeness - own * gone) / rest
+    within = (inside - 2 * gone * likeness + own * gone.square()) / rest.square()
+    return near - within / 2, left
+
+
+def _same_items(z: Float[Tensor, "B S D"]) -> Bool[Tensor, "B S S"]:
+    """Which rows hold the same vector, up to rounding."""
+    z = z.double()
+    size = z.square().sum(-1)
+    itself = torch.eye(z.shape[1], dtype=torch.bool, device=z.device)
+    return itself | (-scores(z, z, "distance") <= _ROUNDING * (size[..., None] + size[:, None]))
+
+
+def _log_likelihood(
+    logits: Float[Tensor, "B K S C"], left: Bool[Tensor, "B S C"], support: Support
+) -> Float[Tensor, "B K"]:
+    """Of the labels of all rows of whose class something is left, each counted by its weight."""
+    label = support.one_hot().to(torch.bool) & left
+    hidden = ~left & left.any(-1, keepdim=True)
+    log_p = torch.log_softmax(logits.masked_fill(hidden[:, None], -torch.inf), -1)
+    per_row = torch.where(label[:, None], log_p, 0.0).sum(-1)
+    return (support.weight[:, None].to(logits.dtype) * per_row).sum(-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,16 @@ from regard.episode import Items, first_tensor, map_items
 from regard.errors import EpisodeError
 from regard.learners.base import EncodingLearner
 from regard.nn.encoder import Encoder
+
+
+@runtime_checkable
+class RemembersItems(Protocol):
+    """A learner or an encoder that keeps `n_context` unlabelled items of its training set, given to `remember`."""
+
+    @property
+    def n_context(self) -> int: ...
+
+    def remember(self, items: Items) -> None: ...
 
 
 class ContextLearner(EncodingLearner):

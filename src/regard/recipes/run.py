@@ -21,7 +21,7 @@ from regard.evaluation.evaluate_translations import calibrate_translations, eval
 from regard.evaluation.rollouts import LearnerPolicy, evaluate_rollouts
 from regard.files import make_folder
 from regard.learners.base import Learner
-from regard.learners.context_memory import ContextLearner
+from regard.learners.context_memory import RemembersItems
 from regard.learners.lexicon_translator import LexiconTranslator
 from regard.nn.encoder import FittedEncoder
 from regard.recipes.checkpoints import load_matching_weights
@@ -129,10 +129,11 @@ def train_recipe(
         learner.remember_english(data.english_tokens())
     # Another seed than training's, so that no validation episode repeats a training one where splits are shared.
     validation = data.source("validation", recipe.validation, recipe.train.seed + 1)
-    if isinstance(learner, ContextLearner) and learner.n_context:
-        context = data.context(learner.n_context, recipe.train.seed)
-        if context is not None:
-            learner.remember(context)
+    for part in (learner, getattr(learner, "encoder", None)):
+        if isinstance(part, RemembersItems) and part.n_context:
+            context = data.context(part.n_context, recipe.train.seed)
+            if context is not None:
+                part.remember(context)
     result = train(
         learner,
         data.training(recipe.episodes, recipe.train.seed),

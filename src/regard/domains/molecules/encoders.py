@@ -13,6 +13,7 @@ from regard.domains.molecules.features import N_BITS, N_DESCRIPTORS
 from regard.episode import Items
 from regard.errors import ConfigError, EpisodeError
 from regard.nn.encoder import Encoder
+from regard.nn.tanimoto import tanimoto
 
 _MOMENTUM = 0.02
 _KIND_WEIGHT = 0.1
@@ -75,19 +76,21 @@ class AssayNetwork(Encoder):
     """A network that is trained to predict every training assay side by side; its answers are the vector.
 
         z = FingerprintNetwork(x)     o = W gelu(z) + b, one number per training assay     m: the same, one per file
-        vector = counts, (o - mean) / deviation, m - mean
+        vector = counts, (o - mean) / deviation, m - mean, familiarity
 
     The training labels stand in the items ("assays": +1, -1, 0 for not measured; of values "assays" and "measured"),
     and `label_loss` reads them there: the masked binary cross-entropy, of values the squared error, each assay weighted
     by n^(-1/2), so that one of 8,000 measurements does not drown one of 300. m says whether a molecule is of the kind
     that a file measures. Means and deviations are running averages over training, so that a strong assay does not drown
-    weak ones in a distance.
+    weak ones in a distance. Familiarity, with `n_context` only, is the largest Tanimoto similarity of a molecule to so
+    many of the training set, whose substructures are kept in the checkpoint: where it is low, the answers are guesses.
 
     Args:
         groups: numbers of assays of each file, in the order of the labels; the data set assays fills them in.
         n_features, hidden, dropout, input_dropout, n_counts, n_descriptors: as `FingerprintNetwork`.
         assay_weights: of each assay's loss; ones by default.
         values: labels are values, of mean 0 and deviation 1, instead of classes.
+        n_context: molecules of the training set that are kept; training gives them, see `remember`.
 
     Raises:
         ConfigError: no group, or another number of weights.
@@ -110,6 +113,7 @@ class AssayNetwork(Encoder):
         n_descriptors: int = N_DESCRIPTORS,
         assay_weights: Sequence[float] | None = None,
         values: bool = False,
+        n_context: int = 0,
     ) -> None:
         super().__init__()
         self.values = values
@@ -128,7 +132,7 @@ class AssayNetwork(Encoder):
         )
         self.head = nn.Linear(n_features, self.n_assays + len(self.groups))
         self.n_fixed_features = n_counts
-        self.n_features = n_counts + self.n_assays + len(self.groups)
+        self.n_features = n_counts + self.n_assays + len(self.groups) + (n_context > 0)
         weights = (
             torch.ones(self.n_assays) if assay_weights is None else torch.tensor([float(w) for w in assay_weights])
         )
@@ -138,22 +142,53 @@ class AssayNetwork(Encoder):
         self.register_buffer("mean", torch.zeros(self.n_assays))
         self.register_buffer("deviation", torch.ones(self.n_assays))
         self.register_buffer("kind_mean", torch.zeros(len(self.groups)))
+        kept = torch.zeros(n_context, -(-n_counts // 8), dtype=torch.uint8)
+        self.register_buffer("context", kept, persistent=n_context > 0)
 
     assay_weights: Tensor
+    context: Tensor
+
+    @property
+    def n_context(self) -> int:
+        """Molecules of the training set that are kept."""
+        return len(self.context)
+
+    def remember(self, items: Items) -> None:
+        """Keep which substructures molecules of the training set have, eight to a byte.
+
+        Args:
+            items: {"counts": (n_context, n_counts), ...}.
+
+        Raises:
+            EpisodeError: another number of them, or items of another kind.
+        """
+        if not isinstance(items, dict) or len(items.get("counts", ())) != self.n_context:
+            raise EpisodeError(f"expected counts of {self.n_context} molecules, n_context.")
+        present = (items["counts"] > 0).to(torch.uint8)
+        padded = F.pad(present, (0, 8 * self.context.shape[1] - present.shape[1])).unflatten(1, (-1, 8))
+        self.context.copy_((padded << _bits_of(padded)).sum(-1))
+
+    def familiarity(self, counts: Float[Tensor, "N C"]) -> Float[Tensor, "N 1"]:
+        """The largest Tanimoto similarity, of presence, to a molecule of the training set."""
+        present = ((self.context[..., None] >> _bits_of(self.context)) & 1).flatten(1)[:, : counts.shape[1]]
+        return tanimoto(counts, present.to(counts.dtype), 1).amax(1, keepdim=True)
 
     @property
     def blocks(self) -> dict[str, tuple[int, int]]:
-        """Where in a vector what stands: the counts, the assays of each file, and what kind of molecule it is."""
+        """Where in a vector what stands: the counts, the assays of each file, of what kind the molecule is, and how
+        familiar."""
         edges = [self.n_fixed_features]
-        for size in (*self.groups, len(self.groups)):
+        extra = (1,) if self.n_context else ()
+        for size in (*self.groups, len(self.groups), *extra):
             edges.append(edges[-1] + size)
-        names = [*(f"file {i}" for i in range(len(self.groups))), "kind"]
+        names = [*(f"file {i}" for i in range(len(self.groups))), "kind", *("familiarity" for _ in extra)]
         return {"counts": (0, edges[0])} | {n: (a, b) for n, a, b in zip(names, edges[:-1], edges[1:], strict=True)}
 
     def forward(self, x: Items) -> Float[Tensor, "N D"]:
         """(N, *item) molecules to (N, D)."""
         counts, assays, kind = self._answers(x)
-        return torch.cat([counts, (assays - self.mean) / self.deviation, kind - self.kind_mean], -1)
+        known = [self.familiarity(counts)] if self.n_context else []
+        return torch.cat([counts, (assays - self.mean) / self.deviation, kind - self.kind_mean, *known], -1)
 
     def label_loss(self, x: Items) -> Float[Tensor, " N"]:
         """(N,) of labelled training molecules; in training the running mean and deviation move along.
@@ -185,3 +220,7 @@ class AssayNetwork(Encoder):
         counts, z = self.network(x).split([self.n_fixed_features, self.network.n_features - self.n_fixed_features], -1)
         assays, kind = self.head(F.gelu(z)).split([self.n_assays, len(self.groups)], -1)
         return counts, assays, kind
+
+
+def _bits_of(bytes_: Tensor) -> Tensor:
+    return torch.arange(8, dtype=torch.uint8, device=bytes_.device)
