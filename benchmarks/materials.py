@@ -2,7 +2,6 @@
 
     python benchmarks/materials.py --data FOLDER [--draws 3]
     python benchmarks/materials.py --test FILE.csv.gz [FILE ...]
-    python benchmarks/materials.py --data FOLDER --learners DeepKernel TNPD [...]
     python benchmarks/materials.py --data FOLDER --save MODEL.safetensors
 
 FOLDER holds one CSV per property (formula, target), as CrabNet's repository has them. Chemical systems are disjoint: two
@@ -13,9 +12,6 @@ so neither the property nor a near copy of it was seen. Encoders are kept under 
 --test takes the model that ships, which was trained on all groups of FOLDER, and evaluates it on files that it has never
 seen, on compositions of chemical systems that it has never seen. --save trains that model and writes it; nothing else.
 
---learners trains learners by episodes of the other groups, with the recipe `materials`, as many steps each, and evaluates
-them on three properties whose groups are held out at once; KernelMixture beside them has the encoder of those groups.
-
 Rows are (property, number of measurements, draw); the same support and query rows for all methods. The ratio of a
 property is its mean error over draws by the forest's, and the interval is a bootstrap over properties of the log ratio.
 """
@@ -23,10 +19,7 @@ property is its mean error over draws by the forest's, and the interval is a boo
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +53,6 @@ from regard.domains.materials.encoder import CompositionEncoder
 from regard.domains.materials.pretrain import train_side_by_side
 from regard.episode import Support
 from regard.learners import KernelMixture
-from regard.learners.base import Learner
-from regard.recipes.config import Recipe
-from regard.recipes.run import train_recipe
 from regard.recipes.trained import load
 from regard.training import save_checkpoint
 
@@ -80,16 +70,6 @@ FOREST, OURS = "forest on Magpie", "KernelMixture"
 TREES = "extra trees on Magpie and predicted properties, logarithms of positive targets"
 METHODS = (FOREST, "GP on Magpie", OURS, TREES, f"mean of {OURS} and the extra trees")
 WIDTH, EPOCHS = 384, 6
-BY_EPISODES_OUT = "materials_learners.json"
-BY_EPISODES_HELD = ("phonons", "exfoliation", "superconductivity")
-_Z = "encoder: {name: CompositionEncoder, output: z}"
-LEARNERS = {
-    "DeepKernel": f"{{name: DeepKernel, kernel: rbf, length: 8.0, {_Z}}}",
-    "DeepKernel on ElementAttention": "{name: DeepKernel, kernel: rbf, length: 8.0, encoder: {name: ElementAttention}}",
-    "AttentiveNeuralProcess": f"{{name: AttentiveNeuralProcess, n_targets: 1, {_Z}}}",
-    "TNPD": f"{{name: TNPD, n_targets: 1, {_Z}}}",
-}
-"""Trained by episodes of properties, with the recipe `materials`."""
 Floats = NDArray[np.float64]
 
 
@@ -102,9 +82,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--draws", type=int, default=3, help="support sets per property and size")
     made.add_argument("--queries", type=int, default=300)
     made.add_argument("--runs", type=Path, default=Path("runs/materials"))
-    made.add_argument(
-        "--learners", nargs="*", choices=tuple(LEARNERS), help="those trained by episodes; all by default"
-    )
     made.add_argument("--save", type=Path, metavar="FILE", help="train the model that ships, write it, and end")
     return made
 
@@ -119,9 +96,6 @@ def main() -> None:
         return
     if not arguments.data and not arguments.test:
         made.error("nothing to evaluate on: expected --data FOLDER, or --test FILE")
-    if arguments.learners is not None:
-        by_episodes(arguments)
-        return
     arguments.out = out_with_test(arguments, "materials.json")
     cells = []
     if arguments.test:
@@ -267,71 +241,6 @@ def answer(
     return output.mean[0, :, 0].double().numpy(), output.stddev[0, :, 0].double().numpy()
 
 
-def by_episodes(arguments: argparse.Namespace) -> None:
-    """Learners trained by episodes, on the properties of `BY_EPISODES_HELD`, on chemical systems that never trained."""
-    if arguments.out.name == "materials.json":
-        arguments.out = arguments.out.with_name(BY_EPISODES_OUT)
-    properties = read_folder(arguments.data)
-    held = [p for p in properties if group_of(p.name) in BY_EPISODES_HELD]
-    tests = [p.rows(np.flatnonzero([is_test_system(system) for system in p.systems])) for p in held]
-    document = read_document(arguments.out)
-    errors, seconds = document.get("errors", {}), document.get("cpu_seconds", {})
-    for name in arguments.learners or LEARNERS:
-        settings = [f"data.folder={arguments.data}", f"learner={LEARNERS[name]}"]
-        settings.append(f"data.held_out=[{', '.join(BY_EPISODES_HELD)}]")
-        began = time.process_time()
-        recipe = Recipe.read("materials", settings)
-        learner = load(train_recipe(recipe, arguments.runs / f"by_episodes_{name}".replace(" ", "_"))).learner
-        seconds[name] = round(time.process_time() - began, 1)
-        errors[name] = episode_errors(arguments, tests, partial(by_learner, learner))
-        write_document(arguments.out, {**facts(arguments), "errors": errors, "cpu_seconds": seconds})
-    magpie = CompositionEncoder(output="magpie").eval()
-    kept = training_rows([p for p in properties if group_of(p.name) not in BY_EPISODES_HELD])
-    torch.manual_seed(0)
-    encoder = CompositionEncoder(len(kept), width=WIDTH)
-    began = time.process_time()
-    train_side_by_side(encoder, side_by_side(kept), epochs=EPOCHS)
-    seconds[OURS] = round(time.process_time() - began, 1)
-    errors[OURS] = episode_errors(arguments, tests, partial(by_learner, KernelMixture(encoder).eval()))
-    errors[FOREST] = episode_errors(arguments, tests, partial(by_forest, magpie))
-    write_document(arguments.out, {**facts(arguments), "errors": errors, "cpu_seconds": seconds})
-    render_after(arguments, SECTIONS)
-
-
-def episode_errors(
-    arguments: argparse.Namespace, tests: list[Property], guess: Callable[[Property, Any, Any], Floats]
-) -> dict[str, dict[str, list[float]]]:
-    """Mean absolute errors by number of measurements and property, one per draw."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for n_shot in SHOTS:
-        for one in tests:
-            for draw in range(arguments.draws if len(one.target) >= n_shot + 50 else 0):
-                order = np.random.default_rng([arguments.seed, draw, n_shot]).permutation(len(one.target))
-                support, query = order[:n_shot], order[n_shot : n_shot + arguments.queries]
-                error = float(np.abs(guess(one, support, query) - one.target[query]).mean())
-                found.setdefault(str(n_shot), {}).setdefault(one.name, []).append(error)
-    return found
-
-
-def by_learner(learner: Learner, one: Property, support: NDArray[Any], query: NDArray[Any]) -> Floats:
-    """A learner's means; one that was trained on ranks is given values of mean 0 and deviation 1."""
-    y = one.target[support]
-    shift, unit = (0.0, 1.0) if learner.reads_zero else (y.mean(), y.std() or 1.0)
-    x = torch.from_numpy(one.fractions)
-    values = torch.from_numpy((y - shift) / unit).float()[None, :, None]
-    with torch.no_grad():
-        output = learner.predict(learner.adapt(Support(x[None, support], values)), x[None, query])
-    return output.mean[0, :, 0].double().numpy() * unit + shift
-
-
-def by_forest(magpie: CompositionEncoder, one: Property, support: NDArray[Any], query: NDArray[Any]) -> Floats:
-    """A forest on Magpie."""
-    with torch.no_grad():
-        x = magpie(torch.from_numpy(one.fractions)).numpy()
-    forest = RandomForestRegressor(100, random_state=0, n_jobs=1).fit(x[support], one.target[support])
-    return np.asarray(forest.predict(x[query]))
-
-
 def ratio_interval(ratios: Floats) -> tuple[float, float, float]:
     """Geometric mean of ratios, and its 95% interval by a bootstrap over properties."""
     logs = np.log(ratios)
@@ -381,36 +290,7 @@ def section(document: Document) -> str:
     )
 
 
-def section_of_learners(document: Document) -> str:
-    """Ratios by learner and number of measurements, property by property."""
-    errors = document["errors"]
-    forest = errors[FOREST]
-    names = list(dict.fromkeys(name for of in forest.values() for name in of))
-    rows = []
-    for learner in (OURS, *LEARNERS):
-        if learner not in errors:
-            continue
-        row = [learner]
-        for n_shot, of in errors[learner].items():
-            ratios = {p: float(np.mean(e) / np.mean(forest[n_shot][p])) for p, e in of.items()}
-            each = " / ".join(f"{ratios[p]:.2f}" for p in names if p in ratios)
-            row.append(f"{np.exp(np.mean(np.log(list(ratios.values())))):.3f} ({each})")
-        rows.append([*row, f"{document['cpu_seconds'][learner]:.0f}"])
-    return "\n\n".join(
-        [
-            "## Trained by episodes",
-            f"Error over that of a {FOREST}, geometric mean over {len(names)} properties (each: {', '.join(names)}), whose "
-            "groups were held out at once, on unseen chemical systems. Too few properties for an interval.",
-            table(["learner", *(f"{n} measurements" for n in forest), "training, CPU s"], rows),
-            made_by(document),
-        ]
-    )
-
-
-SECTIONS = (
-    Section("materials", "materials.json", section),
-    Section("materials learners", BY_EPISODES_OUT, section_of_learners),
-)
+SECTIONS = (Section("materials", "materials.json", section),)
 
 
 if __name__ == "__main__":
