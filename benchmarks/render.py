@@ -32,6 +32,7 @@ SCRIPTS = (
     "sentences_more",
     "peer_setfit",
     "reviews",
+    "own_reviews",
     "molecules",
     "graphs",
     "translation",

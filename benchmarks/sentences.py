@@ -127,6 +127,10 @@ class Vectors:
         """By the trained layers alone."""
         return self._encode(self.tuned, texts)[0]
 
+    def plain_of(self, texts: Sequence[str]) -> Tensor:
+        """By the body as it is alone."""
+        return self._encode(self.plain, texts)[0]
+
     def _encode(self, encoder: PretrainedText, texts: Sequence[str]) -> tuple[Tensor, bool]:
         x = self.states(texts)
         with torch.no_grad():
