@@ -94,16 +94,26 @@ def rollout(
 @answering.command()
 def explain(
     learner: Annotated[str, typer.Argument(help="A model that ships, a checkpoint, or the folder of a run.")],
-    support: Annotated[Path, typer.Option(help="Labelled examples, as for `regard predict`.")],
+    support: Annotated[Path, typer.Option(help="Labelled examples or sentence pairs, as for `regard predict`.")],
     query: Annotated[Path, typer.Option(help="What to answer and explain, as for `regard predict`.")],
     out: Annotated[Path, typer.Option(help="The page.")] = Path("explanation.html"),
     most: Annotated[int, typer.Option(min=1, help="Queries that are explained.")] = 50,
     regression: Annotated[bool, typer.Option(help="Labels are numbers, to be predicted as such.")] = False,
 ) -> None:
-    """Explain answers: which examples spoke for each, what would turn it, and whether to believe that."""
-    from regard.commands.explain import explain_files
+    """Explain answers: which examples spoke for each, what would turn it, and whether to believe that.
 
-    typer.echo(visible(explain_files(learner, support, query, out, most, regression=regression), keep="\n"))
+    Of a translation: which pair and word each word came from, drawn.
+    """
+    from regard.commands.explain import explain_files
+    from regard.recipes.trained import TrainedLearner
+
+    if TrainedLearner.shared(learner).domain.translates:
+        from regard.commands.translate import explain_translation_files
+
+        said = explain_translation_files(learner, support, query, out, most)
+    else:
+        said = explain_files(learner, support, query, out, most, regression=regression)
+    typer.echo(visible(said, keep="\n"))
     typer.echo(f"Open {out} in a browser.")
 
 

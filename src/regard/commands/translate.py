@@ -1,7 +1,8 @@
-"""Translate a file of sentences from a file of sentence pairs: `regard predict` for learners that translate."""
+"""Sentences and sentence pairs from files: `regard predict` and `regard explain` for learners that translate."""
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,11 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from regard.commands.terminal import cells
-from regard.domains.translation.pairs import read_pairs
+from regard.domains.base import Rendering
+from regard.domains.translation.pairs import Pair, read_pairs
 from regard.errors import DataError
 from regard.estimators.translator import FewShotTranslator
 from regard.evaluation.translate import Translated
+from regard.explain.translations import PairEffect, TranslationExplanation
 from regard.files import write_whole
+from regard.report.explanations import ExampleEffect, ExplainedAnswer, write_explanations
 
 
 def translate_files(
@@ -31,13 +35,18 @@ def translate_files(
     Raises:
         DataError: files that are missing, damaged or of another form.
     """
+    model, sentences = _read(checkpoint, support, query)
+    return sentences, model.translate(sentences, reasons=True)
+
+
+def _read(checkpoint: Path | str, support: Path | str, query: Path | str) -> tuple[FewShotTranslator, list[str]]:
     pairs = read_pairs(Path(support))
     try:
         sentences = [line.strip() for line in Path(query).read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{query} cannot be read ({error}): expected a text file, one sentence per line.") from error
     model = FewShotTranslator(checkpoint).fit([pair.source for pair in pairs], [pair.target for pair in pairs])
-    return sentences, model.translate(sentences, reasons=True)
+    return model, sentences
 
 
 def show_translations(sentences: Sequence[str], found: Sequence[Translated], console: Console | None = None) -> None:
@@ -59,3 +68,73 @@ def write_translations(path: Path, sentences: Sequence[str], found: Sequence[Tra
         for sentence, answer in zip(sentences, found, strict=True)
     ]
     write_whole(path, json.dumps(rows, indent=1, ensure_ascii=False).encode())
+
+
+_FOOT = (
+    "Lines lead from the words of the sentence to those of its translation, the darker the surer; under each word "
+    "stands the pair that taught it. Likeness is chrF: 100 is the same translation. Pairs are counted from 1, as the "
+    "rows of the file."
+)
+
+
+def explain_translation_files(
+    checkpoint: Path | str, support: Path | str, query: Path | str, page: Path, most: int = 50
+) -> str:
+    """Translate, and write a page that says where each word came from; arguments as `explain_files`.
+
+    Returns:
+        How far to believe the page, in one sentence.
+
+    Raises:
+        DataError: as `translate_files`, and where the query has no sentence.
+    """
+    model, sentences = _read(checkpoint, support, query)
+    if not sentences:
+        raise DataError(f"{query} has no sentence to translate: expected one per line.")
+    found = model.explain(sentences[:most])
+    answers = [
+        ExplainedAnswer(
+            name=f"sentence {number}",
+            item=Rendering(html.escape(of.sentence), of.sentence),
+            answer=of.answer.text,
+            probability=None,
+            note=f"expected chrF {100 * of.answer.confidence:.0f}",
+            picture=of.picture,
+            effects=[_pair_effect(model.pairs_[effect.pair], effect) for effect in of.effects],
+            turns=[]
+            if of.effects
+            else ["No pair taught a word of it: the translation is what training taught, or copied."],
+        )
+        for number, of in enumerate(found.answers, 1)
+    ]
+    trust = trust_in_pairs(found)
+    write_explanations(page, str(checkpoint), trust, found.believed, answers, _FOOT)
+    return trust
+
+
+def trust_in_pairs(found: TranslationExplanation) -> str:
+    """How far to believe which pairs are named."""
+    if found.trust is None:
+        return "Whether the pairs that are named are those that mattered was not measured: that takes two sentences."
+    mean, low, high = (f"{v:+.1f}" for v in (found.trust.mean, found.trust.low, found.trust.high))
+    measured = (
+        f"deleting the pair that is named first changes a translation by {mean} chrF [{low}, {high}] more than "
+        "deleting another one"
+    )
+    if found.believed:
+        return f"The pairs named here are the ones that mattered: {measured}."
+    return f"Do not believe which pair is named first here: {measured}, which is no better than chance."
+
+
+def _pair_effect(pair: Pair, effect: PairEffect) -> ExampleEffect:
+    said = f"{100 * effect.evidence:.0f}% of the translation stands on it; without it: " + (
+        "the same" if effect.change < 1e-9 else f"“{effect.without}” (likeness {100 - effect.change:.0f})"
+    )
+    return ExampleEffect(
+        name=f"pair {effect.pair + 1}",
+        label=pair.target,
+        item=Rendering(html.escape(pair.source), pair.source),
+        drop=effect.change,
+        share=effect.evidence,
+        said=said,
+    )

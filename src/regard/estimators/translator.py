@@ -3,6 +3,7 @@
 model = FewShotTranslator("translation").fit(sources, targets)
 model.predict(["..."])                      # the English of each sentence
 model.translate(["..."], reasons=True)      # with a confidence, and where each word came from
+model.explain(["..."])                      # the same drawn, and what deleting the pairs behind it does
 model.add(["..."], ["..."])                 # further pairs
 """
 
@@ -21,6 +22,7 @@ from regard.domains.translation.pairs import Pair, check_sources, check_support
 from regard.domains.translation.reader import SentenceReader
 from regard.errors import CheckpointError, ConfigError, DataError
 from regard.evaluation.translate import AdaptedTranslator, Decoding, Translated
+from regard.explain.translations import TranslationExplanation, explain_translations
 from regard.learners.base import Learner
 from regard.recipes.components import build_learner
 from regard.recipes.trained import TrainedLearner
@@ -99,6 +101,18 @@ class FewShotTranslator:
             As `predict`.
         """
         return self._fitted().translate(check_sources(sources), reasons)
+
+    def explain(self, sources: Sequence[str], n_pairs: int = 2) -> TranslationExplanation:
+        """Where each word came from, drawn as an alignment, and what deleting the pairs that are named does.
+
+        Args:
+            sources: sentences to translate.
+            n_pairs: most pairs that are deleted for each; each costs as much as `fit` and a translation.
+
+        Raises:
+            As `predict`.
+        """
+        return explain_translations(self._fitted(), check_sources(sources), n_pairs)
 
     @property
     def pairs_(self) -> tuple[Pair, ...]:

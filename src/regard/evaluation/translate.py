@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 from weakref import WeakKeyDictionary
@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from regard.domains.translation.baselines import IBM1Translator, TranslationMemory
+from regard.domains.translation.baselines import Gloss, IBM1Translator, LexiconReading, TranslationMemory
 from regard.domains.translation.language_model import CountedEnglish
 from regard.domains.translation.pairs import Pair
 from regard.domains.translation.reader import N_TOKENS, SentenceReader
@@ -24,16 +24,22 @@ from regard.learners.lexicon_translator import LexiconTranslator
 from regard.nn.beam import Hypothesis, beam_search
 from regard.nn.inference import eval_mode
 from regard.nn.reasons import origins
-from regard.nn.spelling import Spellings, spell
+from regard.nn.spelling import Spellings, read_spelling, spell
 from regard.nn.trigrams import Trigrams
 from regard.nn.writing import Sentences
 
 _CHUNK = 25
 """Sentences that are translated at once."""
 
-_SHARPNESS, _LEXICON, _MEMORY, _MEMORY_POWER = 4.0, 0.6, 4.0, 4
-"""Of a consensus: p of a sentence of the search is softmax(4 x its log-probability per word); beside their sum of 1 a
-lexicon's has 0.6, and the nearest pair's 4 x cosine ** 4. Chosen on Croatian, Dutch, French, Bengali, Irish and Malay.
+_N_MEANINGS, _LEAST = 8, 1e-4
+"""Words of a gloss that a lexicon is told of, and their smallest probability."""
+
+_SHARPNESS, _MEMORY, _MEMORY_POWER = 4.0, 3.0, 3
+_LEXICON, _LEXICON_PER_WORD, _SHORT, _LEXICON_MOST = 0.4, 0.08, 4, 1.2
+"""Of a consensus: p of a sentence of the search is softmax(4 x its log-probability per word); beside their sum of 1 the
+nearest pair's has 3 x cosine ** 3, and the lexicon's 0.4 and 0.08 more for each word of the sentence beyond four, 1.2 at
+most: a search loses its way in long sentences, where words are a sure guide. Chosen on Croatian, Dutch, French, Bengali,
+Irish and Malay.
 """
 
 
@@ -121,22 +127,27 @@ class AdaptedTranslator:
         learner: of sentences.
         reader: of them.
         pairs: what it read.
+        weight: of each pair.
         state: of the learner.
         spellings, forms: words of the pairs as they are written.
-        lexicon: a function of a sentence to English words; None without consensus, pairs, or English.
+        lexicon: reads sentences word by word; None without consensus, pairs, or English.
         memory: finds the nearest pair; None without consensus or pairs.
         decoding: see there.
+        keeps_capitals: whether words with a capital inside a sentence have one in English, as names do and the nouns
+            of German do not.
     """
 
     learner: Learner
     reader: SentenceReader
     pairs: tuple[Pair, ...]
+    weight: tuple[float, ...]
     state: Any
     spellings: Spellings
     forms: Truecaser
-    lexicon: Callable[[str], tuple[str, ...]] | None = None
+    lexicon: LexiconReading | None = None
     memory: TranslationMemory | None = None
     decoding: Decoding = Decoding()
+    keeps_capitals: bool = True
 
     @classmethod
     def of(
@@ -178,7 +189,35 @@ class AdaptedTranslator:
             lexicon = None if model is None else IBM1Translator(model, Truecaser({})).read(pairs, mass)
             memory = TranslationMemory(pairs, mass)
         forms = Truecaser.fit(english)
-        return cls(learner, reader, tuple(pairs), state, spellings, forms, lexicon, memory, chosen)
+        capitals = [
+            sum(w * len(_inner_capitals(tokens)) for tokens, w in zip(of_side, mass, strict=False))
+            for of_side in (
+                [tokenise_source(pair.source, lower=False) for pair in pairs],
+                [tokenise_english(pair.target, lower=False) for pair in pairs],
+            )
+        ]
+        return cls(
+            learner,
+            reader,
+            tuple(pairs),
+            tuple(mass[: len(pairs)]),
+            state,
+            spellings,
+            forms,
+            lexicon,
+            memory,
+            chosen,
+            keeps_capitals=capitals[0] <= 2 * capitals[1],
+        )
+
+    def without(self, pair: int) -> Self:
+        """The same after all pairs but one, which keeps its number and has weight 0.
+
+        Args:
+            pair: its number.
+        """
+        weight = [0.0 if i == pair else w for i, w in enumerate(self.weight)]
+        return type(self).of(self.learner, self.reader, self.pairs, weight, self.decoding)
 
     def translate(self, sentences: Sequence[str], reasons: bool = False) -> list[Translated]:
         """The sentences in English; they do not see each other.
@@ -218,9 +257,10 @@ class AdaptedTranslator:
     def _chunk(self, sentences: Sequence[str], reasons: bool) -> list[Translated]:
         output, rows = self._searched(sentences)
         nearest = self.memory.nearest(sentences) if self.memory is not None else [None] * len(sentences)
+        glosses = self._glosses(output) if self.lexicon is not None else [()] * len(sentences)
         choices = [
-            self._choose(self._candidates(sentence, ranked, near))
-            for sentence, (ranked, _), near in zip(sentences, rows, nearest, strict=True)
+            self._choose(self._candidates(sentence, ranked, near, gloss))
+            for sentence, (ranked, _), near, gloss in zip(sentences, rows, nearest, glosses, strict=True)
         ]
         with torch.inference_mode(), eval_mode(self.learner):
             why = origins(output, [of[0].words for of in choices]) if reasons else [[] for _ in choices]
@@ -243,12 +283,27 @@ class AdaptedTranslator:
             answers.append(replace(common, reasons=places, evidence=evidence))
         return answers
 
+    def _glosses(self, output: Sentences) -> list[list[Gloss]]:
+        """What each token of each sentence may mean, its likeliest words alone."""
+        x = output.understood
+        words = [self.spellings.get(number) or read_spelling(number) for number in x.number[0].clamp_min(0).tolist()]
+        p, at = x.gloss[0].topk(min(_N_MEANINGS, x.gloss.shape[-1]))
+        is_word = (x.number[0] > 0)[at]
+        found = []
+        for row, there in enumerate(x.there[0].sum(-1).int().tolist()):
+            columns = zip(p[row, :there].tolist(), at[row, :there].tolist(), is_word[row, :there].tolist(), strict=True)
+            found.append(
+                [{words[j]: q for q, j, word in zip(*of, strict=True) if word and q > _LEAST} for of in columns]
+            )
+        return found
+
     def _candidates(
-        self, sentence: str, ranked: Sequence[Hypothesis], nearest: tuple[int, float] | None
+        self, sentence: str, ranked: Sequence[Hypothesis], nearest: tuple[int, float] | None, glosses: Sequence[Gloss]
     ) -> list[_Choice]:
         """What the search, the lexicon and the memory say, each with its weight."""
         copied = Spellings(romanise(word) for word in tokenise_source(sentence))
-        case = Truecaser({**self.reader.forms, **self.forms.forms, **_capitals(sentence)})
+        names = _capitals(sentence) if self.keeps_capitals else {}
+        case = Truecaser({**self.reader.forms, **self.forms.forms, **names})
         score = np.array([h.log_p / (len(h.words) + 1) for h in ranked] or [0.0])
         p = np.exp(_SHARPNESS * (score - score.max()))
         found = [
@@ -256,8 +311,9 @@ class AdaptedTranslator:
             for h, w in zip(ranked, p / p.sum(), strict=True)
         ] or [_Choice((), "", 1.0)]
         if self.lexicon is not None:
-            words = self.lexicon(sentence)
-            found.append(_Choice(tuple(spell(word) for word in words), case(words), _LEXICON))
+            words = self.lexicon(sentence, glosses)
+            weight = min(_LEXICON_MOST, _LEXICON + _LEXICON_PER_WORD * max(0, len(glosses) - _SHORT))
+            found.append(_Choice(tuple(spell(word) for word in words), case(words), weight))
         if nearest is not None:
             pair, cosine = nearest
             words, target = tokenise_english(self.pairs[pair].target), self.pairs[pair].target
@@ -293,8 +349,13 @@ class AdaptedTranslator:
 
 def _capitals(sentence: str) -> dict[str, str]:
     """How words inside a sentence are written that begin with a capital, in Latin letters, such as names."""
-    words = [word for word in tokenise_source(sentence, lower=False)[1:] if word[:1].isupper()]
+    words = _inner_capitals(tokenise_source(sentence, lower=False))
     return {romanise(word): romanise(word).capitalize() for word in words}
+
+
+def _inner_capitals(tokens: Sequence[str]) -> list[str]:
+    """Words with a capital that do not begin the sentence; those of one letter, such as I, are no names."""
+    return [word for word in tokens[1:] if len(word) > 1 and word[:1].isupper()]
 
 
 def counted_english(learner: Learner) -> CountedEnglish | None:

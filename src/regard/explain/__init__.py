@@ -5,6 +5,7 @@ from regard.explain.demonstrations import AttendedRollout, attended_rollout, suc
 from regard.explain.faithfulness import Faithfulness, faithfulness
 from regard.explain.influence import Influence, influence
 from regard.explain.saliency import SaliencyMaps, saliency_maps
+from regard.explain.translations import TranslationExplanation, explain_translations
 
 __all__ = [
     "AttendedRollout",
@@ -13,8 +14,10 @@ __all__ = [
     "Faithfulness",
     "Influence",
     "SaliencyMaps",
+    "TranslationExplanation",
     "attended_rollout",
     "explain",
+    "explain_translations",
     "faithfulness",
     "influence",
     "saliency_maps",

@@ -100,10 +100,11 @@ class TrainedLearner:
         name = type(trained.learner).__name__
         if regression is None:
             return trained
-        if regression and not trained.learner.regresses:
-            raise ConfigError(f"{name} classifies: expected a learner for regression.")
-        if not regression and not trained.learner.classifies:
-            raise ConfigError(f"{name} is for regression: expected a learner that classifies.")
+        learner = trained.learner
+        if not (learner.regresses if regression else learner.classifies):
+            purpose = "translates" if learner.translates else "classifies" if regression else "is for regression"
+            wanted = "for regression" if regression else "that classifies"
+            raise ConfigError(f"{name} {purpose}: expected a learner {wanted}.")
         return trained
 
     @classmethod

@@ -21,6 +21,7 @@ class ExampleEffect:
         item: the example as people see it.
         drop: what removing it takes from the answer: a probability, or a number in regression.
         share: of the largest effect shown for the query, in 0..1.
+        said: what removing it does, in words; by default `drop` is said.
     """
 
     name: str
@@ -28,6 +29,7 @@ class ExampleEffect:
     item: Rendering
     drop: float
     share: float
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class ExplainedAnswer:
         probabilities: of every class, calibrated, most probable first; none in regression.
         answered: False where the query may be none of the classes.
         number, deviation: in regression, the answer as a number and its standard deviation, where there is one.
+        note: what is said beside the answer instead of a probability.
+        picture: drawn beside the query, above the effects; none by default.
     """
 
     name: str
@@ -56,21 +60,39 @@ class ExplainedAnswer:
     answered: bool = True
     number: float | None = None
     deviation: float | None = None
+    note: str = ""
+    picture: Rendering | None = None
+
+
+_FOOT = (
+    "The effect of an example is what its removal takes from the probability of the answer (from the number, in "
+    "regression), computed by removing it."
+)
 
 
 def write_explanations(
-    path: Path, learner: str, trust: str, believed: bool | None, answers: Sequence[ExplainedAnswer]
+    path: Path,
+    learner: str,
+    trust: str,
+    believed: bool | None,
+    answers: Sequence[ExplainedAnswer],
+    foot: str = _FOOT,
 ) -> None:
     """One HTML document that asks nothing of the network; arguments after `path` as `render_explanations`.
 
     Raises:
         StorageError: the file cannot be written; an old one is untouched.
     """
-    write_whole(path, render_explanations(learner, trust, believed, answers).encode())
+    write_whole(path, render_explanations(learner, trust, believed, answers, foot=foot).encode())
 
 
 def render_explanations(
-    learner: str, trust: str, believed: bool | None, answers: Sequence[ExplainedAnswer], embedded: bool = False
+    learner: str,
+    trust: str,
+    believed: bool | None,
+    answers: Sequence[ExplainedAnswer],
+    embedded: bool = False,
+    foot: str = _FOOT,
 ) -> str:
     """The page as text.
 
@@ -80,6 +102,9 @@ def render_explanations(
         believed: whether that is above chance; None where it cannot be said.
         answers: in the order of the page.
         embedded: within another page, and so without a title of its own.
+        foot: how effects were computed.
     """
     template = environment().get_template("explanations.html.j2")
-    return template.render(learner=learner, trust=trust, believed=believed, answers=answers, embedded=embedded)
+    return template.render(
+        learner=learner, trust=trust, believed=believed, answers=answers, embedded=embedded, foot=foot
+    )

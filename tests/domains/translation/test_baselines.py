@@ -88,3 +88,26 @@ def test_ibm1_with_memory_takes_it_where_it_is_near() -> None:
 def test_the_typical_target_is_like_the_others() -> None:
     targets = ["the dog runs", "the dog ran", "the dogs run", "xyzzy"]
     assert typical_target([Pair("a", t) for t in targets], ["?"])[0] != "xyzzy"
+
+
+def test_a_gloss_speaks_for_words_that_no_pair_has(ibm1: IBM1Translator) -> None:
+    reading = ibm1.read(SUPPORT)
+    sentence = "das hunde sieht das baum ."
+    assert "hunde" in reading(sentence)  # copied
+    assert reading(sentence, [{}, {"dog": 0.9}]) == ("the", "dog", "sees", "the", "tree", ".")
+    assert reading(sentence, [{}] * 6) == reading(sentence)
+
+
+def test_a_gloss_moves_what_the_pairs_say_by_its_share(ibm1: IBM1Translator) -> None:
+    reading = ibm1.read(SUPPORT)
+    before, after = (
+        {choice.word: choice.log_probability for choice in reading.choices("hund", gloss)}
+        for gloss in ({}, {"tree": 0.9})
+    )
+    assert after["dog"] < before["dog"] and after["dog"] > after["tree"] > before.get("tree", -9.0)
+
+
+def test_a_pair_of_weight_zero_says_nothing_of_its_words(ibm1: IBM1Translator) -> None:
+    odd = Pair("das wal .", "The whale.")
+    without = ibm1.read([*SUPPORT, odd], [*([1.0] * len(SUPPORT)), 0.0])
+    assert without("das wal .") == ibm1.read(SUPPORT)("das wal .") and "wal" in without("das wal .")

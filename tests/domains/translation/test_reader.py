@@ -135,6 +135,17 @@ def test_a_pair_of_weight_zero_and_pairs_added_later(data: PairsData) -> None:
         assert [answer.text for answer in a] == [answer.text for answer in b]
 
 
+def test_capitals_are_kept_where_those_of_the_pairs_are_kept(data: PairsData) -> None:
+    """Names have a capital on both sides, and the nouns of German on one."""
+    names = [Pair("Ich sehe Tom", "I see Tom."), Pair("Da ist Mary", "Mary is there, Tom.")]
+    nouns = [Pair("Der Hund sieht das Haus", "The dog sees the house."), Pair("Ein Baum und Fisch", "A tree and fish.")]
+    for shown, written in ((names, "Quux"), (nouns, "quux"), ([*nouns, *names, *names, *names], "Quux")):
+        adapted = AdaptedTranslator.of(learner_of(data), data.reader, shown)
+        found = adapted.translate(["ein Quux"])[0]
+        texts = " ".join([found.text[1:], *(text[1:] for text in found.others)])
+        assert written in texts and written.swapcase()[:1] + "uux" not in texts
+
+
 def test_what_cannot_be_is_said(data: PairsData) -> None:
     with pytest.raises(ConfigError, match="read no pairs"):
         FewShotTranslator("nowhere").predict(["x y"])

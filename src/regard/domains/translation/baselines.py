@@ -6,7 +6,7 @@ each other, and the order of the pairs does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -22,6 +22,9 @@ from regard.extras import import_extra
 
 Translate = Callable[[Sequence[Pair], Sequence[str]], list[str]]
 """Support pairs and sentences to translations."""
+
+Gloss = Mapping[str, float]
+"""What a source word may mean: English words with their probabilities, which sum to at most 1."""
 
 
 def copy_source(support: Sequence[Pair], sentences: Sequence[str]) -> list[str]:
@@ -92,6 +95,9 @@ class LexiconOptions:
         unknown: log-probability of copying a word that no pair has.
         unknown_drop: log-probability of leaving it without a word.
         drop: weight of the expected number of English words, with which leaving a known word out is paid.
+        gloss: share of a learner's gloss in t(e | f) and t(f | e) of a word that some pair has.
+        guess: log-probability that is added to that of the gloss of a word that no pair has.
+        n_guesses: English words that such a word may give.
     """
 
     forward: float = 0.25
@@ -100,6 +106,9 @@ class LexiconOptions:
     unknown: float = 0.0
     unknown_drop: float = -6.0
     drop: float = 6.0
+    gloss: float = 0.2
+    guess: float = -0.5
+    n_guesses: int = 6
 
 
 class IBM1Translator:
@@ -128,8 +137,8 @@ class IBM1Translator:
         answers = [self.truecaser(decode(sentence)) for sentence in sentences]
         return with_memory(sorted(support), sentences, answers, self.memory_above)
 
-    def read(self, support: Sequence[Pair], weight: Sequence[float] | None = None) -> Callable[[str], tuple[str, ...]]:
-        """A function of a sentence to English words in lower case.
+    def read(self, support: Sequence[Pair], weight: Sequence[float] | None = None) -> LexiconReading:
+        """What reads sentences after these pairs.
 
         Args:
             support: pairs, in any order.
@@ -140,23 +149,52 @@ class IBM1Translator:
         mass = None if weight is None else [weight[i] for i in order]
         forward = fit_lexicon(tokens, weight=mass)
         backward = fit_lexicon([(target, source) for source, target in tokens], weight=mass)
+        return LexiconReading(forward, backward, self.options, self.beam)
 
-        def decode(sentence: str) -> tuple[str, ...]:
-            choices = [self.choices(word, forward, backward) for word in tokenise_source(sentence)]
-            return self.beam.decode(choices).words if choices else ()
 
-        return decode
+@dataclass(frozen=True)
+class LexiconReading:
+    """Translates sentences by two lexicons and a beam.
 
-    def choices(self, word: str, forward: Lexicon, backward: Lexicon) -> list[Choice]:
+    Args:
+        forward, backward: t(e | f) and t(f | e).
+        options: how they become choices.
+        beam: that chooses.
+    """
+
+    forward: Lexicon
+    backward: Lexicon
+    options: LexiconOptions
+    beam: Beam
+
+    def __call__(self, sentence: str, glosses: Sequence[Gloss] = ()) -> tuple[str, ...]:
+        """English words in lower case.
+
+        Args:
+            sentence: of the source language.
+            glosses: what a learner thinks that each of its tokens may mean; those beyond have none.
+        """
+        tokens = tokenise_source(sentence)
+        given = [*glosses[: len(tokens)], *([{}] * (len(tokens) - len(glosses)))]
+        choices = [self.choices(word, gloss) for word, gloss in zip(tokens, given, strict=True)]
+        return self.beam.decode(choices).words if choices else ()
+
+    def choices(self, word: str, gloss: Gloss) -> list[Choice]:
         """The English words that one word may give, and giving none."""
-        o, known = self.options, forward.translations(word)
+        o = self.options
+        known = {e: p for e, p in self.forward.translations(word).items() if p > 0}  # 0 in pairs of weight 0 alone
+        likely = sorted(gloss, key=lambda e: (-gloss[e], e))[: o.n_guesses]
         if not known:
-            plain = [token for token in tokenise_english(romanise(word)) if token] or [word]
-            return [Choice(plain[0], o.unknown), Choice(None, o.unknown_drop)]
-        scored = [
-            Choice(e, o.forward * log(p) + o.backward * log(max(backward(word, e), 1e-6)))
-            for e, p in known.items()
-            if p > 1e-6
-        ]
+            plain = next(iter(tokenise_english(romanise(word))), word)
+            guesses = [Choice(e, log(gloss[e]) + o.guess) for e in likely if e != plain and gloss[e] > 0]
+            return [Choice(plain, o.unknown), Choice(None, o.unknown_drop), *guesses]
+        share = o.gloss if gloss else 0.0
+        scored = []
+        for e in {**known, **dict.fromkeys(likely if share else ())}:
+            p = (1 - share) * known.get(e, 0.0) + share * gloss.get(e, 0.0)
+            back = (1 - share) * self.backward(word, e) + share * gloss.get(e, 0.0)
+            if p > 1e-6:
+                scored.append(Choice(e, o.forward * log(p) + o.backward * log(max(back, 1e-6))))
         best = sorted(scored, key=lambda choice: (-choice.log_probability, choice.word))[: o.n_choices]
-        return [*best, Choice(None, -o.drop * float(forward.fertility[forward.given[word]]))]
+        dropped = -o.drop * float(self.forward.fertility[self.forward.given[word]])
+        return [*best, Choice(None, dropped)]
