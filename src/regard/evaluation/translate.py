@@ -37,9 +37,9 @@ _N_MEANINGS, _LEAST = 8, 1e-4
 _SHARPNESS, _MEMORY, _MEMORY_POWER = 4.0, 3.0, 3
 _LEXICON, _LEXICON_PER_WORD, _SHORT, _LEXICON_MOST = 0.4, 0.08, 4, 1.2
 """Of a consensus: p of a sentence of the search is softmax(4 x its log-probability per word); beside their sum of 1 the
-nearest pair's has 3 x cosine ** 3, and the lexicon's 0.4 and 0.08 more for each word of the sentence beyond four, 1.2 at
-most: a search loses its way in long sentences, where words are a sure guide. Chosen on Croatian, Dutch, French, Bengali,
-Irish and Malay.
+nearest pair's has 3 x cosine ** 3, and the lexicon's 0.4 and 0.08 more for each token of the sentence beyond four, 1.2
+at most: a search loses its way in long sentences, where words are a sure guide. Chosen on Croatian, Dutch, French,
+Bengali, Irish and Malay.
 """
 
 
