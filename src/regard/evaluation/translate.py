@@ -185,8 +185,8 @@ class AdaptedTranslator:
         spellings = Spellings(word for sentence in english for word in tokenise_english(sentence))
         chosen, lexicon, memory = decoding or Decoding(), None, None
         if english and chosen.consensus:
-            model = counted_english(learner)
-            lexicon = None if model is None else IBM1Translator(model, Truecaser({})).read(pairs, mass)
+            translator = lexicon_translator(learner)
+            lexicon = None if translator is None else translator.read(pairs, mass)
             memory = TranslationMemory(pairs, mass)
         forms = Truecaser.fit(english)
         capitals = [
@@ -358,18 +358,19 @@ def _inner_capitals(tokens: Sequence[str]) -> list[str]:
     return [word for word in tokens[1:] if len(word) > 1 and word[:1].isupper()]
 
 
-def counted_english(learner: Learner) -> CountedEnglish | None:
-    """The English that a learner has counted, ready for single words; None where it has none."""
+def lexicon_translator(learner: Learner) -> IBM1Translator | None:
+    """IBM model 1 with the English that a learner has counted; None where it has none."""
     if not isinstance(learner, LexiconTranslator) or learner.english is None or learner.english.is_empty:
         return None
     counted = learner.english
     version = counted.three._version  # counted or loaded again, it is another English
     if counted not in _COUNTED or _COUNTED[counted][0] != version:
-        _COUNTED[counted] = version, CountedEnglish(counted, learner.encoder.vocabulary.tolist())
+        english = CountedEnglish(counted, learner.encoder.vocabulary.tolist())
+        _COUNTED[counted] = version, IBM1Translator(english, Truecaser({}))
     return _COUNTED[counted][1]
 
 
-_COUNTED: WeakKeyDictionary[Trigrams, tuple[int, CountedEnglish]] = WeakKeyDictionary()
+_COUNTED: WeakKeyDictionary[Trigrams, tuple[int, IBM1Translator]] = WeakKeyDictionary()
 
 
 def _at(tokens: Sequence[str], place: int | None) -> str | None:

@@ -124,9 +124,10 @@ def _is_done(ranked: Sequence[float], best: float, place: int, longest: int, n_b
 def _usual(english: Trigrams, known: Tensor, history: Tensor) -> Tensor:
     """(N, M) log-probability of each word as usual English after (Q, b, L); `known` is their place in it."""
     marked = torch.cat([history.new_zeros(*history.shape[:2], 2), known[history]], -1).flatten(0, 1)
-    usual = english(marked[:, -2], marked[:, -1])
+    before, row = torch.unique(marked[:, -2:], dim=0, return_inverse=True)  # many beginnings end alike
+    usual = english(before[:, 0], before[:, 1])
     usual[:, -1] /= _N_OTHERS
-    return usual[:, known].clamp_min(1e-9).log()
+    return usual[:, known].clamp_min(1e-9).log()[row]
 
 
 def _rows(cache: Cache, index: Tensor) -> Cache:

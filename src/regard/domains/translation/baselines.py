@@ -7,7 +7,7 @@ each other, and the order of the pairs does not matter.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import log
 
 import numpy as np
@@ -166,6 +166,7 @@ class LexiconReading:
     backward: Lexicon
     options: LexiconOptions
     beam: Beam
+    _scored: dict[tuple[str, float], list[Choice]] = field(default_factory=dict, repr=False)
 
     def __call__(self, sentence: str, glosses: Sequence[Gloss] = ()) -> tuple[str, ...]:
         """English words in lower case.
@@ -189,12 +190,21 @@ class LexiconReading:
             guesses = [Choice(e, log(gloss[e]) + o.guess) for e in likely if e != plain and gloss[e] > 0]
             return [Choice(plain, o.unknown), Choice(None, o.unknown_drop), *guesses]
         share = o.gloss if gloss else 0.0
-        scored = []
-        for e in {**known, **dict.fromkeys(likely if share else ())}:
-            p = (1 - share) * known.get(e, 0.0) + share * gloss.get(e, 0.0)
-            back = (1 - share) * self.backward(word, e) + share * gloss.get(e, 0.0)
-            if p > 1e-6:
-                scored.append(Choice(e, o.forward * log(p) + o.backward * log(max(back, 1e-6))))
-        best = sorted(scored, key=lambda choice: (-choice.log_probability, choice.word))[: o.n_choices]
+        if (word, share) not in self._scored:  # of words that a gloss does not name, the best always are the same
+            alone = [Choice(e, self._score(word, e, p, 0.0, share)) for e, p in known.items() if (1 - share) * p > 1e-6]
+            self._scored[word, share] = sorted(alone, key=_best_first)
+        told = [e for e in gloss if e in known or e in likely] if share else []
+        heard = [Choice(e, self._score(word, e, known.get(e, 0.0), gloss[e], share)) for e in told]
+        others = [choice for choice in self._scored[word, share][: o.n_choices + len(told)] if choice.word not in told]
+        best = sorted([*heard, *others], key=_best_first)[: o.n_choices]
         dropped = -o.drop * float(self.forward.fertility[self.forward.given[word]])
         return [*best, Choice(None, dropped)]
+
+    def _score(self, word: str, e: str, p: float, gloss: float, share: float) -> float:
+        o, back = self.options, (1 - share) * self.backward(word, e) + share * gloss
+        there = max((1 - share) * p + share * gloss, 1e-6)
+        return o.forward * log(there) + o.backward * log(max(back, 1e-6))
+
+
+def _best_first(choice: Choice) -> tuple[float, str]:
+    return -choice.log_probability, choice.word or ""

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nlargest
+from math import inf
 from typing import NamedTuple
 
 from regard.domains.translation.language_model import END, START, EnglishModel
@@ -89,6 +91,7 @@ class Beam:
         self.model, self.options = model, options
         self._frequent = [word for word in model.frequent(options.n_inserted) if word.isalpha()]
         self._inserted: dict[tuple[str, str], str] = {}
+        self._scores: dict[tuple[str, tuple[str, str]], float] = {}
 
     def decode(self, choices: Sequence[Sequence[Choice]]) -> Decoded:
         """The best sentence.
@@ -100,10 +103,11 @@ class Beam:
         # What is not covered yet is expected to cost what its best choice costs, its English words alone.
         expected = [max(self._expected(choice) for choice in of_word) for of_word in choices]
         total = sum(expected)
-        stacks: list[dict[tuple[int, int, tuple[str, str]], _Hypothesis]] = [{} for _ in range(n_words + 1)]
+        stacks: list[_Stack] = [{} for _ in range(n_words + 1)]
         stacks[0][0, -1, (START, START)] = _Hypothesis(total, 0, -1, (START, START), (), ())
         for n_covered in range(n_words):
             best = sorted(stacks[n_covered].values(), key=lambda h: (-h.score, h.words))[: o.width]
+            stack, floor = stacks[n_covered + 1], -inf
             for hypothesis in best:
                 first = next(j for j in range(n_words) if not hypothesis.covered >> j & 1)
                 for j in range(first, min(n_words, first + o.window + 1)):
@@ -112,11 +116,10 @@ class Beam:
                     for choice in choices[j]:
                         if choice.word is None and j > first:
                             continue
-                        for new in self._extend(hypothesis, j, choice, expected[j]):
-                            key = (new.covered, new.last, new.before)
-                            old = stacks[n_covered + 1].get(key)
-                            if old is None or (new.score, old.words) > (old.score, new.words):
-                                stacks[n_covered + 1][key] = new
+                        self._extend(hypothesis, j, choice, expected[j], stack, floor)
+                # Scores in a stack only rise: what is below its best `width` now will not be continued.
+                if n_covered + 1 < n_words and len(stack) >= o.width:
+                    floor = nlargest(o.width, (h.score for h in stack.values()))[-1]
         finished = [
             Decoded(h.words, h.sources, h.score + o.language * self.model.log_probability(END, h.before))
             for h in stacks[n_words].values()
@@ -124,8 +127,13 @@ class Beam:
         return max(finished, key=lambda d: (bool(d.words), d.score, d.words))
 
     def _log_probability(self, word: str, before: tuple[str, str]) -> float:
-        known = self.model.knows(word)
-        return self.model.log_probability(word, before) if known else self.options.copied
+        score = self._scores.get((word, before))
+        if score is None:
+            known = self.model.knows(word)
+            score = self.model.log_probability(word, before) if known else self.options.copied
+            if len(self._scores) < _MOST_SCORES:
+                self._scores[word, before] = score
+        return score
 
     def _expected(self, choice: Choice) -> float:
         o = self.options
@@ -134,24 +142,52 @@ class Beam:
         alone = o.language * self._log_probability(choice.word, ("", ""))
         return o.translation * choice.log_probability + 0.6 * alone + o.length
 
-    def _extend(self, h: _Hypothesis, j: int, choice: Choice, expected: float) -> list[_Hypothesis]:
+    def _extend(self, h: _Hypothesis, j: int, choice: Choice, expected: float, stack: _Stack, floor: float) -> None:
+        """Put what follows from rendering word j so into the stack, where it is better than what stands there.
+
+        Nothing below `floor` is built; a log-probability of English is at most 0, and need not be known for that.
+        """
         o, word = self.options, choice.word
         covered, base = h.covered | 1 << j, h.score - expected + o.translation * choice.log_probability
         if word is None:
-            return [h._replace(score=base, covered=covered, last=j)]
+            if base >= floor:
+                _keep(stack, (covered, j, h.before), base, h, (), ())
+            return
         base += o.length - o.distortion * abs(j - h.last - 1)
         u, v = h.before
-        score = base + o.language * self._log_probability(word, (u, v))
-        plain = _Hypothesis(score, covered, j, (v, word), (*h.words, word), (*h.sources, j))
+        if base >= floor:
+            score = base + o.language * self._log_probability(word, h.before)
+            if score >= floor:
+                _keep(stack, (covered, j, (v, word)), score, h, (word,), (j,))
+        if base + o.length - o.insertion < floor:
+            return
         x = self._inserted.get((v, word))
         if x is None:
             gains = {
                 x: self._log_probability(x, ("", v)) + self._log_probability(word, ("", x)) for x in self._frequent
             }
             x = self._inserted[v, word] = max(gains, key=lambda x: (gains[x], x)) if gains else ""
-        if not x:
-            return [plain]
-        gain = self._log_probability(x, (u, v)) + self._log_probability(word, (v, x))
-        score = base + o.language * gain + o.length - o.insertion
-        inserted = _Hypothesis(score, covered, j, (x, word), (*h.words, x, word), (*h.sources, -1, j))
-        return [plain, inserted]
+        if x:
+            gain = self._log_probability(x, (u, v)) + self._log_probability(word, (v, x))
+            score = base + o.language * gain + o.length - o.insertion
+            if score >= floor:
+                _keep(stack, (covered, j, (x, word)), score, h, (x, word), (-1, j))
+
+
+_MOST_SCORES = 2**20
+"""Log-probabilities that are remembered."""
+
+_Key = tuple[int, int, tuple[str, str]]
+_Stack = dict[_Key, _Hypothesis]
+
+
+def _keep(
+    stack: _Stack, key: _Key, score: float, h: _Hypothesis, words: tuple[str, ...], sources: tuple[int, ...]
+) -> None:
+    """Of hypotheses that go on alike the better one; of equals the first in the alphabet."""
+    old = stack.get(key)
+    if old is not None and old.score > score:
+        return  # most are: nothing is built for them
+    written = h.words + words
+    if old is None or score > old.score or written < old.words:
+        stack[key] = _Hypothesis(score, *key, written, h.sources + sources)
