@@ -144,11 +144,11 @@ function plane() {
     brush.lineCap = brush.lineJoin = 'round';
     for (const one of [...given, ...(way ? [{ way }] : [])]) {
       if (one.way) {
-        brush.strokeStyle = brush.fillStyle = shade.getPropertyValue('--way') || '#3f46c4'; brush.lineWidth = 4;
+        brush.strokeStyle = brush.fillStyle = shade.getPropertyValue('--way') || '#6478f0'; brush.lineWidth = 4;
         brush.beginPath(); one.way.forEach((p, i) => brush[i ? 'lineTo' : 'moveTo'](...pixel(p))); brush.stroke();
         brush.beginPath(); brush.arc(...pixel(one.way.at(-1)), RADIUS, 0, 7); brush.fill();
       } else {
-        brush.strokeStyle = shade.getPropertyValue('--start') || '#b4562b'; brush.lineWidth = 3;
+        brush.strokeStyle = shade.getPropertyValue('--start') || '#d2713f'; brush.lineWidth = 3;
         brush.beginPath(); brush.arc(...pixel(one.start), RADIUS, 0, 7); brush.stroke();
       }
     }
@@ -250,7 +250,7 @@ find('.take').hidden = !props.offline;
 if (mode === 'path') {
   find('.asked').append(plane());
 } else if (mode === 'text') {
-  find('.asked').append(box('support', 'Labelled examples', props.support), box('queries', 'To be labelled', props.query));
+  find('.asked').append(box('support', 'Labelled examples', props.support), box('queries', props.regression ? 'To be predicted' : 'To be labelled', props.query));
 } else {
   for (let i = 0; i < 3; i++) addClass();
   const pads = make('div', { className: 'pads' });

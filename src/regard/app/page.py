@@ -102,22 +102,25 @@ def create_page(shown: Sequence[Desk | RobotDesk]) -> Any:
         gradio.Markdown(
             "# Regard\nLearns from a few examples of yours, on this machine, and shows which of them mattered."
         )
-        for desk in shown:
-            with gradio.Tab(desk.title):
-                gradio.Markdown(desk.about)
-                gradio.HTML(
-                    value="",
-                    html_template=part["html"],
-                    css_template=part["css"],
-                    js_on_load=part["js"],
-                    apply_default_css=False,
-                    server_functions=[_named(desk.answer), _named(desk.save), _named(desk.take)],
-                    elem_id=f"desk-{desk.title.lower()}",
-                    mode=desk.mode,
-                    support=desk.support,
-                    query=desk.query,
-                    offline=desk.mode == "draw" and find_spec("onnxscript") is not None,
-                )
+        # On a telephone in several rows, where a menu would hide most of them.
+        with gradio.Tabs(overflow_behavior="wrap"):
+            for desk in shown:
+                with gradio.Tab(desk.title):
+                    gradio.Markdown(desk.about)
+                    gradio.HTML(
+                        value="",
+                        html_template=part["html"],
+                        css_template=part["css"],
+                        js_on_load=part["js"],
+                        apply_default_css=False,
+                        server_functions=[_named(desk.answer), _named(desk.save), _named(desk.take)],
+                        elem_id=f"desk-{desk.title.lower()}",
+                        mode=desk.mode,
+                        support=desk.support,
+                        query=desk.query,
+                        regression=desk.regression,
+                        offline=desk.mode == "draw" and find_spec("onnxscript") is not None,
+                    )
     return page
 
 

@@ -192,13 +192,17 @@ def _effects(
     return [
         ExampleEffect(
             name=read.support_names[s],
-            label=domain.class_title(str(read.labels[s])),
+            label=_named(domain, read.labels[s]),
             item=domain.render(read.support[s], None if maps is None else maps[s]),
             drop=float(drop[s]),
             share=abs(float(drop[s])) / largest,
         )
         for s in order
     ]
+
+
+def _named(domain: Domain, label: object) -> str:
+    return f"{label:.6g}" if isinstance(label, float) else domain.class_title(str(label))
 
 
 def _sentences(read: LabelledFiles, found: Explanation, row: int, classes: list[str]) -> list[str]:
