@@ -30,7 +30,7 @@ def test_it_arrives_and_says_which_steps_counted() -> None:
         assert np.linalg.norm(np.subtract(answer["end"], WAY[-1])) < 0.1
         assert sum(answer["attention"].values()) == pytest.approx(1, abs=1e-5)
     assert found["html"].count("<svg") == 3 and "<script" not in found["html"]
-    assert "further off than without random ones" in found["html"]
+    assert "further off than without others" in found["html"]
 
 
 def test_another_goal_is_another_answer() -> None:

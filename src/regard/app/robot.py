@@ -220,9 +220,7 @@ def _trust(rollouts: Sequence[ShownRollout]) -> tuple[str, bool | None]:
     more = paired_interval(
         np.array([each.without_attended for each in rollouts]), np.array([each.without_random for each in rollouts])
     )
-    measured = (
-        f"{what} it ends {more.mean:+.2f} [{more.low:+.2f}, {more.high:+.2f}] further off than without random ones"
-    )
+    measured = f"{what} it ends {more.mean:+.2f} [{more.low:+.2f}, {more.high:+.2f}] further off than without others"
     if more.low > 0:
         return f"The steps that are drawn large are those it acts by: {measured}.", True
     return f"Do not believe which steps are drawn large: {measured}, which is no better than chance.", False

@@ -1,7 +1,6 @@
 """A few threads compute; questions that wait meanwhile are answered together, in one pass.
 
-Between two passes one other thing is computed, such as adapting: a crowd that adapts does not hold up questions, nor do
-questions hold up the crowd.
+Other things, such as adapting, are computed in threads of their own: they wait for the disk, and questions do not.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 Answers = list[dict[str, Any]]
 
@@ -28,14 +27,6 @@ class Question:
 
     handle: str
     queries: Sequence[Any]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A function that waits for a thread, and where its result goes."""
-
-    function: Callable[[], Any]
-    result: asyncio.Future[Any]
 
 
 class Batcher:
@@ -57,8 +48,8 @@ class Batcher:
         self._predict, self._max_queries = predict, max_queries
         self._n_threads = n_threads or os.cpu_count() or 1
         self._threads = ThreadPoolExecutor(self._n_threads, "regard-predict")
+        self._others = ThreadPoolExecutor(self._n_threads, "regard-adapt")
         self._questions: deque[tuple[Question, asyncio.Future[Answers]]] = deque()
-        self._jobs: deque[_Job] = deque()
         self._working: set[asyncio.Task[None]] = set()
         self.n_passes = 0
 
@@ -70,44 +61,38 @@ class Batcher:
         """
         answers: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
         self._questions.append((Question(handle, queries), answers))
-        self._begin()
+        if len(self._working) < self._n_threads:
+            task = asyncio.create_task(self._work())
+            self._working.add(task)
         return await answers
 
     async def compute(self, function: Callable[[], Any]) -> Any:
-        """Run something else in the same threads."""
-        result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._jobs.append(_Job(function, result))
-        self._begin()
-        return await result
+        """Run something else, in threads of which there are as many again."""
+        return await asyncio.get_running_loop().run_in_executor(self._others, function)
 
     def close(self) -> None:
         """Let what is computed end."""
         self._threads.shutdown(wait=True)
-
-    def _begin(self) -> None:
-        if len(self._working) < self._n_threads:
-            task = asyncio.create_task(self._work())
-            self._working.add(task)
-            task.add_done_callback(self._working.discard)
+        self._others.shutdown(wait=True)
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._questions or self._jobs:
-            if self._questions:
-                group = self._next_group()
-                self.n_passes += 1
-                try:
-                    found = await loop.run_in_executor(self._threads, self._predict, [each for each, _ in group])
-                except Exception as error:  # no fault of the questions
-                    found = [error] * len(group)
-                for (_, answers), made in zip(group, found, strict=True):
-                    _give(answers, made)
-            if self._jobs:
-                job = self._jobs.popleft()
-                try:
-                    _give(job.result, await loop.run_in_executor(self._threads, job.function))
-                except Exception as error:
-                    _give(job.result, error)
+        while self._questions:
+            group = self._next_group()
+            self.n_passes += 1
+            try:
+                found = await loop.run_in_executor(self._threads, self._predict, [each for each, _ in group])
+            except Exception as error:  # no fault of the questions
+                found = [error] * len(group)
+            for (_, answers), made in zip(group, found, strict=True):
+                if answers.done():  # the client may have gone
+                    continue
+                if isinstance(made, Exception):
+                    answers.set_exception(made)
+                else:
+                    answers.set_result(made)
+        # Here and not when the task is done, which is later: a question that came between would wait for nobody.
+        self._working.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     def _next_group(self) -> list[tuple[Question, asyncio.Future[Answers]]]:
         """Those that wait longest, up to the size of a pass."""
@@ -117,12 +102,3 @@ class Batcher:
             group.append(self._questions.popleft())
             n_queries += len(group[-1][0].queries)
         return group
-
-
-def _give(future: asyncio.Future[Any], made: Any) -> None:
-    if future.done():  # the client may have gone
-        return
-    if isinstance(made, Exception):
-        future.set_exception(made)
-    else:
-        future.set_result(made)
