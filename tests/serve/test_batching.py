@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -51,17 +50,22 @@ def test_a_pass_has_a_largest_size() -> None:
     assert sorted(q.queries[0] for each in passes for q in each) == list(range(40))
 
 
-def test_questions_do_not_wait_for_what_is_slow() -> None:
+def test_neither_questions_nor_the_rest_wait_for_all_of_the_other() -> None:
+    order: list[str] = []
+
+    def predict(questions: Sequence[Question]) -> list[Answers | Exception]:
+        order.append("pass")
+        return slow(questions)
+
     async def run() -> None:
-        batcher, ended = Batcher(slow, n_threads=1), threading.Event()
-        job = asyncio.create_task(batcher.compute(lambda: ended.wait(5)))
-        await asyncio.sleep(0)
-        assert await asyncio.wait_for(batcher.ask("a", [1]), 3) == [{"answer": "a:1"}]
-        ended.set()
-        assert await job
+        batcher = Batcher(predict, max_queries=1)
+        jobs = [batcher.compute(lambda: order.append("job")) for _ in range(4)]
+        await asyncio.gather(*jobs, *(batcher.ask("a", [i]) for i in range(4)))
+        assert await batcher.ask("a", [9]) == [{"answer": "a:9"}]  # it begins again
         batcher.close()
 
     asyncio.run(run())
+    assert order == ["pass", "job"] * 4 + ["pass"]
 
 
 def test_a_fault_is_the_askers_own() -> None:

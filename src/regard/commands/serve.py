@@ -31,11 +31,8 @@ def run_service(
             f"--host {host} can be reached by others, and there is no token: set the environment variable {TOKEN}, "
             "which requests then carry as 'Authorization: Bearer ...', or keep to 127.0.0.1."
         )
-    import torch
-
     uvicorn = import_extra("uvicorn", "serve")
-    torch.set_num_threads(1)  # a pass is small: several at once beat one on all cores
-    sys.setswitchinterval(0.001)  # while threads compute, requests are still taken and answers sent
+    sys.setswitchinterval(0.001)  # while a thread computes, requests are still taken and answers sent
     options = ServiceOptions(learner, folder, regression, token, max_handles=max_handles)
     app = create_app(options)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,21 @@ class TooManyHandles(DataError):
 
 class UnknownHandle(DataError):
     """A handle that was never given out, or was deleted."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A learner that has adapted.
+
+    Args:
+        handle: the hash of its content.
+        model: the learner.
+        text: the content, as it is kept.
+    """
+
+    handle: str
+    model: Estimator
+    text: str
 
 
 class HandleStore:
@@ -52,13 +68,19 @@ class HandleStore:
         self.transductive = trained.learner.transductive
         self._adapted: OrderedDict[str, tuple[Estimator, int]] = OrderedDict()
         self._n_bytes = 0
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.Lock()
 
     def __len__(self) -> int:
         return sum(1 for path in self.folder.glob("*.json") if _HANDLE.fullmatch(path.stem))
 
     def add(self, content: dict[str, Any]) -> tuple[str, Estimator]:
-        """Adapt to examples and keep them; equal examples have one handle.
+        """Adapt to examples and keep them, in memory and on disk; errors as `prepare`."""
+        prepared = self.prepare(content)
+        self.keep(prepared)
+        return prepared.handle, prepared.model
+
+    def prepare(self, content: dict[str, Any]) -> Prepared:
+        """Adapt to examples; equal examples have one handle. Nothing is kept yet.
 
         Args:
             content: "examples", "labels" and, perhaps, "weights", each a list.
@@ -69,17 +91,27 @@ class HandleStore:
         """
         text = json.dumps({"learner": str(self.learner), **content}, sort_keys=True)
         handle = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-        known = self._path(handle).exists()
-        if not known and len(self) >= self.max_handles:
+        self._require_room(handle)
+        return Prepared(handle, self._adapt(content), text)
+
+    def keep(self, prepared: Prepared) -> None:
+        """On disk, and then in memory: what waits for the disk, and computes nothing.
+
+        Raises:
+            TooManyHandles: there is no room left.
+        """
+        with self._writing:
+            self._require_room(prepared.handle)
+            if not self._path(prepared.handle).exists():
+                write_whole(self._path(prepared.handle), prepared.text.encode())
+        self._keep(prepared.handle, prepared.model)
+
+    def _require_room(self, handle: str) -> None:
+        if not self._path(handle).exists() and len(self) >= self.max_handles:
             raise TooManyHandles(
                 f"{self.max_handles} handles are kept, as many as this service may: delete some, or start it with a "
                 "larger --max-handles."
             )
-        model = self._adapt(content)
-        if not known:
-            write_whole(self._path(handle), text.encode())
-        self._keep(handle, model)
-        return handle, model
 
     def get(self, handle: str) -> Estimator:
         """The adapted learner of a handle.

@@ -10,6 +10,7 @@ Nothing of it asks for anything on the network; there is no page of documentatio
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
@@ -223,9 +224,11 @@ def create_app(options: ServiceOptions) -> Any:
     async def adapt(request: AdaptRequest) -> AdaptResponse:
         require_rows(request.examples, "examples")
         content = request.model_dump(exclude_none=True)
-        handle, model = await service.batcher.compute(lambda: service.store.add(content))
+        prepared = await service.batcher.compute(lambda: service.store.prepare(content))
+        await asyncio.to_thread(service.store.keep, prepared)  # on disk before the handle is given out
+        model = prepared.model
         classes = model.classes_.tolist() if isinstance(model, FewShotClassifier) else None
-        return AdaptResponse(handle=handle, classes=classes, n_examples=len(request.examples))
+        return AdaptResponse(handle=prepared.handle, classes=classes, n_examples=len(request.examples))
 
     @app.post("/predict/{handle}", responses=_ERRORS)
     async def predict(handle: str, request: PredictRequest) -> PredictResponse:
