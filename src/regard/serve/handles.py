@@ -31,7 +31,7 @@ class UnknownHandle(DataError):
 
 
 @dataclass(frozen=True)
-class Prepared:
+class NewHandle:
     """A learner that has adapted.
 
     Args:
@@ -79,7 +79,7 @@ class HandleStore:
         self.keep(prepared)
         return prepared.handle, prepared.model
 
-    def prepare(self, content: dict[str, Any]) -> Prepared:
+    def prepare(self, content: dict[str, Any]) -> NewHandle:
         """Adapt to examples; equal examples have one handle. Nothing is kept yet.
 
         Args:
@@ -92,9 +92,9 @@ class HandleStore:
         text = json.dumps({"learner": str(self.learner), **content}, sort_keys=True)
         handle = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         self._require_room(handle)
-        return Prepared(handle, self._adapt(content), text)
+        return NewHandle(handle, self._adapt(content), text)
 
-    def keep(self, prepared: Prepared) -> None:
+    def keep(self, prepared: NewHandle) -> None:
         """On disk, and then in memory: what waits for the disk, and computes nothing.
 
         Raises:
