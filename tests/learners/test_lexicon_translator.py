@@ -11,7 +11,7 @@ from torch import Tensor
 
 from regard.episode import Episode, Support, map_items
 from regard.errors import EpisodeError
-from regard.learners.lexicon_translator import LexiconTranslator
+from regard.learners.lexicon_translator import LexiconTranslator, SupportLexicon
 from regard.nn.attention import How
 from regard.nn.beam import beam_search
 from regard.nn.spelling import read_spelling, spell
@@ -108,6 +108,26 @@ def test_queries_do_not_see_each_other_and_a_batch_is_a_loop() -> None:
                 task.support, map_items(lambda t, q=q: t[:, q : q + 1], task.query_x), task.query_y[:, q : q + 1]
             )
             torch.testing.assert_close(log_prob(learner, alone)[0, 0], whole[b, q], rtol=1e-9, atol=1e-9)
+
+
+def test_a_state_is_its_own_and_adapting_leaves_no_trace() -> None:
+    learner, episode, other = learner_of(), episode_of(3), episode_of(4)
+    given = episode.map(torch.clone)
+    stored = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
+
+    def answer(state: SupportLexicon) -> Tensor:
+        return learner.predict(state, given.query_x).log_prob(given.query_y)
+
+    with torch.no_grad():
+        state = learner.adapt(episode.support)
+        first = answer(state)
+        log_prob(learner, other)
+        learner.loss(other)
+        for tensor in (*episode.support.x.values(), episode.support.y, episode.support.weight):
+            tensor.copy_(tensor.flip(1))
+        assert torch.equal(answer(state), first)
+        assert torch.equal(answer(learner.adapt(given.support)), first)
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in learner.state_dict().items())
 
 
 def test_the_slope_by_a_weight_is_that_of_finite_differences() -> None:

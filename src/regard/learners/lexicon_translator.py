@@ -137,7 +137,7 @@ class LexiconTranslator(AttendingLearner):
         )
         number = torch.where(which >= 0, numbers[which.clamp_min(0)] if len(numbers) else which, PADDING)
         is_end, t = t == END, of_task.view(t.shape)
-        weight = support.weight.to(z.dtype)
+        weight = support.weight.to(z.dtype, copy=True)  # a state does not change with the support that it was made from
         aligned, first, presence = self.alignment(source, target, s, torch.where(is_end, -1, t), weight)
         tokens = (weight[..., None] * (s >= 0)).flatten(1)
         count = torch.zeros_like(source.there).scatter_add(1, s.clamp_min(0).flatten(1), tokens)
