@@ -36,7 +36,8 @@ def run_service(
     options = ServiceOptions(learner, folder, regression, token, max_handles=max_handles)
     app = create_app(options)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    uvicorn.run(app, host=host, port=port, access_log=False, timeout_graceful_shutdown=10)
+    # A connection that is closed after a short rest is closed in the midst of a slow client's next question.
+    uvicorn.run(app, host=host, port=port, access_log=False, timeout_graceful_shutdown=10, timeout_keep_alive=75)
 
 
 def _is_loopback(host: str) -> bool:
