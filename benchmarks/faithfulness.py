@@ -42,7 +42,7 @@ from common import (
 )
 from export import VECTORS
 from regard.domains.images.omniglot import BACKGROUND, omniglot
-from regard.domains.texts.corpora import read_corpus
+from regard.domains.texts.sentences import clinc_splits
 from regard.episode import Episode, Items, Support, map_items
 from regard.errors import RegardError
 from regard.estimators import FewShotClassifier
@@ -212,9 +212,8 @@ def _photos(folder: Path) -> Tasks:
 
 
 def _sentences(folder: Path) -> Tasks:
-    texts = read_corpus(folder / "clinc150")
-    kept = [i for i, split in enumerate(texts.splits) if split == "test"]
-    return [texts.texts[i] for i in kept], np.array(texts.labels)[kept], None, 5, 3, "CLINC150, unseen intents"
+    texts = clinc_splits(folder / "clinc150")["test"]
+    return list(texts.texts), np.array(texts.labels), None, 5, 3, "CLINC150, intents of unseen domains"
 
 
 def _tables(_: Path) -> Tasks:
@@ -228,10 +227,20 @@ def _tables(_: Path) -> Tasks:
 
 
 def _molecules(folder: Path) -> Tasks:
+    from regard.domains.molecules.chemistry import invalid_rows, largest_fragments
+
     with gzip.open(folder / "molecules" / "sider_train21.csv.gz", "rt", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assays = [name for name in rows[0] if name != "smiles"]
-    known = [(row["smiles"], row[assay], k) for k, assay in enumerate(assays) for row in rows if row[assay] != ""]
+    unreadable = invalid_rows([row["smiles"] for row in rows], "largest")
+    rows = [row for number, row in enumerate(rows) if number not in unreadable]
+    fragments = largest_fragments([row["smiles"] for row in rows])
+    known = [
+        (smiles, row[assay], k)
+        for k, assay in enumerate(assays)
+        for smiles, row in zip(fragments, rows, strict=True)
+        if row[assay] != ""
+    ]
     smiles, answers, groups = zip(*known, strict=True)
     return smiles, np.array(answers), np.array(groups), 2, 8, "SIDER, 21 kinds of side effects"
 
