@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from regard.episode import Support
+from regard.episode import Items, Support
 from regard.learners.assay_prototypes import AssayPrototypes, left_out
 from regard.nn.encoder import Encoder
 
@@ -25,7 +25,8 @@ class Blocks(Encoder):
     n_fixed_features = N_COUNTS
     blocks: ClassVar[dict[str, tuple[int, int]]] = {"counts": (0, 6), "file 0": (6, 9), "kind": (9, 10)}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Items) -> Tensor:
+        assert isinstance(x, Tensor)
         return x
 
 
