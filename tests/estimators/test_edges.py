@@ -18,8 +18,9 @@ from regard.domains.views import Views
 from regard.episode import Items, map_items
 from regard.errors import EpisodeError
 from regard.estimators import FewShotClassifier, FewShotRegressor, base
-from regard.learners import LinearProbe, NearestNeighbour, Prototypical
+from regard.learners import AttentionMetaLearner, LinearProbe, NearestNeighbour, Prototypical
 from regard.nn.flat import Flat
+from regard.nn.sequence import TokenLSTM
 
 X = np.random.default_rng(0).normal(size=(12, 3))
 
@@ -102,6 +103,18 @@ def test_numbers_are_explained_in_the_unit_of_y() -> None:
     np.testing.assert_allclose(found.probability, FewShotRegressor(NearestNeighbour()).fit(X, y).predict(X[:5] + 0.1))
     assert found.trust is not None and other.trust is not None
     assert other.trust.mean == pytest.approx(16 * found.trust.mean, rel=1e-3)
+
+
+def test_texts_of_another_length_are_explained() -> None:
+    torch.manual_seed(0)
+    ids = torch.randint(1, 20, (6, 5))
+    examples = {"ids": ids, "mask": torch.ones(6, 5)}
+    model = FewShotClassifier(AttentionMetaLearner(TokenLSTM(20, 6, 5, parts=True))).fit(examples, [0, 1] * 3)
+    for length in (3, 8):
+        asked = {"ids": torch.randint(1, 20, (2, length)), "mask": torch.ones(2, length)}
+        found = model.explain(asked)
+        best = model.predict_proba(asked)
+        np.testing.assert_allclose(found.probability, best.max(1), atol=1e-5)
 
 
 class Turned(Views):

@@ -24,7 +24,16 @@ from regard.domains.registry import find_domain
 from regard.domains.views import Views
 from regard.episode import Episode, Items, Support, first_tensor, flatten_tasks, map_items, unflatten_tasks
 from regard.errors import ConfigError, DataError, EpisodeError, RegardError, SizeWarning
-from regard.estimators.inputs import Prepare, Prepared, blank_rows, named, other_shape, require_count, shapes
+from regard.estimators.inputs import (
+    Prepare,
+    Prepared,
+    blank_rows,
+    named,
+    other_shape,
+    require_count,
+    shapes,
+    to_one_length,
+)
 from regard.explain.answers import Explanation, explain, renumbered
 from regard.explain.saliency import SaliencyMaps, saliency_maps
 from regard.learners.base import (
@@ -162,16 +171,21 @@ class FewShotEstimator(BaseEstimator):
         like, given = self._like(), self._given
         order = self._views.class_order(n_classes)[0] if n_classes else None
         target = torch.from_numpy(given.target).to(like.device, None if n_classes else like.dtype)
+        x, query_x = to_one_length(
+            *(
+                map_items(lambda t: t[:1], self._placed(views(each)))
+                for views, each in ((self._views.support, given.items), (self._views.queries, items))
+            )
+        )
         support = Support(
-            map_items(lambda t: t[:1], self._placed(self._views.support(given.items))),
+            x,
             target[None] if order is None else order.to(like.device)[target][None],
             torch.from_numpy(given.weight).to(like.device, like.dtype)[None],
             n_classes,
         )
-        x = map_items(lambda t: t[:1], self._placed(self._views.queries(items)))
         n_queries = len(first_tensor(items))
         no_label = torch.zeros((1, n_queries) if n_classes else (1, n_queries, target.shape[-1]), dtype=target.dtype)
-        return Episode(support, x, no_label.to(like.device))
+        return Episode(support, query_x, no_label.to(like.device))
 
     def _output(self, output: Output) -> Tensor:
         """(E, N, ...) what subclasses keep of the learner's output."""

@@ -71,6 +71,19 @@ def join_items(first: Items, second: Items) -> Items:
     return joined if isinstance(first, dict) else joined["X"]
 
 
+def to_one_length(first: Items, second: Items) -> tuple[Items, Items]:
+    """Batches (B, R, *item) of which shorter sequences get zeros at their end, so that both can be joined."""
+    if not isinstance(first, dict) or not isinstance(second, dict) or first.keys() != second.keys():
+        return first, second
+    made: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+    for key in first:
+        size = [max(n) for n in zip(first[key].shape[2:], second[key].shape[2:], strict=True)]
+        for into, t in zip(made, (first[key], second[key]), strict=True):
+            into[key] = t.new_zeros(*t.shape[:2], *size)
+            into[key][tuple(slice(n) for n in t.shape)] = t
+    return made
+
+
 def shapes(items: Items) -> dict[str, tuple[int, ...]]:
     """The shape of one item, by name."""
     return {name: tuple(tensor.shape[1:]) for name, tensor in named(items).items()}
