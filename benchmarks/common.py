@@ -44,7 +44,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 # ---- arguments -------------------------------------------------------------------------------------------------------
 
-_PLACEHOLDERS = {"--data": "FOLDER", "--test": "TEST", "--trained": "RUN"}
+_PLACEHOLDERS = {"--data": "FOLDER", "--test": "TEST", "--trained": "RUN", "--lora": "RUN"}
 _LEFT_OUT = ("--out", "--runs", "--run", "--cache", "--picture")
 
 

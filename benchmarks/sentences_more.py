@@ -1,6 +1,6 @@
 """What else could stand on the vectors of `sentences`: FEAT, adaptation on the support, class names with a learned weight.
 
-    python benchmarks/sentences_more.py --data FOLDER [--trained RUN] [--episodes 100]
+    python benchmarks/sentences_more.py --data FOLDER [--trained RUN] [--lora RUN] [--episodes 100]
 
 FOLDER holds clinc150/, banking77/ and huffpost/. Everything stands on the trained encoder's vectors, which are computed
 once, and sees the same episodes of test classes:
@@ -9,6 +9,8 @@ once, and sees the same episodes of test classes:
     adapted               a linear map of the vectors, fine-tuned on each support by leaving rows out (`FineTuned`)
     adapted, by rule      the same where the support's leave-one-out loss is high, as validation tasks set it
     names, weight 1       the name of each class as one example of it
+    LoRA                  low-rank adapters in the last two layers in place of their weights, by the same recipe:
+                          regard train sentences --set learner.encoder.lora_rank=16 --set train.learning_rate=0.001
     names, learned        the name counts exp(a + b log(examples per class)) examples; a and b by validation episodes
 
 What is learned besides FEAT is learned on validation classes. Writes benchmarks/results/sentences_more.json.
@@ -19,7 +21,8 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, cast
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before PyTorch is loaded
@@ -101,8 +104,9 @@ def main() -> None:
     arguments = parser().parse_args()
     torch.manual_seed(arguments.seed)
     trained = TrainedLearner.load(arguments.trained)
-    data = encoded(trained, arguments)
-    learners = methods(trained, data, arguments.steps)
+    others = {"LoRA": TrainedLearner.load(arguments.lora)} if arguments.lora else {}
+    data = encoded(trained, others, arguments)
+    learners = {**methods(trained, data, arguments.steps), **_of_runs(others, data)}
     results = []
     for name in CORPORA:
         for n_shot in (1, 5):
@@ -131,14 +135,18 @@ def parser() -> argparse.ArgumentParser:
         __doc__, SECTIONS, "sentences_more.json", data="folders clinc150, banking77, huffpost", seed=0
     )
     made.add_argument("--trained", default="sentences", metavar="RUN", help="a model by name or the folder of a run")
+    made.add_argument("--lora", metavar="RUN", help="a run of that recipe with adapters")
     made.add_argument("--episodes", type=int, default=100)
     made.add_argument("--steps", type=int, default=300, help="of FEAT and of the weight of names")
     return made
 
 
-def encoded(trained: TrainedLearner, arguments: argparse.Namespace) -> dict[tuple[str, str], Dataset]:
-    """The vectors of every corpus and split, and those of the names of its classes."""
+def encoded(
+    trained: TrainedLearner, others: Mapping[str, TrainedLearner], arguments: argparse.Namespace
+) -> dict[tuple[str, str], Dataset]:
+    """The vectors of every corpus and split, those of the names of its classes, and those of other runs."""
     vectors, data = Vectors(trained), {}
+    of_others = {name: Vectors(other) for name, other in others.items()}
     for name in CORPORA:
         for split, texts in SOURCES[name](arguments.data / name).items():
             some: LabelledTexts = texts.at_most({"train": 20, "validation": 30, "test": 60}[split])
@@ -146,23 +154,15 @@ def encoded(trained: TrainedLearner, arguments: argparse.Namespace) -> dict[tupl
             z, of_name = vectors.trained(some.texts), vectors.trained(list(names.values()))
             row = {label: i for i, label in enumerate(names)}
             both = torch.cat([z, of_name[[row[label] for label in some.labels]]], 1)
-            data[name, split] = Dataset.of({"tuned": z, "tuned and name": both}, some.labels)
+            more = {other: its.trained(some.texts) for other, its in of_others.items()}
+            data[name, split] = Dataset.of({"tuned": z, "tuned and name": both, **more}, some.labels)
     return data
 
 
 def methods(trained: TrainedLearner, data: dict[tuple[str, str], Dataset], steps: int) -> dict[str, Learner]:
     """By name; all that is trained is trained here."""
     n_features = first_tensor(data["clinc150", "test"].x).shape[1]
-
-    def head(encoder: Encoder) -> RidgePrototypes:
-        made = RidgePrototypes(encoder)
-        numbers = {k: v for k, v in trained.learner.state_dict().items() if not k.startswith("encoder.")}
-        made.load_state_dict(numbers, strict=False)
-        made.ridge_scale = trained.learner.ridge_scale  # pyright: ignore[reportAttributeAccessIssue]
-        made.requires_grad_(False)
-        encoder.requires_grad_(True)
-        return made
-
+    head = partial(_head, trained)
     feat = FEAT(Column("tuned", n_features), temperature=0.1)
     train(feat, data, "train", steps, 1e-4)
     named, equal = (Named(head(Column("tuned", n_features)), n_features) for _ in range(2))
@@ -177,6 +177,22 @@ def methods(trained: TrainedLearner, data: dict[tuple[str, str], Dataset], steps
         "names, weight 1": equal,
         "names, learned": named,
     }
+
+
+def _of_runs(others: Mapping[str, TrainedLearner], data: dict[tuple[str, str], Dataset]) -> dict[str, Learner]:
+    n_features = first_tensor(data["clinc150", "test"].x).shape[1]
+    return {name: _head(other, Column(name, n_features)) for name, other in others.items()}
+
+
+def _head(trained: TrainedLearner, encoder: Encoder) -> RidgePrototypes:
+    """The head of a run, on another encoder, which alone is trained."""
+    made = RidgePrototypes(encoder)
+    numbers = {k: v for k, v in trained.learner.state_dict().items() if not k.startswith("encoder.")}
+    made.load_state_dict(numbers, strict=False)
+    made.ridge_scale = trained.learner.ridge_scale  # pyright: ignore[reportAttributeAccessIssue]
+    made.requires_grad_(False)
+    encoder.requires_grad_(True)
+    return made
 
 
 def train(learner: Learner, data: dict[tuple[str, str], Dataset], split: str, steps: int, learning_rate: float) -> None:
