@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from regard.commands.predict import predict_files
-from regard.domains.texts.files import read_labelled, read_lines
+from regard.domains.texts.files import read_cells, read_labelled, read_lines
 from regard.errors import DataError
 from regard.recipes.config import Recipe
 from regard.recipes.data import load_data
@@ -127,3 +127,36 @@ def test_a_recipe_learns_from_a_users_own_texts(tmp_path: Path) -> None:
     (tmp_path / "q.txt").write_text("please close it\n。\n")
     named = predict_files(best, tmp_path / "s.csv", tmp_path / "q.txt")
     assert [p.query for p in named] == ["please close it", "。"] and all(p.answered for p in named)
+
+
+# ---- separators and quotation marks ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["pairs.tsv", "pairs.txt"])
+def test_a_sentence_with_commas_and_quotes_does_not_hide_the_tabs(tmp_path: Path, name: str) -> None:
+    lines = [
+        '"Men jag vill inte", sluddrade Tom, "inte alls".\t"But I do not want to", said Tom.',
+        '"Varför?\t"Why?',
+        'Ja.\t"He said ""yes"""',
+        "Nej, tack.\tNo, thank you.",
+    ]
+    (tmp_path / name).write_text("\n".join(lines))
+    found = read_cells(tmp_path / name, ("source", "target"))
+    assert found is not None and [cells for _, cells in found] == [
+        ['"Men jag vill inte", sluddrade Tom, "inte alls".', '"But I do not want to", said Tom.'],
+        ['"Varför?', '"Why?'],
+        ["Ja.", 'He said "yes"'],
+        ["Nej, tack.", "No, thank you."],
+    ]
+    assert [where for where, _ in found] == [f"line {i}" for i in range(1, 5)]
+
+
+def test_a_cell_between_tabs_may_go_on_in_the_next_line(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text('text\tlabel\n"one\ntwo"\ta\n"three, four"\tb\n')
+    assert read_labelled(tmp_path / "a.tsv") == (["one\ntwo", "three, four"], ["a", "b"])
+
+
+def test_without_names_of_columns_each_line_has_as_many_cells(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Ja, det är så;Yes, it is\nNej;No\nJo, men inte nu, tack;Yes, but not now\n")
+    found = read_cells(tmp_path / "a.csv", ("source", "target"))
+    assert found is not None and {len(cells) for _, cells in found} == {2}

@@ -1,7 +1,8 @@
 """A user's own texts: CSV, TSV, JSON or JSON lines of text and label, and files with one text per line.
 
 Files may be packed by gzip (rows.jsonl.gz). They are UTF-8, UTF-16 with a byte order mark, or else Windows-1252, of
-which a warning says so. Cells are separated by commas, semicolons, tabs or bars, whichever the first line has.
+which a warning says so. Cells are separated by commas, semicolons, tabs or bars: what gives the columns that are
+wanted, or else as many cells in each line. Between tabs, quotation marks are of the text, unless they enclose a cell.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -21,6 +23,9 @@ from regard.limits import TEXT_BYTES, TEXT_FIELD
 
 _DELIMITERS = ",;\t|"
 _TABLES = (".csv", ".tsv", ".tab")
+_WITH_TABS = (".tsv", ".tab")
+_LINES_LOOKED_AT = 50
+_QUOTED = re.compile('"((?:[^"]|"")*)"')
 _JSON = (".json", ".jsonl", ".ndjson")
 _LISTED = 5
 Row = tuple[str, dict[Any, Any]]
@@ -109,7 +114,7 @@ def read_lines(path: Path) -> list[str]:
     rows: Sequence[Row] = ()
     if suffix in _JSON:
         rows = _json_rows(path, content)
-    elif suffix in _TABLES and lines and "text" in next(csv.reader([lines[0]], delimiter=_delimiter(lines[0], ()))):
+    elif suffix in _TABLES and lines and "text" in next(csv.reader([lines[0]], delimiter=_delimiter(path, lines, ()))):
         rows = _table_rows(path, content, ("text",))
     if rows:
         missing = [f"{where} has no text" for where, cells in rows if not isinstance(cells.get("text"), str)]
@@ -178,12 +183,17 @@ def _decoded(path: Path, content: bytes) -> str:
         return text
 
 
-def _delimiter(first: str, wanted: Sequence[str]) -> str:
-    """The separator that gives the columns that are wanted, or else the most columns."""
+def _delimiter(path: Path, lines: Sequence[str], wanted: Sequence[str]) -> str:
+    """The separator by which the first line has the columns that are wanted; where it names none, that of the file's
+    name, or one that gives as many cells in each line, or the most in the first.
+    """
 
-    def score(delimiter: str) -> tuple[int, int]:
-        names = [name.strip().strip('"').casefold() for name in first.split(delimiter)]
-        return sum(name.strip().casefold() in names for name in wanted), len(names)
+    def score(delimiter: str) -> tuple[int, bool, bool, int]:
+        names = [name.strip().strip('"').casefold() for name in lines[0].split(delimiter)]
+        n_found = sum(name.strip().casefold() in names for name in wanted)
+        counts = {line.count(delimiter) for line in lines[:_LINES_LOOKED_AT]}
+        of_name = delimiter == "\t" and _suffix(path) in _WITH_TABS and len(names) > 1
+        return n_found, of_name, len(counts) == 1 and len(names) > 1, len(names)
 
     return max(_DELIMITERS, key=score)
 
@@ -209,7 +219,11 @@ def _cells(path: Path, content: str, wanted: Sequence[str]) -> list[tuple[str, l
     if first[:4].lower() == "sep=" and len(first) == 5:  # as Excel writes it
         delimiter, content = first[4], rest
     else:
-        delimiter = _delimiter(first, wanted)
+        delimiter = _delimiter(path, [line for line in content.split("\n") if line.strip()] or [""], wanted)
+    numbered = [(i, line.split("\t")) for i, line in enumerate(content.split("\n"), 1) if line.strip()]
+    if delimiter == "\t" and all(len(cells) > 1 for _, cells in numbered):
+        # No cell goes on in the next line, so a quotation mark without its other half does no harm.
+        return [(f"line {i}", [_without_quotes(cell) for cell in cells]) for i, cells in numbered]
     previous = csv.field_size_limit(TEXT_FIELD)
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter)
     try:
@@ -218,6 +232,11 @@ def _cells(path: Path, content: str, wanted: Sequence[str]) -> list[tuple[str, l
         raise DataError(f"{path}, line {reader.line_num}: {error}; mend its quotes.") from error
     finally:
         csv.field_size_limit(previous)
+
+
+def _without_quotes(cell: str) -> str:
+    enclosed = _QUOTED.fullmatch(cell)
+    return enclosed[1].replace('""', '"') if enclosed else cell
 
 
 def _json_rows(path: Path, content: str) -> list[Row]:
