@@ -101,15 +101,19 @@ def explain_translation_files(
             note=f"expected chrF {100 * of.answer.confidence:.0f}",
             picture=of.picture,
             effects=[_pair_effect(model.pairs_[effect.pair], effect) for effect in of.effects],
-            turns=[]
-            if of.effects
-            else ["No pair taught a word of it: the translation is what training taught, or copied."],
+            turns=[] if of.effects else [_without_effects(of.answer)],
         )
         for number, of in enumerate(found.answers, 1)
     ]
     trust = trust_in_pairs(found)
     write_explanations(page, str(checkpoint), trust, found.believed, answers, _FOOT)
     return trust
+
+
+def _without_effects(answer: Translated) -> str:
+    if any(reason.pair is not None for reason in answer.reasons):
+        return "What the pairs taught stands in many of them: no single one holds the translation, so none was deleted."
+    return "No pair taught a word of it: the translation is what training taught, or copied."
 
 
 def trust_in_pairs(found: TranslationExplanation) -> str:
