@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from regard.errors import StorageError
+
+_UMASK = threading.Lock()
 
 
 def write_whole(path: Path, content: bytes | Callable[[Path], None]) -> None:
@@ -32,8 +35,9 @@ def write_whole(path: Path, content: bytes | Callable[[Path], None]) -> None:
             content(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
+        with _UMASK:  # there is no way to read it but to set it, and two threads would leave it at 0
+            umask = os.umask(0)
+            os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
         _sync_folder(path.parent)

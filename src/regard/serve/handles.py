@@ -68,7 +68,8 @@ class HandleStore:
         self.transductive = trained.learner.transductive
         self._adapted: OrderedDict[str, tuple[Estimator, int]] = OrderedDict()
         self._n_bytes = 0
-        self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
+        self._writing: set[str] = set()  # handles that are on their way to the disk
 
     def __len__(self) -> int:
         return sum(1 for path in self.folder.glob("*.json") if _HANDLE.fullmatch(path.stem))
@@ -100,14 +101,21 @@ class HandleStore:
         Raises:
             TooManyHandles: there is no room left.
         """
-        with self._writing:
-            self._require_room(prepared.handle)
-            if not self._path(prepared.handle).exists():
-                write_whole(self._path(prepared.handle), prepared.text.encode())
-        self._keep(prepared.handle, prepared.model)
+        handle = prepared.handle
+        with self._lock:
+            self._require_room(handle)
+            self._writing.add(handle)
+        try:  # several at once: each waits for the disk, and not for the others
+            if not self._path(handle).exists():
+                write_whole(self._path(handle), prepared.text.encode())
+        finally:
+            with self._lock:
+                self._writing.discard(handle)
+        self._keep(handle, prepared.model)
 
     def _require_room(self, handle: str) -> None:
-        if not self._path(handle).exists() and len(self) >= self.max_handles:
+        kept = {path.stem for path in self.folder.glob("*.json") if _HANDLE.fullmatch(path.stem)} | self._writing
+        if handle not in kept and len(kept) >= self.max_handles:
             raise TooManyHandles(
                 f"{self.max_handles} handles are kept, as many as this service may: delete some, or start it with a "
                 "larger --max-handles."
