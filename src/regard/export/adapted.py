@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regard.domains.views import Views
-from regard.episode import Items, Value, first_tensor, map_items
+from regard.episode import Items, first_tensor, map_items
 from regard.errors import ConfigError
 from regard.evaluation.confidence import Confidence
 from regard.export.html_page import LETTERS, export_html, page_kind
 from regard.export.onnx_file import Exported, describe, write_checked
 from regard.learners.base import AttendingLearner, Learner
+from regard.learners.states import map_state
 from regard.nn.encoder import Encoder
 from regard.recipes.trained import TrainedLearner
 
@@ -62,7 +63,7 @@ class AdaptedFunction(nn.Module):
         n_classes: C; 0 for regression.
     """
 
-    def __init__(self, learner: Learner, state: Value, views: Views, confidence: Confidence, n_classes: int) -> None:
+    def __init__(self, learner: Learner, state: Any, views: Views, confidence: Confidence, n_classes: int) -> None:
         super().__init__()
         self.learner, self.state, self.views = learner, state, views
         self.confidence, self.n_classes = confidence, n_classes
@@ -79,7 +80,7 @@ class AdaptedFunction(nn.Module):
 
     def forward(self, query_x: Items) -> tuple[Tensor, ...]:
         """As the module says."""
-        x = map_items(lambda t: t, self.views.queries(query_x))
+        x = map_items(_single, self.views.queries(query_x))  # a view may be computed in double precision
         output = self.learner.predict(self.state, x)
         if isinstance(output, Tensor):
             probability = torch.softmax(output.float() / self.confidence.temperature, -1)
@@ -92,13 +93,17 @@ class AdaptedFunction(nn.Module):
         return tuple(answers)
 
 
+def _single(t: Tensor) -> Tensor:
+    return t.float() if t.is_floating_point() else t
+
+
 def mixed_deviation(mean: Tensor, deviation: Tensor) -> Tensor:
     """Of the even mixture of normal distributions (E, ...), over the first axis."""
     return (deviation.square() + (mean - mean.mean(0)).square()).mean(0).sqrt()
 
 
 def export_adapted(
-    trained: TrainedLearner, path: Path, state: Value, views: Views, items: Items, classes: Sequence[str]
+    trained: TrainedLearner, path: Path, state: Any, views: Views, items: Items, classes: Sequence[str]
 ) -> Exported:
     """Write a learner that has adapted.
 
@@ -120,14 +125,13 @@ def export_adapted(
     for part in learner.modules():
         if isinstance(part, Encoder):
             part.fix_for_file()
-    function = AdaptedFunction(
-        learner, state.to(dtype=torch.float32).detach(), views, trained.confidence, len(classes)
-    ).eval()
+    known = map_state(state, lambda t: _single(t).detach())
+    function = AdaptedFunction(learner, known, views, trained.confidence, len(classes)).eval()
     n = len(first_tensor(items))
 
     def queries(number: int) -> Queries:
         index = torch.arange(2 + 3 * number) % n
-        return Queries(map_items(lambda t: t[index].float() if t.is_floating_point() else t[index], items))
+        return Queries(map_items(lambda t: _single(t[index]), items))
 
     facts = {**describe(trained, regression=not classes), "classes": list(classes)}
     return write_checked(function, queries(1), queries, path, type(learner).__name__, facts, trained.domain)

@@ -178,11 +178,14 @@ def translate(function: torch.nn.Module, task: Any, outputs: list[str], name: st
     Raises:
         ExportError: with the reason.
     """
+    arguments = task.arguments()
+    if isinstance(arguments[-1], dict):  # which PyTorch would take for arguments by name
+        arguments = (*arguments, {})
     try:
         with torch.no_grad(), quiet():
             program = torch.onnx.export(
                 function,
-                task.arguments(),
+                arguments,
                 dynamo=True,
                 dynamic_shapes=shapes,
                 input_names=task.names(),

@@ -1,8 +1,8 @@
-"""States of several tasks joined into one, so that one pass answers the questions of all."""
+"""What a learner knows, gone through tensor by tensor: joined, so that one pass answers the questions of many tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -43,6 +43,19 @@ def join_states(states: Sequence[Any]) -> Any:
     if any(state != first for state in states):
         raise EpisodeError(f"states hold {first!r:.60} and something else: expected tasks of one size.")
     return first
+
+
+def map_state(state: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """The same state with `function` applied to every tensor; see `tensors_of`."""
+    if isinstance(state, Tensor):
+        return function(state)
+    if is_dataclass(state) and not isinstance(state, type):
+        return type(state)(**{field.name: map_state(getattr(state, field.name), function) for field in fields(state)})
+    if isinstance(state, dict):
+        return {key: map_state(part, function) for key, part in state.items()}
+    if isinstance(state, tuple | list):
+        return type(state)(map_state(part, function) for part in state)
+    return state
 
 
 def tensors_of(state: Any) -> Iterator[Tensor]:
