@@ -95,6 +95,11 @@ TENSORS_OF_RECIPE = 3_000
 PROCESSES_PER_CORE = 4
 """Processes of one training for each core of a machine without a GPU; more than one each only wait for each other."""
 
+# ---- tables of others ------------------------------------------------------------------------------------------------
+
+TABLE_ROWS = 2**20
+"""Rows of one CSV file of a table or of demonstrations: a million of twenty cells take 2 GiB as words."""
+
 # ---- texts of others ------------------------------------------------------------------------------------------------
 
 TEXT_BYTES = 2**26

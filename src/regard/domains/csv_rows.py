@@ -1,4 +1,4 @@
-"""Lines of CSV files, read one by one, so that a file of far too many rows is one error and not a full memory."""
+"""CSV files of every domain but texts, line by line: a file of far too many rows is one error, not a full memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from regard.errors import DataError
 
 
 def read_csv_rows(path: Path, most: int) -> list[list[str]]:
-    """The lines of a CSV file, gzipped or not, the header first; empty ones are left out.
+    """The lines of a CSV file, gzipped or not, the header first; blank ones are left out, those of empty cells are not.
+
+    A byte order mark, as Excel writes one, and blanks after a comma are no part of a cell.
 
     Args:
         path: of the file.
@@ -26,7 +28,7 @@ def read_csv_rows(path: Path, most: int) -> list[list[str]]:
         raise DataError(f"{path} cannot be read (it is not there): expected a CSV file.")
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", newline="", encoding="utf-8-sig") as file:
-            rows = list(islice((line for line in csv.reader(file) if any(cell.strip() for cell in line)), most + 2))
+            rows = list(islice(filter(None, csv.reader(file, skipinitialspace=True)), most + 2))
     except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
         raise DataError(f"{path} cannot be read ({error}): expected a CSV in UTF-8.") from error
     if len(rows) > most + 1:

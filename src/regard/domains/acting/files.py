@@ -8,18 +8,20 @@ lerobot   lerobot:NAME, of the package lerobot: its observation.state and action
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from regard.domains.acting.demonstrations import Demonstrations
+from regard.domains.csv_rows import read_csv_rows
 from regard.errors import DataError
 from regard.extras import import_extra
 from regard.files import write_whole
+from regard.limits import TABLE_ROWS
 
 
 def read_demonstrations(source: str | Path) -> Demonstrations:
@@ -36,8 +38,10 @@ def read_demonstrations(source: str | Path) -> Demonstrations:
         return _of_lerobot(text.removeprefix("lerobot:"))
     path = Path(source)
     if not path.is_file():
-        raise DataError(f"{text!r} is no file: expected demonstrations as .npz or .csv, or minari:NAME, lerobot:NAME.")
-    return _of_csv(path) if path.suffix.lower() == ".csv" else Demonstrations.load(path)
+        raise DataError(
+            f"{text!r} is no file: expected demonstrations as .npz, .csv or .csv.gz, or minari:NAME, lerobot:NAME."
+        )
+    return _of_csv(path) if path.name.lower().endswith((".csv", ".csv.gz")) else Demonstrations.load(path)
 
 
 def write_demonstration_manifest(path: Path, demonstrations: Demonstrations) -> None:
@@ -80,22 +84,22 @@ def check_demonstration_manifest(path: Path, demonstrations: Demonstrations) -> 
 
 
 def _of_csv(path: Path) -> Demonstrations:
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    names = list(rows[0]) if rows else []
+    names, *lines = read_csv_rows(path, TABLE_ROWS) or [[]]
+    rows = [dict(zip_longest(names, line[: len(names)], fillvalue="")) for line in lines]
     columns = {kind: [name for name in names if name.startswith(kind)] for kind in ("obs_", "act_")}
     if "demonstration" not in names or not all(columns.values()):
         raise DataError(
             f"{path} has the columns {names[:8]}: expected demonstration, obs_0, obs_1, ..., act_0, ..., and perhaps "
             "task and noisy."
         )
-    order = list(dict.fromkeys(row["demonstration"] for row in rows))
+    demonstrations: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        demonstrations.setdefault(row["demonstration"], []).append(row)
     task_names = list(dict.fromkeys(row.get("task", "") for row in rows))
     trajectories: list[tuple[Any, Any]] = []
     tasks: list[int] = []
     noisy: list[bool] = []
-    for name in order:
-        steps = [row for row in rows if row["demonstration"] == name]
+    for name, steps in demonstrations.items():
         try:
             pair = [np.array([[float(row[c]) for c in columns[kind]] for row in steps]) for kind in columns]
         except (TypeError, ValueError) as error:

@@ -96,7 +96,7 @@ def read_columns(path: Path, value: str | None = "target") -> tuple[list[str], l
     Raises:
         DataError: no such file, no column `formula`, or no column of numbers.
     """
-    lines = read_csv_rows(path, MOST_ROWS)
+    lines = [line for line in read_csv_rows(path, MOST_ROWS) if any(cell.strip() for cell in line)]
     head = [name.strip().lower() for name in lines[0]] if lines else []
     shown = ", ".join(head)[:200]
     if "formula" not in head:

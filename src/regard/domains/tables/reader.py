@@ -6,8 +6,6 @@ as it was written is named in one warning. A category that was not there then is
 
 from __future__ import annotations
 
-import csv
-import gzip
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.domains.base import LabelledFiles, Reader
+from regard.domains.csv_rows import read_csv_rows
 from regard.domains.tables.frames import split_columns
 from regard.domains.tables.kinds import Column, Words, column_from_dict, is_missing, learn_column
 from regard.errors import ColumnWarning, ConfigError, DataError, EpisodeError
+from regard.limits import TABLE_ROWS
 
 
 @dataclass(frozen=True)
@@ -140,14 +140,9 @@ def read_csv(path: Path | str, *, header: bool | None = None) -> tuple[list[str]
         header: whether the first line names the columns; detected by default (no cell of it is a number).
 
     Raises:
-        DataError: no such file, no rows, or rows of different lengths.
+        DataError: no such file, none in UTF-8, no rows, too many, or rows of different lengths.
     """
-    path = Path(path)
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", newline="", encoding="utf-8") as file:
-            lines = [line for line in csv.reader(file, skipinitialspace=True) if line]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}): expected a CSV file.") from error
+    lines = read_csv_rows(Path(path), TABLE_ROWS)
     widths = sorted({len(line) for line in lines})
     if len(widths) != 1:
         raise DataError(
