@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.distributions import Distribution
 
 from regard.app.desk import Mode
 from regard.domains.acting.demonstrations import Demonstrations
 from regard.domains.acting.steps import StepReader
-from regard.domains.robots.reach2d import PointSimulation
+from regard.domains.robots.reach2d import SPEED, PointSimulation, Reach2D
 from regard.episode import Support
 from regard.errors import ConfigError, DataError, RegardError
 from regard.evaluation.intervals import paired_interval
-from regard.learners.base import AttendingLearner
+from regard.evaluation.rollouts import LearnerPolicy
+from regard.explain.demonstrations import watched
 from regard.limits import ENCODED_BYTES
 from regard.recipes.trained import TrainedLearner
 from regard.report.rollouts import ShownRollout, ShownStep, render_rollouts
@@ -32,7 +32,9 @@ MOST_PATHS, MOST_STARTS, MOST_POINTS = 5, 8, 5000
 SHARE = 0.5
 """Of the shown steps, that are deleted to see whether the attended ones were those that mattered."""
 
-_STEP, _HORIZON, _ARRIVED = 0.1, 40, 0.1
+_ARRIVED = 0.1
+"""How near counts: a way that is drawn ends where a hand stopped."""
+
 _NAMED = 3
 """Steps whose effect is said of each rollout."""
 
@@ -128,11 +130,11 @@ def walked(path: Floats) -> tuple[Floats, Floats]:
     """
     path = np.clip(path, -1, 1)
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
-    if along[-1] < 2 * _STEP:
+    if along[-1] < 2 * SPEED:
         raise DataError("a path is too short to be a way: draw one of some length, which ends where it should go.")
-    at = np.append(np.arange(0, along[-1], _STEP), [along[-1]] * 4)
+    at = np.append(np.arange(0, along[-1], SPEED), [along[-1]] * 4)
     position = np.stack([np.interp(at, along, path[:, axis]) for axis in (0, 1)], 1)
-    action = np.diff(position, axis=0, append=position[-1:]) / _STEP
+    action = np.diff(position, axis=0, append=position[-1:]) / SPEED
     return position, action
 
 
@@ -142,9 +144,9 @@ class _Policy:
     def __init__(self, learner: str) -> None:
         trained = TrainedLearner.shared(learner, regression=True)
         reader = trained.reader()
-        if not isinstance(trained.learner, AttendingLearner) or not isinstance(reader, StepReader):
-            raise ConfigError(f"{learner} is no policy that attends: expected a run of `regard train reach2d`.")
-        self.learner, self.reader = trained.learner, reader
+        if not isinstance(reader, StepReader):
+            raise ConfigError(f"{learner} is no policy: expected a run of `regard train reach2d`.")
+        self.reader, self.policy = reader, LearnerPolicy(trained.learner, reader, name=learner)
 
     def explained(self, shown: Demonstrations, starts: Floats) -> list[ShownRollout]:
         """One rollout from each place, and what it would be without some of what was shown."""
@@ -193,19 +195,8 @@ class _Policy:
         """Positions (B, T + 1, 2) and attention (B, T, S) of B rollouts, each under its own weights (B, S)."""
         n = len(starts)
         tasks = replace(support.map(lambda t: t.expand(n, *t.shape[1:])), weight=weight)
-        simulation = PointSimulation(starts, np.tile(goal, (n, 1)))
-        seen, attention = [simulation.observation], []
-        with torch.inference_mode():
-            state = self.learner.adapt(tasks)
-            for _ in range(_HORIZON):
-                x = self.reader(seen[-1])[:, None]
-                output = self.learner.predict(state, x)
-                if not isinstance(output, Distribution):
-                    raise ConfigError("the learner answered with classes: expected one of actions.")
-                attention.append(self.learner.attend(state, x)[:, 0].double().numpy())
-                simulation.step(output.mean[:, 0].double().numpy())
-                seen.append(simulation.observation)
-        return np.stack(seen, 1), np.stack(attention, 1)
+        rollout = watched(self.policy, PointSimulation(starts, np.tile(goal, (n, 1))), tasks, Reach2D().horizon)
+        return rollout.observations, rollout.attention
 
 
 def _trust(rollouts: Sequence[ShownRollout]) -> tuple[str, bool | None]:

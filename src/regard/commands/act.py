@@ -49,7 +49,7 @@ def _observations(path: Path) -> NDArray[np.float64]:
         if path.suffix == ".npy":
             rows = np.load(path, allow_pickle=False).astype(np.float64)
         else:
-            lines = path.read_text().splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
             has_header = bool(lines) and any(c.isalpha() and c not in "eE" for c in lines[0])
             lines = lines[has_header:]
             rows = np.loadtxt(lines, delimiter=",", dtype=np.float64) if lines else np.zeros(0)

@@ -8,7 +8,7 @@ those of each estimator alone, but for rounding.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +93,7 @@ def answer_together(questions: Sequence[tuple[FewShotEstimator, Any]]) -> list[P
     return [found[number] for number in range(len(questions))]
 
 
-def _batches(tasks: Any) -> Iterator[list[_Task]]:
+def _batches(tasks: Iterable[_Task]) -> Iterator[list[_Task]]:
     """Tasks that can share a pass, as many as its estimators' `chunk_size` of queries allows."""
     alike: dict[Hashable, list[_Task]] = defaultdict(list)
     for task in tasks:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from regard.domains.acting.environment import Simulation
 from regard.domains.acting.simulated import Trial
 from regard.episode import Support
 from regard.errors import ConfigError, did_you_mean
@@ -53,7 +54,32 @@ def attended_rollout(policy: LearnerPolicy, trial: Trial) -> AttendedRollout:
     Raises:
         ConfigError: a learner that does not attend.
     """
-    learner, attention, support = policy.learner, [], policy.reader.support(trial.demonstrations)
+    environment = trial.environment()
+    return watched(
+        policy,
+        environment.start(trial.tasks, [trial.placements[0]] * len(trial.tasks)),
+        policy.reader.support(trial.demonstrations),
+        environment.horizon,
+        stops=environment.stops_at_success,
+    )
+
+
+def watched(
+    policy: LearnerPolicy, simulation: Simulation, support: Support, horizon: int, *, stops: bool = False
+) -> AttendedRollout:
+    """Roll out a simulation that has begun, and keep the attention of every step.
+
+    Args:
+        policy: of a learner that attends.
+        simulation: B tasks.
+        support: of them, as the policy's reader makes it; rows may have lost their weight.
+        horizon: steps.
+        stops: whether a task that has succeeded moves no more.
+
+    Raises:
+        ConfigError: a learner that does not attend.
+    """
+    learner, attention = policy.learner, []
     if not isinstance(learner, AttendingLearner):
         raise ConfigError(f"{policy.name} does not attend: see `regard learners`; expected one that does.")
 
@@ -61,7 +87,7 @@ def attended_rollout(policy: LearnerPolicy, trial: Trial) -> AttendedRollout:
         with torch.inference_mode():
             attention.append(learner.attend(state, policy.reader(observation)[:, None])[:, 0].double().numpy())
 
-    seen, success = _roll_out(policy, trial, support, attend)
+    seen, success = _roll_out(policy, simulation, support, horizon, stops, attend)
     return AttendedRollout(np.stack(seen, 1), np.stack(attention, 1), support.weight.double().numpy(), success)
 
 
@@ -100,23 +126,26 @@ def success_without(
     n_deleted = np.round(share * (full.weight > 0).sum(1)).astype(int)
     kept = torch.from_numpy(rank >= n_deleted[:, None])
     support = policy.reader.support(trial.demonstrations)
-    return _roll_out(policy, trial, replace(support, weight=support.weight * kept))[1]
+    environment = trial.environment()
+    simulation = environment.start(trial.tasks, [trial.placements[0]] * len(trial.tasks))
+    left = replace(support, weight=support.weight * kept)
+    return _roll_out(policy, simulation, left, environment.horizon, environment.stops_at_success)[1]
 
 
 def _roll_out(
     policy: LearnerPolicy,
-    trial: Trial,
+    simulation: Simulation,
     support: Support,
+    horizon: int,
+    stops: bool,
     note: Callable[[Any, NDArray[np.float64]], None] | None = None,
 ) -> tuple[list[NDArray[np.float64]], NDArray[np.bool_]]:
     """All that was seen, T + 1 times (B, D), and success (B,); `note` gets the state and what is seen before a step."""
-    environment = trial.environment()
-    simulation = environment.start(trial.tasks, [trial.placements[0]] * len(trial.tasks))
     with torch.no_grad():
         state = policy.learner.adapt(support)
     act, seen = policy.acting(state), [simulation.observation]
-    for _ in range(environment.horizon):
-        active = ~simulation.success if environment.stops_at_success else np.ones(len(trial.tasks), dtype=bool)
+    for _ in range(horizon):
+        active = ~simulation.success if stops else np.ones(support.n_tasks, dtype=bool)
         if not active.any():
             break
         if note is not None:

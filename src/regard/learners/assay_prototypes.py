@@ -57,8 +57,8 @@ _ROUNDING = 1e-10
 @dataclass(frozen=True)
 class Experts(Value):
     """z: (B, S, D); member: (B, C, S), weights that sum to 1 over the rows of a class; within: (B, K, C), half the mean
-    likeness inside a class; share: (B, G) of the groups; gain: (B,), how much
-    better structure foretells left-out examples than the groups do; mass: (B, C).
+    likeness inside a class; share: (B, G) of the groups; gain: (B,), how much better structure foretells left-out
+    examples than the groups do; mass: (B, C).
     """
 
     z: Tensor

@@ -16,7 +16,10 @@ import numpy as np
 
 from regard.domains.acting.environment import Bools, Environment, Floats, Simulation, placement_generator
 
-_SPEED, _NEAR = 0.1, 0.05
+SPEED = 0.1
+"""The longest step."""
+
+_NEAR = 0.05
 
 
 class PointSimulation(Simulation):
@@ -39,11 +42,11 @@ class PointSimulation(Simulation):
         return np.linalg.norm(self.position - self.goal, axis=1) < _NEAR
 
     def expert(self) -> Floats:
-        way = (self.goal - self.position) / _SPEED
+        way = (self.goal - self.position) / SPEED
         return way / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1)
 
     def step(self, action: Floats, active: Bools | None = None) -> None:
-        moved = np.clip(self.position + _SPEED * np.clip(action, -1, 1), -1.2, 1.2)
+        moved = np.clip(self.position + SPEED * np.clip(action, -1, 1), -1.2, 1.2)
         self.position = moved if active is None else np.where(active[:, None], moved, self.position)
 
 

@@ -220,10 +220,11 @@ def _cells(path: Path, content: str, wanted: Sequence[str]) -> list[tuple[str, l
         delimiter, content = first[4], rest
     else:
         delimiter = _delimiter(path, [line for line in content.split("\n") if line.strip()] or [""], wanted)
-    numbered = [(i, line.split("\t")) for i, line in enumerate(content.split("\n"), 1) if line.strip()]
-    if delimiter == "\t" and all(len(cells) > 1 for _, cells in numbered):
-        # No cell goes on in the next line, so a quotation mark without its other half does no harm.
-        return [(f"line {i}", [_without_quotes(cell) for cell in cells]) for i, cells in numbered]
+    if delimiter == "\t":
+        numbered = [(i, line.split("\t")) for i, line in enumerate(content.split("\n"), 1) if line.strip()]
+        # Where no cell goes on in the next line, a quotation mark without its other half does no harm.
+        if all(len(cells) > 1 for _, cells in numbered):
+            return [(f"line {i}", [_without_quotes(cell) for cell in cells]) for i, cells in numbered]
     previous = csv.field_size_limit(TEXT_FIELD)
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter)
     try:
