@@ -51,7 +51,7 @@ from regard.evaluation.intervals import is_tie, mean_interval, paired_interval
 from regard.learners import NearestNeighbour, Prototypical, RidgePrototypes
 from regard.learners.base import EncodingLearner
 from regard.recipes.trained import TrainedLearner
-from sentences import Column, Vectors
+from sentences import Column, Vectors, head_on
 
 NAMES = {
     1.0: "a very bad product, one star",
@@ -186,10 +186,7 @@ def answers(
         return (output.argmax(-1) == query_y).float().mean(1).tolist()
 
     n_features = both.shape[-1]
-    ours = RidgePrototypes(Column("tuned", n_features))
-    numbers = {k: v for k, v in trained.learner.state_dict().items() if not k.startswith("encoder.")}
-    ours.load_state_dict(numbers, strict=False)
-    ours.ridge_scale = trained.learner.ridge_scale  # pyright: ignore[reportAttributeAccessIssue]
+    ours = head_on(Column("tuned", n_features), trained)
     body = Column("body", n_features)
     of_levels = names[[list(NAMES).index(one) for one in levels]]
     found = {

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,31 +165,45 @@ def first_of_each(dataset: Dataset, n_items: int, every: int = 1) -> Dataset:
 
 def parser() -> argparse.ArgumentParser:
     """Arguments."""
-    made = argument_parser(
-        __doc__,
-        SECTIONS,
-        "photos.json",
-        data="the folder that holds the folders caltech101, gtsrb, mnist_t10k and omniglot",
-        test="packed images (.npz: images or jpeg and offsets, labels, class_names, perhaps train_track)",
-        data_required=False,
-        seed=0,
-        only=ORDER,
-    )
-    made.add_argument("--on", nargs="+", choices=tuple(KINDS), metavar="KIND", help=f"of {', '.join(KINDS)}")
+    made = parser_of_pictures(__doc__, SECTIONS, "photos.json", only=ORDER)
     made.add_argument("--episodes", type=int, default=600)
     made.add_argument("--runs", type=Path, default=Path("runs/photos_table"))
     made.add_argument("--model", default=SHIPPED, help="a name, a checkpoint or a run in place of the model that ships")
     return made
 
 
-def main() -> None:
-    """Evaluate every method on every kind of pictures, write after each method."""
-    made = parser()
+def parser_of_pictures(
+    doc: str | None, sections: Sequence[Section], out: str, on: Sequence[str] = tuple(KINDS), only: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """Arguments of every table on these pictures; `on` is the kinds by default."""
+    made = argument_parser(
+        doc,
+        sections,
+        out,
+        data="the folder that holds the folders caltech101, gtsrb, mnist_t10k and omniglot",
+        test="packed images (.npz: images or jpeg and offsets, labels, class_names, perhaps train_track)",
+        data_required=False,
+        seed=0,
+        only=only,
+    )
+    kinds = tuple(KINDS)
+    made.add_argument("--on", nargs="+", choices=kinds, metavar="KIND", default=on, help=f"of {', '.join(kinds)}")
+    return made
+
+
+def read_kinds(made: argparse.ArgumentParser) -> tuple[argparse.Namespace, dict[str, Kind]]:
+    """The arguments that came, and the kinds of pictures that they ask for."""
     arguments = made.parse_args()
     if not arguments.data and not arguments.test:
         made.error("nothing to evaluate on: expected --data FOLDER, or --test FILE.npz")
-    kinds = {name: KINDS[name] for name in arguments.on or KINDS}
-    kinds = {"test": _test_kind(arguments.test)} if arguments.test else kinds
+    if arguments.test:
+        return arguments, {"test": _test_kind(arguments.test)}
+    return arguments, {name: KINDS[name] for name in arguments.on}
+
+
+def main() -> None:
+    """Evaluate every method on every kind of pictures, write after each method."""
+    arguments, kinds = read_kinds(parser())
     read = {name: kind.read(arguments.data) for name, kind in kinds.items()}
     out = out_with_test(arguments, "photos.json")
     arguments.out = out

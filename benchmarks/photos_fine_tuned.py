@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import photos
-from common import Document, Section, argument_parser, command_line, out_with_test, render_after
+from common import Document, Section, command_line, out_with_test, render_after
 from regard.commands.show import show_results
 from regard.domains.images.packed import packed_images, packed_parts
 from regard.episode import Episode, Items, Support, first_tensor
@@ -165,16 +165,7 @@ def measure(sampler: EpisodeSampler, n_episodes: int, kind: str, learning_rate: 
 
 def parser() -> argparse.ArgumentParser:
     """Arguments."""
-    made = argument_parser(
-        __doc__,
-        SECTIONS,
-        "photos_fine_tuned.json",
-        data="the folder that holds the folders caltech101, gtsrb, mnist_t10k and omniglot",
-        test="packed images (.npz: images or jpeg and offsets, labels, class_names, perhaps train_track)",
-        data_required=False,
-        seed=0,
-    )
-    made.add_argument("--on", nargs="+", choices=tuple(photos.KINDS), metavar="KIND", default=["photographs", "signs"])
+    made = photos.parser_of_pictures(__doc__, SECTIONS, "photos_fine_tuned.json", on=("photographs", "signs"))
     made.add_argument(
         "--choose", action="store_true", help="print the accuracy of each rate on the photographs of training"
     )
@@ -183,16 +174,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Measure, kind by kind; write after each."""
-    made = parser()
-    arguments = made.parse_args()
-    if not arguments.data and not arguments.test:
-        made.error("nothing to evaluate on: expected --data FOLDER, or --test FILE.npz")
+    arguments, kinds = photos.read_kinds(parser())
     body = PhotoStages(stages="head")
     if arguments.choose:
         choose(arguments.data, body, arguments.seed)
         return
-    kinds = {name: photos.KINDS[name] for name in arguments.on}
-    kinds = {"test": photos._test_kind(arguments.test)} if arguments.test else kinds
     arguments.out = out_with_test(arguments, "photos_fine_tuned.json")
     for name, kind in kinds.items():
         items = with_copies(kind.read(arguments.data), body, arguments.seed, mirrored=name in ("photographs", "test"))

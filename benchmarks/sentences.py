@@ -140,12 +140,20 @@ class Vectors:
         return z if relations else F.normalize(z[:, : encoder.n_features], dim=-1), relations
 
 
+def head_on(encoder: Encoder, trained: TrainedLearner) -> RidgePrototypes:
+    """The head of a run, on another encoder: vectors of the run's own, say, that were kept."""
+    head = RidgePrototypes(encoder)
+    numbers = {k: v for k, v in trained.learner.state_dict().items() if not k.startswith("encoder.")}
+    head.load_state_dict(numbers, strict=False)
+    assert isinstance(trained.learner, RidgePrototypes)
+    head.ridge_scale = trained.learner.ridge_scale
+    return head
+
+
 def methods(trained: TrainedLearner, n_features: int) -> dict[str, Learner]:
     """By name: ours, its head on the body as it is, and the usual ones."""
     body = Column("body", n_features)
-    ours = RidgePrototypes(Column("tuned", n_features))
-    ours.load_state_dict({k: v for k, v in trained.learner.state_dict().items() if not k.startswith("encoder.")})
-    ours.ridge_scale = trained.learner.ridge_scale  # pyright: ignore[reportAttributeAccessIssue]
+    ours = head_on(Column("tuned", n_features), trained)
     probes = {f"linear probe, C = {c}": Probe(body, 1 / c) for c in (1, 10, 100)}
     return {
         OURS: ours,

@@ -55,7 +55,7 @@ from regard.learners.base import EncodingLearner, Learner
 from regard.nn.encoder import Encoder
 from regard.recipes.trained import TrainedLearner
 from regard.sampling import Dataset, EpisodeSampler
-from sentences import Column, Vectors, class_names
+from sentences import Column, Vectors, class_names, head_on
 
 CORPORA = ("clinc150", "banking77", "huffpost")
 BASELINE = "sentences"
@@ -186,11 +186,7 @@ def _of_runs(others: Mapping[str, TrainedLearner], data: dict[tuple[str, str], D
 
 def _head(trained: TrainedLearner, encoder: Encoder) -> RidgePrototypes:
     """The head of a run, on another encoder, which alone is trained."""
-    made = RidgePrototypes(encoder)
-    numbers = {k: v for k, v in trained.learner.state_dict().items() if not k.startswith("encoder.")}
-    made.load_state_dict(numbers, strict=False)
-    made.ridge_scale = trained.learner.ridge_scale  # pyright: ignore[reportAttributeAccessIssue]
-    made.requires_grad_(False)
+    made = head_on(encoder, trained).requires_grad_(False)
     encoder.requires_grad_(True)
     return made
 
