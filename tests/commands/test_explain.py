@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from regard.commands.explain import explain_files, trust_sentence
+from regard.commands.explain import explain_files
 from regard.domains.base import Rendering
 from regard.errors import DataError
-from regard.evaluation.intervals import Interval
-from regard.explain import Explanation
 from regard.report.explanations import ExampleEffect, ExplainedAnswer, write_explanations
 
 
@@ -70,20 +67,6 @@ def test_a_folder_without_queries_is_refused(files: Path) -> None:
     with pytest.raises(DataError, match="empty"):
         explain_files("characters", files / "support", files / "empty", files / "page.html")
     assert not (files / "page.html").exists()
-
-
-def explanation(low: float | None) -> Explanation:
-    trust = None if low is None else Interval(low + 0.1, low, low + 0.2)
-    one = np.zeros((1, 1))
-    return Explanation("influence", np.zeros(1, np.int64), one[0], one, one, [None], [None], trust)
-
-
-@pytest.mark.parametrize(
-    ("low", "start"),
-    [(0.05, "The examples named here are the ones"), (-0.05, "Do not believe"), (None, "Whether the examples")],
-)
-def test_the_sentence_follows_the_interval(low: float | None, start: str) -> None:
-    assert trust_sentence(explanation(low)).startswith(start)
 
 
 def test_names_from_folders_are_escaped(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from torch import Tensor
 from regard.episode import Episode, Support
 from regard.errors import ConfigError, EpisodeError
 from regard.estimators import FewShotClassifier, FewShotRegressor
-from regard.explain import explain
+from regard.evaluation.intervals import Interval
+from regard.explain import Counterfactual, Explanation, explain
 from regard.learners import MAML, CrossTransformer, Learner, Matching, Prototypical
 from regard.nn.conv4 import Conv4
 from regard.nn.flat import Flat
@@ -146,3 +147,39 @@ def test_the_estimator_explains_in_the_classes_of_the_user() -> None:
     assert model.classes_[found.predicted].tolist() == ["left"] * 4
     assert found.contribution.shape == found.drop.shape == (4, 12)
     assert FewShotRegressor("tables").fit(x, x[:, 0]).explain(x[:2]).contribution.shape == (2, 12)
+
+
+def one_query(low: float | None, *, is_regression: bool = False) -> Explanation:
+    trust = None if low is None else Interval(low + 0.1, low, low + 0.2)
+    drop = np.array([[0.01, -0.25, 0.5, 0.0]])
+    turn = None if is_regression else Counterfactual(2, None, 0, 0.61)
+    one = np.zeros(1, np.int64)
+    return Explanation("influence", one, np.array([0.75]), drop, drop, [turn], [None], trust, is_regression)
+
+
+@pytest.mark.parametrize(
+    ("low", "start"),
+    [(0.05, "The examples named here are the ones"), (-0.05, "Do not believe"), (None, "Whether the examples")],
+)
+def test_the_sentence_follows_the_interval(low: float | None, start: str) -> None:
+    assert one_query(low).trust_sentence.startswith(start)
+
+
+def test_printed_it_says_what_each_change_does() -> None:
+    lines = str(one_query(0.05)).splitlines()
+    assert lines[0] == (
+        "query 0: class 0, 75%; -50.0 points without example 2, +25.0 points without example 1, "
+        "-1.0 points without example 0"
+    )
+    assert lines[1] == "    class 0, 61%, were example 2 removed"
+    assert lines[-1] == one_query(0.05).trust_sentence
+    number = str(one_query(None, is_regression=True)).splitlines()
+    assert number[0].startswith("query 0: 0.75; -0.5 without example 2, +0.25 without example 1")
+
+
+def test_printed_classes_have_the_users_names_and_many_queries_are_counted() -> None:
+    X, y = np.eye(2).repeat(3, 0), np.repeat(["oak", "fir"], 3)
+    told = str(FewShotClassifier(Prototypical(Flat())).fit(X, y).explain(np.tile(X, (2, 1))))
+    assert told.startswith("query 0: oak, ")
+    assert "query 3: fir, " in told
+    assert "and 2 more queries" in told

@@ -100,7 +100,7 @@ def explain_examples(
                 turns=_sentences(asked, found, row, classes) + ([] if parts is None else [parts[row].sentence]),
             )
         )
-    return Explained(model, trust_sentence(found), found.believed, answers)
+    return Explained(model, found.trust_sentence, found.believed, answers)
 
 
 def _explain_numbers(learner: Path | str, domain: Domain, read: LabelledFiles) -> Explained:
@@ -128,7 +128,7 @@ def _explain_numbers(learner: Path | str, domain: Domain, read: LabelledFiles) -
                 deviation=None if np.isnan(deviation[row]) else float(deviation[row]),
             )
         )
-    return Explained(model, trust_sentence(found, regression=True), found.believed, answers)
+    return Explained(model, found.trust_sentence, found.believed, answers)
 
 
 def as_numbers(read: LabelledFiles) -> list[float]:
@@ -146,32 +146,6 @@ def as_numbers(read: LabelledFiles) -> list[float]:
                 f"{name} has the label {str(label)!r:.60}: expected a number; leave --regression out for classes."
             ) from error
     return numbers
-
-
-def trust_sentence(found: Explanation, *, regression: bool = False) -> str:
-    """How far to believe an explanation of this learner on these data."""
-    what = "attention" if found.kind == "attention" else "influence"
-    if found.trust is None:
-        return (
-            f"Whether the examples that {what} names are those that mattered was not measured: that takes two queries "
-            "and two examples per class. The effects below are exact for each example alone."
-        )
-    numbers = found.trust.mean, found.trust.low, found.trust.high
-    if regression:
-        difference, low, high = (f"{v:+.2g}" for v in numbers)
-        measured = (
-            f"removing the example that {what} names first changes the answer by {difference} [{low}, {high}] more "
-            "than removing another"
-        )
-    else:
-        difference, low, high = (f"{100 * v:+.1f}" for v in numbers)
-        measured = (
-            f"removing the example that {what} names first takes {difference} points [{low}, {high}] more from the "
-            "answer than removing another of its class"
-        )
-    if found.believed:
-        return f"The examples named here are the ones that mattered: {measured}."
-    return f"Do not believe which example is named first here: {measured}, which is no better than chance."
 
 
 def _maps(model: FewShotClassifier, query: object) -> tuple[Map | None, Map | None]:

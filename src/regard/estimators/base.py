@@ -114,7 +114,8 @@ class FewShotEstimator(BaseEstimator):
 
     def explain(self, X: Any) -> Explanation:
         """Why each query was answered as it was: which examples of `fit` spoke for and against it, which one example,
-        removed or relabelled, would turn it, and whether to believe that. Classes are indices into `classes_`.
+        removed or relabelled, would turn it, and whether to believe that; `print` says it in words. Classes are indices
+        into `classes_`.
 
         Of several views of the task the first is explained, and without the temperature of `regard calibrate`.
 
@@ -123,8 +124,10 @@ class FewShotEstimator(BaseEstimator):
         """
         check_is_fitted(self)
         found = explain(self._learner, self._episode(X))
-        n_classes = 0 if self._regression else int(self._given.target.max(initial=-1)) + 1
-        return renumbered(found, self._views.class_order(n_classes)[0].numpy(force=True)) if n_classes else found
+        classes = getattr(self, "classes_", None)
+        if classes is None:
+            return found
+        return renumbered(found, self._views.class_order(len(classes))[0].numpy(force=True), classes)
 
     def saliency(self, X: Any) -> SaliencyMaps | None:
         """Where on each picture it looked, see `regard.explain.saliency_maps`: for one task of N queries.

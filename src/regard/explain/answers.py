@@ -13,7 +13,7 @@ which can be carried out exactly, so nothing is approximated or searched in the 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from regard.nn.inference import eval_mode
 
 _RELABELLED = 32
 """Examples of the largest drop whose labels are tried: each costs C - 1 predictions."""
+
+_PRINTED = 10
+"""Queries that `str` tells of."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Explanation:
         trust: drop of the example that contributed most minus that of a random other of its class, over the queries; in
             regression the size of the change, against any other example. None for a single query, or one example
             per class.
+        is_regression: whether the answers are numbers.
+        classes: what the classes are called, for `str`; None: by their numbers.
     """
 
     kind: Literal["attention", "influence"]
@@ -74,11 +79,64 @@ class Explanation:
     removed: list[Counterfactual | None]
     relabelled: list[Counterfactual | None]
     trust: Interval | None
+    is_regression: bool = False
+    classes: tuple[str, ...] | None = None
 
     @property
     def believed(self) -> bool | None:
         """Whether examples are named better than by chance, 0 outside the interval; None where it cannot be said."""
         return None if self.trust is None else bool(self.trust.low > 0)
+
+    @property
+    def trust_sentence(self) -> str:
+        """How far to believe the examples that are named, of this learner on these data."""
+        what = self.kind
+        if self.trust is None:
+            return (
+                f"Whether the examples that {what} names are those that mattered was not measured: that takes two "
+                "queries and two examples per class. The effects are exact for each example alone."
+            )
+        numbers = self.trust.mean, self.trust.low, self.trust.high
+        if self.is_regression:
+            difference, low, high = (f"{v:+.2g}" for v in numbers)
+            measured = (
+                f"removing the example that {what} names first changes the answer by {difference} [{low}, {high}] more "
+                "than removing another"
+            )
+        else:
+            difference, low, high = (f"{100 * v:+.1f}" for v in numbers)
+            measured = (
+                f"removing the example that {what} names first takes {difference} points [{low}, {high}] more from the "
+                "answer than removing another of its class"
+            )
+        if self.believed:
+            return f"The examples named here are the ones that mattered: {measured}."
+        return f"Do not believe which example is named first here: {measured}, which is no better than chance."
+
+    def __str__(self) -> str:
+        """Each answer in words: the three examples of the largest effect, and the one change that turns it."""
+        lines = []
+        for query in range(min(len(self.predicted), _PRINTED)):
+            drop = self.drop[query]
+            order = np.argsort(-np.abs(drop), kind="stable")[:3].tolist()
+            if self.is_regression:
+                answer = f"{self.probability[query]:.4g}"
+                effects = [f"{-drop[row]:+.2g} without example {row}" for row in order]
+            else:
+                answer = f"{self._name(int(self.predicted[query]))}, {100 * self.probability[query]:.0f}%"
+                effects = [f"{-100 * drop[row]:+.1f} points without example {row}" for row in order]
+            lines.append(f"query {query}: {answer}; {', '.join(effects)}")
+            for turn in (self.removed[query], self.relabelled[query]):
+                if turn is not None:
+                    change = "removed" if turn.label is None else f"labelled {self._name(turn.label)}"
+                    turned = f"{self._name(turn.answer)}, {100 * turn.probability:.0f}%"
+                    lines.append(f"    {turned}, were example {turn.example} {change}")
+        if len(self.predicted) > _PRINTED:
+            lines.append(f"and {len(self.predicted) - _PRINTED:,} more queries")
+        return "\n".join([*lines, self.trust_sentence])
+
+    def _name(self, label: int) -> str:
+        return f"class {label}" if self.classes is None else self.classes[label]
 
 
 def explain(learner: Learner, episode: Episode, *, seed: int = 0) -> Explanation:
@@ -137,11 +195,12 @@ def explain(learner: Learner, episode: Episode, *, seed: int = 0) -> Explanation
         removed=removed,
         relabelled=relabelled,
         trust=trust,
+        is_regression=is_regression,
     )
 
 
-def renumbered(explanation: Explanation, order: NDArray[np.int64]) -> Explanation:
-    """The same in the user's class numbers, where the learner saw class c under the index order[c]."""
+def renumbered(explanation: Explanation, order: NDArray[np.int64], classes: NDArray[Any]) -> Explanation:
+    """The same in the user's class numbers, which are called `classes`; the learner saw class c as order[c]."""
     back = np.argsort(order)
 
     def turn(found: Counterfactual | None) -> Counterfactual | None:
@@ -155,6 +214,7 @@ def renumbered(explanation: Explanation, order: NDArray[np.int64]) -> Explanatio
         predicted=back[explanation.predicted],
         removed=[turn(found) for found in explanation.removed],
         relabelled=[turn(found) for found in explanation.relabelled],
+        classes=tuple(str(name) for name in classes),
     )
 
 
