@@ -115,9 +115,16 @@ class Counted(Vectors):
 
 
 class Familiar(Counted):
-    """The last number says how familiar the item is."""
+    """One number says how familiar the item is, and the last is a descriptor."""
 
-    blocks: ClassVar = {"counts": (0, 2), "file 0": (2, 4), "file 1": (4, 7), "kind": (7, 8), "familiarity": (8, 9)}
+    blocks: ClassVar = {
+        "counts": (0, 2),
+        "file 0": (2, 4),
+        "file 1": (4, 6),
+        "kind": (6, 7),
+        "familiarity": (7, 8),
+        "descriptors": (8, 9),
+    }
 
 
 def mhnfs(n_context: int = 6) -> Learner:

@@ -79,15 +79,15 @@ def test_structure_is_trusted_where_it_foretells_the_examples_and_learned_answer
     apart = torch.cat([3 * y[:, None].double(), 3 - 3 * y[:, None].double(), same[:, 2:]], -1)
     learner = AssayPrototypes(Blocks())
     by_structure, by_answers = trust(learner, support(apart, noise, y)), trust(learner, support(same, told, y))
-    before = 0.5
-    assert by_structure > 0.8 > before > 0.2 > by_answers
-    never = AssayPrototypes(Blocks(), evidence=0.0)
+    before = 1 / (1 + math.exp(-1))
+    assert by_structure > 0.8 > before > 0.5 > by_answers
+    never = AssayPrototypes(Blocks(), structure_evidence=0.0)
     assert trust(never, support(apart, noise, y)) == pytest.approx(before)
 
 
 def test_one_example_per_class_leaves_the_prior() -> None:
     rows = random_support(2)
-    assert trust(AssayPrototypes(Blocks()), rows) == pytest.approx(0.5)
+    assert trust(AssayPrototypes(Blocks()), rows) == pytest.approx(1 / (1 + math.exp(-1)))
     assert trust(AssayPrototypes(Blocks(), structure=0.5), rows) == pytest.approx(1 / (1 + math.exp(-0.5)))
 
 
@@ -98,16 +98,37 @@ def test_an_empty_support_answers_evenly() -> None:
     assert torch.equal(learner.predict_encoded(state, rows.x), torch.zeros(1, 4, 2).double())
 
 
-def test_structure_is_trusted_of_queries_unlike_the_training_set() -> None:
-    class Familiar(Blocks):
-        n_features = 11
-        blocks: ClassVar = {**Blocks.blocks, "kind": (9, 10), "familiarity": (10, 11)}
+class Familiar(Blocks):
+    """With the familiarity and two descriptors besides."""
 
+    n_features = 13
+    blocks: ClassVar = {**Blocks.blocks, "familiarity": (10, 11), "descriptors": (11, 13)}
+
+
+def with_more(rows: Support, familiarity: Tensor, descriptors: Tensor) -> Support:
+    return replace(rows, x=torch.cat([rows.x, familiarity[None, :, None], descriptors[None]], -1))
+
+
+def test_structure_is_trusted_where_support_and_query_are_unlike_the_training_set() -> None:
     rows = random_support(2)
-    familiarity = torch.tensor([1.0, 0.35, 0.1]).double()
-    queries = torch.cat([rows.x[:, [0, 0, 0]], familiarity[None, :, None]], -1)
+    known = torch.tensor([1.0, 0.35, 0.1]).double()
+    queries = torch.cat([rows.x[:, [0, 0, 0]], known[None, :, None], torch.zeros(1, 3, 2).double()], -1)
     learner = AssayPrototypes(Familiar())
-    state = learner.adapt_encoded(replace(rows, x=torch.cat([rows.x, torch.ones(1, 2, 1).double()], -1)))
-    found = learner.trust(state, queries)[0]
-    torch.testing.assert_close(found, torch.sigmoid(8 * (0.35 - familiarity)))
+    for familiarity, weight, mean in (([0.3, 0.5], [1.0, 1.0], 0.4), ([0.2, 0.6], [3.0, 1.0], 0.3)):
+        more = with_more(rows, torch.tensor(familiarity).double(), torch.zeros(2, 2).double())
+        state = learner.adapt_encoded(replace(more, weight=torch.tensor([weight]).double()))
+        expected = torch.sigmoid(1 + 24 * (0.35 - mean) + 4 * (mean - known))
+        torch.testing.assert_close(learner.trust(state, queries)[0], expected)
     assert learner.blocks == ((6, 9),)
+
+
+def test_descriptors_have_their_share_in_the_likeness_of_structures() -> None:
+    descriptors = torch.tensor([[0.0, 0.0], [1.0, 2.0]]).double()
+    rows = with_more(random_support(2), torch.ones(2).double(), descriptors)
+    bare, none, some = (
+        AssayPrototypes(encoder, descriptors=share).kernels(rows.x, rows.x)[0, -1]
+        for encoder, share in ((Blocks(), 0.3), (Familiar(), 0.0), (Familiar(), 0.3))
+    )
+    assert torch.equal(bare, none)
+    torch.testing.assert_close(some[0, 1], 0.7 * none[0, 1] + 0.3 * math.exp(-5 / 4))
+    torch.testing.assert_close(some.diagonal(), torch.ones(2).double())

@@ -2,21 +2,25 @@
 kind of task, and structure trusted as far as leaving out the examples one by one bears it out.
 
     training   one network predicts every training task of an item at once; no episodes
-    experts    blocks of its answers, one per group of training tasks, and the items' counts as they are
-    K_g(a, b)  = exp( - |a_g - b_g|^2 / 2 n_g ) for a block of n_g answers, Tanimoto ^ sharpness for counts
+    experts    blocks of its answers, one per group of training tasks, and structure: counts and descriptors as they are
+    K_g(a, b)  = exp( - |a_g - b_g|^2 / 2 n_g ) for a block of n_g answers
+    K_str(a,b) = (1 - r) ( T_1 / 2 + T_3 / 2 ) ^ sharpness + r exp( - |d_a - d_b|^2 / 2 n_d )        T_n: Tanimoto
+                 similarity of counts up to n;  d: descriptors, r their share
     l_gk       = scale_g ( mean of K_g(query, class k) - 1/2 mean of K_g(class k, class k) )
     learned    = sum_g share_g l_g       share_g ~ n_g^power exp( evidence L_g + kind * how much the support is of the
                                                   kind that group g measures )
-    logit      = (1 - t) learned + t l_counts
-    t          = sigmoid( structure + evidence (L_counts - L_learned) + strangeness (0.35 - familiarity of the query) )
+    logit      = (1 - t) learned + t l_str
+    t          = sigmoid( structure + structure_evidence (L_str - L_learned) + strangeness (0.35 - familiarity of the
+                          support) + query_strangeness (familiarity of the support - familiarity of the query) )
     L          = sum_i w_i log p(y_i | the support without item i), by the same prototypes
-    familiarity, of 0 to 1, is the encoder's last number: how like the training set an item is
+    familiarity, of 0 to 1, is a number of the encoder: how like the training set an item is; of a support, its mean
 
 A new task is described by its relatives among the training tasks: its actives are those molecules that are predicted
 active *there*. l is minus half the squared distance to the class mean, in the space of the kernel. A group is trusted
 as far as the support is of the kind that it measures (drugs or pesticides). Structure was never trained: where no
 training task is a relative, as of a screen against a target unlike all of these, it foretells the labels of left-out
-examples better, and takes over; and so it does for molecules that the network has seen nothing like.
+examples better, and takes over; and so it does for molecules that the network has seen nothing like. Twenty examples
+say little about which foretells better: most is known from how familiar they are.
 
 An item is left out with all rows that hold the same vector, so that a row of weight 2 is the row twice. An item that is
 the only one of its class says nothing, so that one example per class leaves the priors.
@@ -48,7 +52,9 @@ _NOTHING = 1e-6
 """Share of a class's weight below which nothing is left of it: rounding."""
 
 _HALF_KNOWN = 0.35
-"""Familiarity at which strangeness says neither; held-out molecules of the training files have .4 on average."""
+"""Familiarity at which strangeness says neither; held-out molecules of the training files have .42 on average, and
+those of ChEMBL targets .31.
+"""
 
 _ROUNDING = 1e-10
 """Squared distance, by the squared lengths, up to which two rows are the same item."""
@@ -58,7 +64,7 @@ _ROUNDING = 1e-10
 class Experts(Value):
     """z: (B, S, D); member: (B, C, S), weights that sum to 1 over the rows of a class; within: (B, K, C), half the mean
     likeness inside a class; share: (B, G) of the groups; gain: (B,), how much better structure foretells left-out
-    examples than the groups do; mass: (B, C).
+    examples than the groups do; familiarity: (B,), of the support; mass: (B, C).
     """
 
     z: Tensor
@@ -66,6 +72,7 @@ class Experts(Value):
     within: Tensor
     share: Tensor
     gain: Tensor
+    familiarity: Tensor
     mass: Tensor
 
 
@@ -79,12 +86,15 @@ class AssayPrototypes(EncodingLearner):
             episodes.
         power: of the number of answers of a group, in its prior.
         kind: how far the kind of the support decides between groups.
+        evidence: how far left-out examples decide between groups.
         structure: log-odds of structure, beside all groups together, before an example is seen.
-        evidence: how far left-out examples decide.
-        strangeness: how far it decides that a query is unlike the training set.
+        structure_evidence: how far left-out examples decide between structure and the groups.
+        strangeness: how far it decides that the support is unlike the training set.
+        query_strangeness: how far, that a query is less like it than the support.
         sharpness: power of the Tanimoto similarity.
+        descriptors: r, the share of descriptors in the likeness of structures, where the encoder keeps them.
         scale, structure_scale: of the logits of groups and of structure, whose likenesses differ less. These were
-            chosen on held-out assays of ToxCast.
+            chosen on held-out assays of ToxCast, and those of structure on targets of ChEMBL besides.
         n_levels: how far counts are told apart.
 
     Raises:
@@ -97,34 +107,42 @@ class AssayPrototypes(EncodingLearner):
         *,
         power: float = 0.75,
         kind: float = 1.0,
-        structure: float = 0.0,
         evidence: float = 0.5,
-        strangeness: float = 8.0,
+        structure: float = 1.0,
+        structure_evidence: float = 0.25,
+        strangeness: float = 24.0,
+        query_strangeness: float = 4.0,
         sharpness: float = 2.0,
+        descriptors: float = 0.1,
         scale: float = 6.0,
-        structure_scale: float = 48.0,
+        structure_scale: float = 24.0,
         n_levels: int = 3,
     ) -> None:
         super().__init__()
         require_vectors(encoder, "AssayPrototypes")
         self.encoder, self.kind, self.n_levels = encoder, kind, n_levels
-        self.structure, self.evidence, self.strangeness, self.sharpness = structure, evidence, strangeness, sharpness
+        self.evidence, self.structure, self.structure_evidence = evidence, structure, structure_evidence
+        self.strangeness, self.query_strangeness, self.sharpness = strangeness, query_strangeness, sharpness
         blocks: dict[str, tuple[int, int]] = dict(getattr(encoder, "blocks", {"all": (0, encoder.n_features)}))
         self.kind_block, self.counts_block = blocks.pop("kind", None), blocks.pop("counts", None)
-        self.familiarity_block = blocks.pop("familiarity", None)
+        self.familiarity_block, self.descriptor_block = blocks.pop("familiarity", None), blocks.pop("descriptors", None)
+        self.descriptors = descriptors if self.descriptor_block is not None else 0.0
         self.blocks = tuple(blocks.values())
         self.prior = [power * math.log(high - low) for low, high in self.blocks]
         self.scales = [scale] * len(self.blocks) + [structure_scale] * (self.counts_block is not None)
 
     def kernels(self, a: Float[Tensor, "B Q D"], b: Float[Tensor, "B S D"]) -> Float[Tensor, "B K Q S"]:
         """Of every vector of a with every vector of b, by expert; structure is the last."""
-        found = []
-        for low, high in self.blocks:
-            square = -scores(a[..., low:high], b[..., low:high], "distance")
-            found.append(torch.exp(-square.clamp_min(0) / (2 * (high - low))))
+        found = [_gaussian(a[..., low:high], b[..., low:high]) for low, high in self.blocks]
         if self.counts_block is not None:
             low, high = self.counts_block
-            found.append(tanimoto(a[..., low:high], b[..., low:high], self.n_levels) ** self.sharpness)
+            counts = a[..., low:high], b[..., low:high]
+            likeness = ((tanimoto(*counts, 1) + tanimoto(*counts, self.n_levels)) / 2) ** self.sharpness
+            if self.descriptor_block is not None:
+                low, high = self.descriptor_block
+                near = _gaussian(a[..., low:high], b[..., low:high])
+                likeness = (1 - self.descriptors) * likeness + self.descriptors * near
+            found.append(likeness)
         return torch.stack(found, 1)
 
     def adapt_encoded(self, support: Support) -> Experts:
@@ -140,7 +158,11 @@ class AssayPrototypes(EncodingLearner):
         share = self._group_shares(support, evidence[:, : len(self.blocks)]).to(z.dtype)
         learned = (share[..., None, None] * logits[:, : len(self.blocks)]).sum(1, keepdim=True)
         gain = evidence[:, -1] - _log_likelihood(learned, left, support)[:, 0]
-        return Experts(z, member, within, share, gain, class_mass(support))
+        familiarity = torch.full_like(gain, _HALF_KNOWN)
+        if self.familiarity_block is not None:
+            low, high = self.familiarity_block
+            familiarity = _weighted_mean(z[..., low:high], support.weight)[:, 0]
+        return Experts(z, member, within, share, gain, familiarity, class_mass(support))
 
     def predict_encoded(self, state: Experts, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"]:
         near = self.kernels(query_z, state.z) @ state.member[:, None].mT - state.within[:, :, None]
@@ -153,9 +175,12 @@ class AssayPrototypes(EncodingLearner):
 
     def trust(self, state: Experts, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q"]:
         """t, the share of structure in each query's answer."""
-        odds = (self.structure + self.evidence * state.gain)[:, None].expand(query_z.shape[:2])
+        odds = self.structure + self.structure_evidence * state.gain
+        odds = odds + self.strangeness * (_HALF_KNOWN - state.familiarity)
+        odds = odds[:, None].expand(query_z.shape[:2])
         if self.familiarity_block is not None:
-            odds = odds + self.strangeness * (_HALF_KNOWN - query_z[..., self.familiarity_block[0]])
+            less = state.familiarity[:, None] - query_z[..., self.familiarity_block[0]]
+            odds = odds + self.query_strangeness * less
         return torch.sigmoid(odds).to(query_z.dtype)
 
     def loss(self, episode: Episode) -> Float[Tensor, " B"]:
@@ -174,11 +199,18 @@ class AssayPrototypes(EncodingLearner):
         score = self.evidence * evidence + torch.tensor(self.prior, dtype=evidence.dtype, device=evidence.device)
         if self.kind_block is not None:
             low, high = self.kind_block
-            weight = support.weight[..., None].to(score.dtype)
-            total = weight.sum(1)
-            kind = (weight * support.x[..., low:high]).sum(1) / torch.where(total > 0, total, 1.0)
-            score = score + self.kind * kind
+            score = score + self.kind * _weighted_mean(support.x[..., low:high], support.weight.to(score.dtype))
         return torch.softmax(score, -1)
+
+
+def _gaussian(a: Float[Tensor, "B Q D"], b: Float[Tensor, "B S D"]) -> Float[Tensor, "B Q S"]:
+    return torch.exp(scores(a, b, "distance").clamp_max(0) / (2 * a.shape[-1]))
+
+
+def _weighted_mean(values: Float[Tensor, "B S D"], weight: Float[Tensor, "B S"]) -> Float[Tensor, "B D"]:
+    """Over rows; 0 where none weighs anything."""
+    total = weight.sum(1, keepdim=True)
+    return (weight[..., None] * values).sum(1) / torch.where(total > 0, total, 1.0)
 
 
 def left_out(

@@ -17,8 +17,9 @@ def items(n: int, seed: int) -> dict[str, torch.Tensor]:
     return {"counts": counts, "descriptors": torch.randn(n, 4, generator=generator)}
 
 
-def network(n_context: int) -> AssayNetwork:
-    return AssayNetwork((2, 3), 8, 8, n_counts=19, n_descriptors=4, n_context=n_context).eval()
+def network(n_context: int, *, keep_descriptors: bool = False) -> AssayNetwork:
+    settings = {"n_counts": 19, "n_descriptors": 4, "n_context": n_context}
+    return AssayNetwork((2, 3), 8, 8, **settings, keep_descriptors=keep_descriptors).eval()
 
 
 def test_familiarity_is_the_likeness_to_the_nearest_molecule_of_the_training_set() -> None:
@@ -41,3 +42,13 @@ def test_without_a_context_nothing_is_added() -> None:
     encoder = network(0)
     assert "familiarity" not in encoder.blocks and encoder.n_features == encoder(items(2, 0)).shape[1] == 26
     assert not any("context" in name for name in encoder.state_dict())
+
+
+@pytest.mark.parametrize("n_context", [0, 5])
+def test_descriptors_are_kept_as_they_are(n_context: int) -> None:
+    bare, encoder, new = network(n_context), network(n_context, keep_descriptors=True), items(3, 1)
+    encoder.load_state_dict(bare.state_dict())
+    low, high = encoder.blocks["descriptors"]
+    assert torch.equal(encoder(new)[:, :low], bare(new)) and high == encoder.n_features == bare.n_features + 4
+    assert torch.equal(encoder(new)[:, low:], new["descriptors"])
+    assert {**bare.blocks, "descriptors": (low, high)} == encoder.blocks

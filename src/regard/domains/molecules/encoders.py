@@ -76,7 +76,7 @@ class AssayNetwork(Encoder):
     """A network that is trained to predict every training assay side by side; its answers are the vector.
 
         z = FingerprintNetwork(x)     o = W gelu(z) + b, one number per training assay     m: the same, one per file
-        vector = counts, (o - mean) / deviation, m - mean, familiarity
+        vector = counts, (o - mean) / deviation, m - mean, familiarity, descriptors
 
     The training labels stand in the items ("assays": +1, -1, 0 for not measured; of values "assays" and "measured"),
     and `label_loss` reads them there: the masked binary cross-entropy, of values the squared error, each assay weighted
@@ -84,6 +84,7 @@ class AssayNetwork(Encoder):
     that a file measures. Means and deviations are running averages over training, so that a strong assay does not drown
     weak ones in a distance. Familiarity, with `n_context` only, is the largest Tanimoto similarity of a molecule to so
     many of the training set, whose substructures are kept in the checkpoint: where it is low, the answers are guesses.
+    Counts and descriptors (with `keep_descriptors` only) stand in the vector as they are.
 
     Args:
         groups: numbers of assays of each file, in the order of the labels; the data set assays fills them in.
@@ -91,6 +92,7 @@ class AssayNetwork(Encoder):
         assay_weights: of each assay's loss; ones by default.
         values: labels are values, of mean 0 and deviation 1, instead of classes.
         n_context: molecules of the training set that are kept; training gives them, see `remember`.
+        keep_descriptors: whether the vector ends with the descriptors.
 
     Raises:
         ConfigError: no group, or another number of weights.
@@ -114,9 +116,10 @@ class AssayNetwork(Encoder):
         assay_weights: Sequence[float] | None = None,
         values: bool = False,
         n_context: int = 0,
+        keep_descriptors: bool = False,
     ) -> None:
         super().__init__()
-        self.values = values
+        self.values, self.n_descriptors = values, n_descriptors if keep_descriptors else 0
         self.groups = tuple(int(n) for n in groups)
         self.n_assays = sum(self.groups)
         if not self.groups or min(self.groups) < 1:
@@ -132,7 +135,7 @@ class AssayNetwork(Encoder):
         )
         self.head = nn.Linear(n_features, self.n_assays + len(self.groups))
         self.n_fixed_features = n_counts
-        self.n_features = n_counts + self.n_assays + len(self.groups) + (n_context > 0)
+        self.n_features = n_counts + self.n_assays + len(self.groups) + (n_context > 0) + self.n_descriptors
         weights = (
             torch.ones(self.n_assays) if assay_weights is None else torch.tensor([float(w) for w in assay_weights])
         )
@@ -175,20 +178,27 @@ class AssayNetwork(Encoder):
 
     @property
     def blocks(self) -> dict[str, tuple[int, int]]:
-        """Where in a vector what stands: the counts, the assays of each file, of what kind the molecule is, and how
-        familiar."""
-        edges = [self.n_fixed_features]
-        extra = (1,) if self.n_context else ()
-        for size in (*self.groups, len(self.groups), *extra):
-            edges.append(edges[-1] + size)
-        names = [*(f"file {i}" for i in range(len(self.groups))), "kind", *("familiarity" for _ in extra)]
-        return {"counts": (0, edges[0])} | {n: (a, b) for n, a, b in zip(names, edges[:-1], edges[1:], strict=True)}
+        """Where in a vector what stands: the counts, the assays of each file, of what kind the molecule is, how
+        familiar, and the descriptors."""
+        sizes = {"counts": self.n_fixed_features} | {f"file {i}": size for i, size in enumerate(self.groups)}
+        sizes |= {"kind": len(self.groups), "familiarity": int(self.n_context > 0), "descriptors": self.n_descriptors}
+        found, edge = {}, 0
+        for name, size in sizes.items():
+            if size:
+                found[name] = (edge, edge + size)
+            edge += size
+        return found
 
     def forward(self, x: Items) -> Float[Tensor, "N D"]:
         """(N, *item) molecules to (N, D)."""
         counts, assays, kind = self._answers(x)
-        known = [self.familiarity(counts)] if self.n_context else []
-        return torch.cat([counts, (assays - self.mean) / self.deviation, kind - self.kind_mean, *known], -1)
+        parts = [counts, (assays - self.mean) / self.deviation, kind - self.kind_mean]
+        if self.n_context:
+            parts.append(self.familiarity(counts))
+        if self.n_descriptors:
+            assert isinstance(x, dict)
+            parts.append(x["descriptors"].to(counts.dtype))
+        return torch.cat(parts, -1)
 
     def label_loss(self, x: Items) -> Float[Tensor, " N"]:
         """(N,) of labelled training molecules; in training the running mean and deviation move along.
