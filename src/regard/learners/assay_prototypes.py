@@ -114,8 +114,8 @@ class AssayPrototypes(EncodingLearner):
         query_strangeness: float = 4.0,
         sharpness: float = 2.0,
         descriptors: float = 0.1,
-        scale: float = 6.0,
-        structure_scale: float = 24.0,
+        scale: float = 7.5,
+        structure_scale: float = 30.0,
         n_levels: int = 3,
     ) -> None:
         super().__init__()
