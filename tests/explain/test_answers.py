@@ -165,6 +165,11 @@ def test_the_sentence_follows_the_interval(low: float | None, start: str) -> Non
     assert one_query(low).trust_sentence.startswith(start)
 
 
+def test_few_queries_are_not_said_to_have_shown_chance() -> None:
+    assert one_query(-0.05).trust_sentence.endswith("which so few queries cannot tell from chance.")
+    assert one_query(-0.15).trust_sentence.endswith("which is no better than chance.")
+
+
 def test_printed_it_says_what_each_change_does() -> None:
     lines = str(one_query(0.05)).splitlines()
     assert lines[0] == (

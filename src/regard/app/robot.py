@@ -22,6 +22,7 @@ from regard.episode import Support
 from regard.errors import ConfigError, DataError, RegardError
 from regard.evaluation.intervals import paired_interval
 from regard.evaluation.rollouts import LearnerPolicy
+from regard.explain.answers import beside_chance
 from regard.explain.demonstrations import watched
 from regard.limits import ENCODED_BYTES
 from regard.recipes.trained import TrainedLearner
@@ -214,4 +215,4 @@ def _trust(rollouts: Sequence[ShownRollout]) -> tuple[str, bool | None]:
     measured = f"{what} it ends {more.mean:+.2f} [{more.low:+.2f}, {more.high:+.2f}] further off than without others"
     if more.low > 0:
         return f"The steps that are drawn large are those it acts by: {measured}.", True
-    return f"Do not believe which steps are drawn large: {measured}, which is no better than chance.", False
+    return f"Do not believe which steps are drawn large: {measured}, {beside_chance(more, 'places')}.", False

@@ -17,6 +17,7 @@ from regard.domains.translation.pairs import Pair, read_pairs
 from regard.errors import DataError
 from regard.estimators.translator import FewShotTranslator
 from regard.evaluation.translate import Translated
+from regard.explain.answers import beside_chance
 from regard.explain.translations import PairEffect, TranslationExplanation
 from regard.files import write_whole
 from regard.report.explanations import ExampleEffect, ExplainedAnswer, write_explanations
@@ -127,7 +128,7 @@ def trust_in_pairs(found: TranslationExplanation) -> str:
     )
     if found.believed:
         return f"The pairs named here are the ones that mattered: {measured}."
-    return f"Do not believe which pair is named first here: {measured}, which is no better than chance."
+    return f"Do not believe which pair is named first here: {measured}, {beside_chance(found.trust, 'sentences')}."
 
 
 def _pair_effect(pair: Pair, effect: PairEffect) -> ExampleEffect:

@@ -111,7 +111,7 @@ class Explanation:
             )
         if self.believed:
             return f"The examples named here are the ones that mattered: {measured}."
-        return f"Do not believe which example is named first here: {measured}, which is no better than chance."
+        return f"Do not believe which example is named first here: {measured}, {beside_chance(self.trust, 'queries')}."
 
     def __str__(self) -> str:
         """Each answer in words: the three examples of the largest effect, and the one change that turns it."""
@@ -137,6 +137,13 @@ class Explanation:
 
     def _name(self, label: int) -> str:
         return f"class {label}" if self.classes is None else self.classes[label]
+
+
+def beside_chance(trust: Interval, what: str) -> str:
+    """What a difference from random that is not clear of 0 says: by few measurements it may still be one."""
+    if trust.mean > 0:
+        return f"which so few {what} cannot tell from chance"
+    return "which is no better than chance"
 
 
 def explain(learner: Learner, episode: Episode, *, seed: int = 0) -> Explanation:

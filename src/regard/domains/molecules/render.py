@@ -53,5 +53,6 @@ def render_molecule(
         flags=re.DOTALL,
     )
     name = html.escape(molecule.smiles)
-    svg = svg.replace("<svg", f'<svg role="img" aria-label="{name}"', 1).strip()
+    fits = 'style="max-width: 100%; height: auto"'  # a box smaller than the drawing shrinks it, and cuts nothing off
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{name}" {fits}', 1).strip()
     return Rendering(f'<span class="molecule">{svg}</span>', molecule.smiles)
