@@ -34,12 +34,12 @@ from common import (
     table,
     write_document,
 )
-from materials import DEVELOPMENT, answer, encoder_without, set_prior, shares_of
-from regard.domains.materials.data import Property, group_of, is_test_system, read_folder, read_property
+from materials import DEVELOPMENT, answer, learner_without
+from regard.domains.materials.data import Property, is_test_system, read_folder, read_property
 from regard.domains.materials.encoder import CompositionEncoder
 from regard.estimators import expected_improvement
 from regard.evaluation import mean_interval, paired_interval
-from regard.learners import KernelMixture
+from regard.learners import KernelForest
 from regard.recipes.trained import load
 
 N_CANDIDATES, N_FIRST, MOST = 400, 10, 60
@@ -72,20 +72,17 @@ def main() -> None:
     if not arguments.data and not arguments.test:
         made.error("nothing to search: expected --data FOLDER, or --test FILE")
     arguments.out = out_with_test(arguments, "next_experiment.json")
-    tasks: list[tuple[Property, KernelMixture]] = []
+    tasks: list[tuple[Property, KernelForest]] = []
     if arguments.test:
         model = load("materials").learner
-        assert isinstance(model, KernelMixture)
+        assert isinstance(model, KernelForest)
         for path in arguments.test:
             one = read_property(path, skip_unreadable=True)
             tasks.append((one.rows(np.flatnonzero([is_test_system(system) for system in one.systems])), model))
     else:
         properties = read_folder(arguments.data)
         for name in arguments.only or PROPERTIES:
-            encoder, systems = encoder_without(properties, group_of(name), arguments.runs)
-            learner = KernelMixture(encoder).eval()
-            others = [p for p in properties if p.name in DEVELOPMENT and group_of(p.name) != group_of(name)]
-            set_prior(learner, [shares_of(p, properties, arguments.runs) for p in others])
+            learner, systems = learner_without(properties, name, arguments.runs)
             one = next(p for p in properties if p.name == name)
             tasks.append((one.rows(np.flatnonzero([system not in systems for system in one.systems])), learner))
     cells = {c["property"]: c for c in read_document(arguments.out).get("cells", [])}
@@ -101,7 +98,7 @@ def main() -> None:
     render_after(arguments, SECTIONS)
 
 
-def search(one: Property, learner: KernelMixture, method: str, seed: int) -> int:
+def search(one: Property, learner: KernelForest, method: str, seed: int) -> int:
     """How many are measured until one of the best 1% is."""
     rng = np.random.default_rng([seed, len(one.target)])
     pool = rng.permutation(len(one.target))[:N_CANDIDATES]
@@ -128,7 +125,7 @@ def choose(
     value: NDArray[np.float64],
     measured: NDArray[np.int64],
     left: NDArray[np.int64],
-    learner: KernelMixture,
+    learner: KernelForest,
     n_magpie: int,
     rng: np.random.Generator,
 ) -> int:

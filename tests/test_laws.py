@@ -24,6 +24,7 @@ from regard.learners.cnp import CNP
 from regard.learners.cross_transformer import CrossTransformer
 from regard.learners.deep_kernel import DeepKernel
 from regard.learners.egnn import EGNN
+from regard.learners.extra_trees import ExtraTrees
 from regard.learners.fast_weights import FastWeights
 from regard.learners.feat import FEAT
 from regard.learners.few_shot_gnn import FewShotGNN
@@ -31,6 +32,7 @@ from regard.learners.inner.loop import GradientLearner
 from regard.learners.inner.rule import GradientDescent
 from regard.learners.inner.tasks import Tensors
 from regard.learners.iter_ref_lstm import IterRefLSTM
+from regard.learners.kernel_forest import KernelForest
 from regard.learners.kernel_mixture import KernelMixture
 from regard.learners.learned_optimizer import LearnedOptimizer
 from regard.learners.linear_probe import LinearProbe
@@ -229,6 +231,13 @@ CASES: list[tuple[str, Callable[[], Learner], tuple[int, ...], float]] = [
     (
         "KernelMixture",
         lambda: KernelMixture(Vectors(), blocks=(2, 3), lengths=(1.0,), noises=(0.1,)),
+        VECTORS,
+        1e-10,
+    ),
+    ("ExtraTrees", lambda: ExtraTrees(n_trees=2), VECTORS, 1e-10),
+    (
+        "KernelForest",
+        lambda: KernelForest(Vectors(), blocks=(2, 3), on_blocks=(1,), lengths=(1.0,), noises=(0.1,), n_trees=1),
         VECTORS,
         1e-10,
     ),

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from regard.learners.cross_transformer import CrossTransformer
     from regard.learners.deep_kernel import DeepKernel
     from regard.learners.egnn import EGNN
+    from regard.learners.extra_trees import ExtraTrees
     from regard.learners.fast_weights import FastWeights
     from regard.learners.feat import FEAT
     from regard.learners.few_shot_gnn import FewShotGNN
     from regard.learners.fine_tuned import FineTuned
     from regard.learners.inner.loop import GradientLearner
     from regard.learners.iter_ref_lstm import IterRefLSTM
+    from regard.learners.kernel_forest import KernelForest
     from regard.learners.kernel_mixture import KernelMixture
     from regard.learners.learned_optimizer import LearnedOptimizer
     from regard.learners.lexicon_translator import LexiconTranslator
@@ -82,11 +84,13 @@ __all__ = [
     "CrossTransformer",
     "DeepKernel",
     "EncodingLearner",
+    "ExtraTrees",
     "FastWeights",
     "FewShotGNN",
     "FineTuned",
     "GradientLearner",
     "IterRefLSTM",
+    "KernelForest",
     "KernelMixture",
     "LSTMMetaLearner",
     "LearnedOptimizer",
@@ -206,6 +210,25 @@ LEARNERS: tuple[LearnerRow, ...] = (
         ("closed-form",),
         2006,
         ("rasmussen2006", "patacchiola2020"),
+        classifies=False,
+        regresses=True,
+    ),
+    LearnerRow(
+        "ExtraTrees",
+        "extra_trees",
+        ("baseline", "attention"),
+        2006,
+        ("geurts2006", "agarwal2022"),
+        classifies=False,
+        regresses=True,
+        attends=True,
+    ),
+    LearnerRow(
+        "KernelForest",
+        "kernel_forest",
+        ("closed-form",),
+        2006,
+        ("rasmussen2006", "geurts2006", "breiman1996"),
         classifies=False,
         regresses=True,
     ),
