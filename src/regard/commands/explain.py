@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.domains.base import Domain, LabelledFiles
+from regard.domains.base import Domain, LabelledFiles, PartSaliency
 from regard.errors import ConfigError, DataError
 from regard.estimators import FewShotClassifier, FewShotRegressor
 from regard.explain import Counterfactual, Explanation
@@ -91,12 +92,12 @@ def explain_examples(
         answers.append(
             ExplainedAnswer(
                 name=asked.query_names[row],
-                item=domain.render(query, on_query),
+                item=domain.render_from(asked, query, on_query),
                 answer=classes[int(found.predicted[row])],
-                probability=float(found.probability[row]),
+                probability=float(predictions.probability[row, found.predicted[row]]),
                 probabilities=[(classes[c], float(predictions.probability[row, c])) for c in ranked.tolist()],
                 answered=bool(predictions.answered[row]),
-                effects=_effects(domain, asked, found, row, on_examples),
+                effects=_effects(domain, asked, found, row, on_examples, parts),
                 turns=_sentences(asked, found, row, classes) + ([] if parts is None else [parts[row].sentence]),
             )
         )
@@ -119,10 +120,10 @@ def _explain_numbers(learner: Path | str, domain: Domain, read: LabelledFiles) -
         answers.append(
             ExplainedAnswer(
                 name=read.query_names[row],
-                item=domain.render(query, None if parts is None else parts[row].strength),
+                item=domain.render_from(read, query, None if parts is None else parts[row].strength),
                 answer=f"{value[row]:.4g}{spread}",
                 probability=None,
-                effects=_effects(domain, read, found, row, None),
+                effects=_effects(domain, read, found, row, None, parts),
                 turns=turns,
                 number=float(value[row]),
                 deviation=None if np.isnan(deviation[row]) else float(deviation[row]),
@@ -158,16 +159,23 @@ def _maps(model: FewShotClassifier, query: object) -> tuple[Map | None, Map | No
 
 
 def _effects(
-    domain: Domain, read: LabelledFiles, found: Explanation, row: int, maps: Map | None
+    domain: Domain,
+    read: LabelledFiles,
+    found: Explanation,
+    row: int,
+    maps: Map | None,
+    parts: Sequence[PartSaliency] | None,
 ) -> list[ExampleEffect]:
     drop = found.drop[row]
     order = [int(s) for s in np.argsort(-np.abs(drop), kind="stable")[:_SHOWN]]
     largest = max(float(np.abs(drop).max(initial=0)), 1e-12)
+    # Examples have the columns of the query, and are read by those that mattered for it.
+    columns = parts[row].strength if parts is not None and domain.has_columns else None
     return [
         ExampleEffect(
             name=read.support_names[s],
             label=_named(domain, read.labels[s]),
-            item=domain.render(read.support[s], None if maps is None else maps[s]),
+            item=domain.render_from(read, read.support[s], columns if maps is None else maps[s]),
             drop=float(drop[s]),
             share=abs(float(drop[s])) / largest,
         )

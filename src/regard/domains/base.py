@@ -84,6 +84,7 @@ class LabelledFiles:
         support, labels: examples and their labels, names of classes or numbers.
         support_names: how each example is called in the answer.
         queries, query_names: what to label.
+        columns: names of the columns of each item, where it has some.
     """
 
     support: Sequence[Any]
@@ -91,6 +92,7 @@ class LabelledFiles:
     support_names: Sequence[str]
     queries: Sequence[Any]
     query_names: Sequence[str]
+    columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -294,6 +296,10 @@ class Domain(ABC):
         shown = ", ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in x[:8].tolist())
         shown += ", ..." if len(x) > 8 else ""
         return Rendering(f"<code>{html.escape(shown)}</code>", shown)
+
+    def render_from(self, read: LabelledFiles, thing: Any, saliency: NDArray[np.floating] | None = None) -> Rendering:
+        """As `render`, of an item of these files, which may say more of it, such as the names of its columns."""
+        return self.render(thing, saliency)
 
     def part_saliency(self, model: Any, read: LabelledFiles) -> Sequence[PartSaliency] | None:
         """How much each part of each query spoke for a fitted classifier's answer, where `render` can show parts.

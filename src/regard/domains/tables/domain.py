@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,15 +102,14 @@ class Tables(Domain):
         )
 
     def render(self, thing: Any, saliency: NDArray[np.floating] | None = None) -> Rendering:
-        """A row of cells, each the darker the more its column mattered."""
-        import numpy as np
+        from regard.domains.tables.render import render_row
 
-        cells = [str(cell) for cell in np.asarray(thing, dtype=object).ravel().tolist()]
-        strength = np.zeros(len(cells)) if saliency is None else np.clip(np.asarray(saliency, float).ravel(), 0, 1)
-        marked = "".join(
-            f'<td style="--saliency:{s:.2f}">{html.escape(cell)}</td>' for cell, s in zip(cells, strength, strict=True)
-        )
-        return Rendering(f'<table class="cells"><tr>{marked}</tr></table>', ", ".join(cells))
+        return render_row(thing, saliency)
+
+    def render_from(self, read: LabelledFiles, thing: Any, saliency: NDArray[np.floating] | None = None) -> Rendering:
+        from regard.domains.tables.render import render_row
+
+        return render_row(thing, saliency, read.columns)
 
 
 TABLES = Tables()

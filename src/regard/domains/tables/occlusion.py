@@ -51,6 +51,7 @@ def explained_columns(model: Any, read: LabelledFiles) -> list[PartSaliency] | N
     drop = np.abs(drop) if answer is None else np.clip(drop, 0, None)
     strength = drop / np.maximum(drop.max(1, keepdims=True), 1e-12)
     strongest = drop.argmax(1)
+    names = [repr(name) for name in read.columns] or [f"column {f}" for f in range(1, n_columns + 1)]
     made = []
     for query in range(len(asked)):
         column, other, this = strongest[query], float(without[query, strongest[query]]), float(now[query])
@@ -59,5 +60,5 @@ def explained_columns(model: Any, read: LabelledFiles) -> list[PartSaliency] | N
         else:
             name = str(classes[answer[query]])
             said = f"the probability of {name!r} would be {100 * other:.0f}% instead of {100 * this:.0f}%."
-        made.append(PartSaliency(strength[query], f"Without column {column + 1} {said}"))
+        made.append(PartSaliency(strength[query], f"Without {names[column]} {said}"))
     return made

@@ -191,6 +191,7 @@ def read_examples(support: Path, query: Path) -> LabelledFiles:
         [f"row {i}" for i in range(1, len(rows) + 1)],
         list(numbers_and_words([[row[place[name]] for name in wanted] for row in queries])),
         [f"row {i}" for i in range(1, len(queries) + 1)],
+        [name.strip() for i, name in enumerate(names) if i != label],
     )
 
 
