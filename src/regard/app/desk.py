@@ -37,6 +37,7 @@ class Desk:
         support, query: what stands in the boxes at first, of text.
         suffixes: of the files that the boxes' text would stand in.
         regression: whether labels are numbers, and so are the answers.
+        offline: whether an offline page is made of its examples.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Desk:
     query: str = ""
     suffixes: tuple[str, str] = (".csv", ".csv")
     regression: bool = False
+    offline: bool = False
 
     def answer(self, question: str) -> dict[str, Any]:
         """The page of answers, and the answers as data; or what is wrong with the question, for people.
@@ -64,13 +66,17 @@ class Desk:
 
     def save(self, question: str) -> dict[str, Any]:
         """The fitted estimator as a file, in base64; `regard.load_estimator` reads it."""
-        return self._file(question, f"{'regressor' if self.regression else 'classifier'}.safetensors", save_estimator)
+        return self._file(
+            question,
+            f"{'regressor' if self.regression else 'classifier'}.safetensors",
+            lambda model, path, _: save_estimator(model, path),
+        )
 
     def take(self, question: str) -> dict[str, Any]:
         """One page with these examples in it that answers in any browser, in base64; it needs the extra `export`."""
-        return self._file(question, "offline.html", lambda model, path: model.export(path))
+        return self._file(question, "offline.html", lambda model, path, queries: model.export(path, queries=queries))
 
-    def _file(self, question: str, name: str, write: Callable[[Any, Path], object]) -> dict[str, Any]:
+    def _file(self, question: str, name: str, write: Callable[[Any, Path, Any], object]) -> dict[str, Any]:
         try:
             read = self._read(question)
             if self.regression:
@@ -82,7 +88,7 @@ class Desk:
             model.predict(read.queries[:1])  # a file is handed out of what answers
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / name
-                write(model, path)
+                write(model, path, read.queries)
                 return {"name": name, "content": base64.b64encode(path.read_bytes()).decode()}
         except RegardError as error:
             return {"error": str(error)}

@@ -26,14 +26,22 @@ LETTERS = Desk(
     "characters",
     "draw",
     "Draw one example of each class, or a few, and then something new. Any script, signs, doodles.",
+    offline=True,
 )
 PICTURES = Desk(
     "Pictures",
     "characters",
     "drop",
     "Drop pictures of drawings and symbols into each class. For photographs install `regard[pretrained]` and its body.",
+    offline=True,
 )
-PHOTOS = Desk("Photographs", "photos", "drop", "Drop a few photographs into each class, and then those to be labelled.")
+PHOTOS = Desk(
+    "Photographs",
+    "photos",
+    "drop",
+    "Drop a few photographs into each class, and then those to be labelled.",
+    offline=True,
+)
 TABLES = Desk(
     "Tables",
     "tables",
@@ -41,6 +49,7 @@ TABLES = Desk(
     "Rows with a header; labels stand in the column `label`, `target` or `class`, or the last one. Cells may be empty.",
     "height,weight,label\n23,4.1,cat\n25,4.6,cat\n24,3.9,cat\n61,31,dog\n58,27,dog\n64,33,dog\n",
     "height,weight\n26,4.4\n60,29\n",
+    offline=True,
 )
 NUMBERS = Desk(
     "Numbers",
@@ -50,6 +59,7 @@ NUMBERS = Desk(
     "rooms,area,price\n2,54,210\n3,71,265\n3,80,288\n4,95,330\n1,33,140\n5,120,402\n",
     "rooms,area\n2,60\n4,110\n",
     regression=True,
+    offline=True,
 )
 SENTENCES = Desk(
     "Sentences",
@@ -119,7 +129,7 @@ def create_page(shown: Sequence[Desk | RobotDesk]) -> Any:
                         support=desk.support,
                         query=desk.query,
                         regression=desk.regression,
-                        offline=desk.mode == "draw" and find_spec("onnxscript") is not None,
+                        offline=isinstance(desk, Desk) and desk.offline and find_spec("onnxscript") is not None,
                     )
     return page
 

@@ -30,8 +30,6 @@ def export_learner(
         raise ConfigError("nothing to write: expected a name such as model.onnx, or --html page.html.")
     if path is not None and path.suffix != ".onnx":
         raise ConfigError(f"{path}: expected a name that ends in .onnx; a page is written by --html {path}.")
-    if page is not None and regression:
-        raise ConfigError("--html and --regression: expected one of them; pages are for classes.")
     chosen: Precision | None = next((p for p in get_args(Precision) if p == precision), None)
     if precision is not None and chosen is None:
         raise ConfigError(f"--precision {precision}: {did_you_mean(precision, get_args(Precision))}")
@@ -40,7 +38,10 @@ def export_learner(
         made = export_onnx(learner, path, regression=regression or None, precision=chosen or "float32", tokens=tokens)
         lines += [_written(made), f"Inputs {', '.join(made.inputs)}; outputs {', '.join(made.outputs)}."]
     if page is not None:
-        lines += [_written(export_html(learner, page, precision=chosen, ort=ort)), f"Open {page} in a browser."]
+        lines += [
+            _written(export_html(learner, page, regression=regression, precision=chosen, ort=ort)),
+            f"Open {page} in a browser.",
+        ]
     return "\n".join(lines)
 
 

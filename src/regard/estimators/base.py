@@ -146,25 +146,37 @@ class FewShotEstimator(BaseEstimator):
         is_picture = not isinstance(episode.query_x, dict) and x.ndim in (4, 5)
         return saliency_maps(self._learner, episode) if is_picture else None
 
-    def export(self, path: Path | str, *, ort: Path | None = None) -> Exported:
+    def export(self, path: Path | str, *, queries: Any = None, ort: Path | None = None) -> Exported:
         """Take it with you: a file that knows the examples of `fit`, and needs no Python.
 
         Args:
-            path: model.onnx, from query items to probabilities (columns as `classes_`) and attention; or page.html, a
-                page that works offline and begins with these examples, for learners of drawn letters.
+            path: model.onnx, from query items to probabilities (columns as `classes_`) and attention; or page.html, of
+                letters, photographs and tables, which works offline and begins with these examples.
+            queries: what the page asks about as it opens, as in `predict`: all of a table, the first of pictures.
             ort: folder of onnxruntime-web, which a page has inside; fetched once by default.
 
         Raises:
             ExportError: the learner cannot be exported, with the reason; no file is left.
-            ConfigError: another kind of file.
+            ConfigError: another kind of file, or examples that a page cannot hold.
         """
         check_is_fitted(self)
-        from regard.export.adapted import export_adapted, export_adapted_page
+        from regard.export.adapted import export_adapted
+        from regard.export.html_page import export_html
+        from regard.export.own_examples import OwnTask
 
         given, classes = self._given, [str(c) for c in getattr(self, "classes_", ())]
-        if Path(path).suffix == ".html":
-            return export_adapted_page(self._trained, Path(path), given.items, given.target, classes, ort)
-        return export_adapted(self._trained, Path(path), self.state_, self._views, given.items, classes)
+        if Path(path).suffix != ".html":
+            return export_adapted(self._trained, Path(path), self.state_, self._views, given.items, classes)
+        names = [str(name) for name in getattr(self, "feature_names_in_", ())]
+        asked = None if queries is None else self._queries(queries)
+        own = OwnTask(self.reader_, given.items, self._targets(), given.weight, classes, names, asked)
+        return export_html(
+            self._trained, path, regression=self._regression, ort=ort, title="Your own examples", own=own
+        )
+
+    def _targets(self) -> NDArray[Any]:
+        """Classes as indices, or numbers in the units of y, of the examples."""
+        return self._given.target
 
     def _episode(self, X: Any) -> Episode:
         """The examples of `fit` and these queries, in the first view, as one task whose queries have no labels."""

@@ -137,6 +137,9 @@ class FewShotRegressor(RegressorMixin, FewShotEstimator):
         self._unit = float(fitted["unit"])
         return 0
 
+    def _targets(self) -> NDArray[Any]:
+        return self._given.target * self._unit + self._offset
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True

@@ -10,46 +10,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regard.domains.views import Views
 from regard.episode import Items, first_tensor, map_items
 from regard.errors import ConfigError
 from regard.evaluation.confidence import Confidence
-from regard.export.html_page import LETTERS, export_html, page_kind
+from regard.export.graph import Queries
 from regard.export.onnx_file import Exported, describe, write_checked
 from regard.learners.base import AttendingLearner, Learner
 from regard.learners.states import map_state
 from regard.nn.encoder import Encoder
 from regard.recipes.trained import TrainedLearner
-
-
-@dataclass(frozen=True)
-class Queries:
-    """Inputs of the exported function: items (Q, *item)."""
-
-    query_x: Items
-
-    def arguments(self) -> tuple[Any, ...]:
-        """In order; dicts keep their keys sorted."""
-        x = self.query_x
-        return ({key: x[key] for key in sorted(x)} if isinstance(x, dict) else x,)
-
-    def names(self) -> list[str]:
-        """Of the inputs, in order."""
-        x = self.query_x
-        return [f"query_{key}" for key in sorted(x)] if isinstance(x, dict) else ["query_x"]
-
-    def named(self) -> dict[str, Tensor]:
-        """Tensors by the names that the file gives them."""
-        x = self.arguments()[0]
-        return dict(zip(self.names(), x.values() if isinstance(x, dict) else [x], strict=True))
 
 
 class AdaptedFunction(nn.Module):
@@ -135,31 +111,3 @@ def export_adapted(
 
     facts = {**describe(trained, regression=not classes), "classes": list(classes)}
     return write_checked(function, queries(1), queries, path, type(learner).__name__, facts, trained.domain)
-
-
-def export_adapted_page(
-    trained: TrainedLearner,
-    path: Path,
-    items: Items,
-    target: NDArray[Any],
-    classes: Sequence[str],
-    ort: Path | None = None,
-) -> Exported:
-    """Write a page that begins with a user's own examples; arguments and errors as `export_html`.
-
-    Args:
-        trained: the learner.
-        path: of the page.
-        items: (N, height, width) examples.
-        target: (N,) classes.
-        classes: their names.
-        ort: folder of onnxruntime-web.
-    """
-    if page_kind(trained) is not LETTERS:
-        raise ConfigError(
-            f"a page that begins with your examples is made for drawn letters, not for {trained.domain.items}: write "
-            "model.onnx, or `regard export tables --html page.html`, into which tables are pasted."
-        )
-    pictures = first_tensor(items)
-    examples = {name: list(pictures[torch.from_numpy(target == k)]) for k, name in enumerate(classes)}
-    return export_html(trained, path, ort=ort, title="Your own examples", examples=examples)

@@ -122,6 +122,26 @@ class Sizes:
     n_queries: int
 
 
+@dataclass(frozen=True)
+class Queries:
+    """Inputs of a function of queries alone: items (Q, *item)."""
+
+    query_x: Items
+
+    def arguments(self) -> tuple[Any, ...]:
+        """In order; dicts keep their keys sorted."""
+        return (_sorted(self.query_x),)
+
+    def names(self) -> list[str]:
+        """Of the inputs, in order."""
+        x = self.query_x
+        return [f"query_{key}" for key in sorted(x)] if isinstance(x, dict) else ["query_x"]
+
+    def named(self) -> dict[str, Tensor]:
+        """Tensors by the names that the file gives them."""
+        return dict(zip(self.names(), _flat(self.arguments()), strict=True))
+
+
 CHECKED = (Sizes(5, 5, 3), Sizes(7, 3, 5), Sizes(16, 2, 4), Sizes(2, 2, 2), Sizes(40, 20, 7))
 """Sizes of the tasks on which a file is compared with PyTorch."""
 

@@ -12,18 +12,24 @@ import hashlib
 import html
 import json
 import math
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from regard.episode import Items
 from regard.errors import ConfigError
+from regard.export.kept import NAMES, kept_models
 from regard.export.onnx_file import Exported, Precision, describe, export_onnx
-from regard.export.runtime import browser_runtime
+from regard.export.own_examples import Encode, OwnTask, drawn_examples, photograph_examples, written_table
+from regard.export.runtime import Runtime, browser_runtime
+from regard.export.two_files import export_two_files
 from regard.files import write_whole
-from regard.learners.base import TokenAttendingLearner
+from regard.learners.base import EncodingLearner, Learner, TokenAttendingLearner
 from regard.nn.pretrained.photo_stages import PhotoStages
 from regard.recipes.trained import TrainedLearner
 
@@ -34,27 +40,30 @@ class Kind:
 
     Args:
         title: of the page, where nobody gives one.
-        body, script: files of the page.
+        body, scripts: files of the page.
         lead: what it says first.
         precision: that keeps answers and is small.
+        begin: examples of a user to what the page begins with.
         hints: of the body, by name.
     """
 
     title: str
     body: str
-    script: str
+    scripts: tuple[str, ...]
     lead: str
     precision: Precision
+    begin: Callable[[OwnTask, Encode], dict[str, Any]]
     hints: tuple[tuple[str, str], ...] = ()
 
 
 LETTERS = Kind(
     "Tell drawings apart",
     "examples.html",
-    "letters.js",
+    ("letters.js",),
     "Show it one drawing of each thing, and it tells new drawings apart. It was trained on other alphabets, and learns "
     "yours here, in this page.",
     "int8",
+    drawn_examples,
     (
         ("asked", "Draw one more of them."),
         (
@@ -66,18 +75,26 @@ LETTERS = Kind(
 TABLE = Kind(
     "Fill in a table",
     "tables.html",
-    "tables.js",
+    ("csv.js", "tables.js"),
     "Give it a table in which some answers are known, and it fills in the others in one pass. Nothing is fitted, and "
     "nothing leaves this page.",
     "float32",
+    written_table,
+)
+NUMBERS = replace(
+    TABLE,
+    title="Fill in numbers",
+    lead="Give it a table in which some numbers are known, and it predicts the others in one pass, each with the range "
+    "in which it should lie. Nothing is fitted, and nothing leaves this page.",
 )
 PHOTOGRAPHS = Kind(
     "Tell photographs apart",
     "examples.html",
-    "photos.js",
+    ("photos.js",),
     "Give it a few photographs of each thing, and it tells new ones apart. It was trained on other things, and learns "
     "yours here, in this page.",
     "float16",
+    photograph_examples,
     (
         ("asked", "Drop, paste or choose one more photograph."),
         ("shown", "One photograph of each is enough, five are better."),
@@ -89,59 +106,69 @@ def export_html(
     source: str | Path | TrainedLearner,
     path: Path | str,
     *,
+    regression: bool = False,
     precision: Precision | None = None,
     ort: Path | None = None,
     title: str | None = None,
-    examples: Mapping[str, Sequence[Any]] | None = None,
+    own: OwnTask | None = None,
 ) -> Exported:
     """Write the page.
 
     Args:
         source: the name of a model that ships, a checkpoint, or the folder of a run.
         path: of the page.
+        regression: whether it answers numbers, where a name stands for two models; of tables.
         precision: of the weights; by default what suits the domain ("int8" for letters, with which the page is 7 MB).
         ort: folder with onnxruntime-web, see `regard.export.runtime`; fetched once by default.
         title: of the page.
-        examples: class to items that the page begins with, as its reader makes them; letters only.
+        own: examples of a user, with which the page begins.
 
     Returns:
         As `export_onnx`, of the page.
 
     Raises:
-        ExportError, ConfigError: a learner that no page was made for, or that cannot be exported.
+        ExportError, ConfigError: a learner that no page was made for, or that cannot be exported; examples that the
+            page cannot hold.
         DataError: the runtime cannot be had.
     """
-    trained = source if isinstance(source, TrainedLearner) else TrainedLearner.shared(source, regression=False)
-    kind = page_kind(trained)
+    trained = source if isinstance(source, TrainedLearner) else TrainedLearner.shared(source, regression=regression)
+    kind = page_kind(trained, regression=regression)
+    facts = describe(trained, regression=regression)
+    if own is not None:
+        facts |= kind.begin(own.counted(), lambda x: _encoded(trained.learner, x))
     runtime = browser_runtime(ort)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.onnx"
-        made = export_onnx(trained, file, regression=False, precision=precision or kind.precision, tokens=True)
-        model = file.read_bytes()
-    facts = {
-        **describe(trained, regression=False),
-        "examples": [
-            {"name": str(name), "pixels": [[int(v) for v in item.flatten()] for item in items]}
-            for name, items in (examples or {}).items()
-        ],
-    }
+    chosen = precision or kind.precision
+
+    def make(folder: Path) -> Exported:
+        file, rest = (folder / name for name in NAMES)
+        if kind is PHOTOGRAPHS:
+            return export_two_files(trained, file, rest, chosen)
+        return export_onnx(trained, file, regression=regression, precision=chosen, tokens=True)
+
+    made, models = kept_models(trained, {"precision": chosen, "regression": regression}, make)
     if kind is LETTERS:
-        facts["grid"] = _grid(model)
-    page = page_text(kind, title or kind.title, type(trained.learner).__name__, facts, runtime, model)
+        facts["grid"] = _grid(models[0])
+    page = page_text(kind, title or kind.title, type(trained.learner).__name__, facts, runtime, models)
     write_whole(Path(path), page.encode())
     return Exported(Path(path), len(page.encode()), made.worst, made.inputs, made.outputs)
 
 
-def page_kind(trained: TrainedLearner) -> Kind:
-    """The page of a learner.
+def page_kind(trained: TrainedLearner, *, regression: bool = False) -> Kind:
+    """The page of a learner, for classes or for numbers.
 
     Raises:
         ConfigError: there is none for its domain.
     """
     reader = trained.items.get("reader", {})
     if trained.domain.has_columns:
-        return TABLE
-    if isinstance(getattr(trained.learner, "encoder", None), PhotoStages):
+        return NUMBERS if regression else TABLE
+    if regression:
+        raise ConfigError(
+            f"{trained.name} answers numbers of {trained.domain.items}: pages for numbers are made of tables; others "
+            "become a file, model.onnx."
+        )
+    learner = trained.learner
+    if isinstance(learner, EncodingLearner) and isinstance(learner.encoder, PhotoStages) and not learner.encoder.parts:
         return PHOTOGRAPHS
     draws = reader.get("n_channels") == 1 and reader.get("ink") == "auto" and reader.get("box") is not None
     if draws and isinstance(trained.learner, TokenAttendingLearner):
@@ -153,12 +180,14 @@ def page_kind(trained: TrainedLearner) -> Kind:
     )
 
 
-def page_text(kind: Kind, title: str, learner: str, facts: Mapping[str, Any], runtime: Any, model: bytes) -> str:
+def page_text(
+    kind: Kind, title: str, learner: str, facts: Mapping[str, Any], runtime: Runtime, models: Sequence[bytes]
+) -> str:
     """The page as text."""
     from jinja2 import Environment, StrictUndefined
 
     folder = files("regard.export.page")
-    script = "\n".join((folder / name).read_text(encoding="utf-8") for name in ("model.js", kind.script))
+    script = "\n".join((folder / name).read_text(encoding="utf-8") for name in ("model.js", *kind.scripts))
     library = runtime.script.decode().replace("</script", "<\\/script")
     digests = " ".join(f"'sha256-{_base64(hashlib.sha256(s.encode()).digest())}'" for s in (library, script))
     policy = (
@@ -182,10 +211,16 @@ def page_text(kind: Kind, title: str, learner: str, facts: Mapping[str, Any], ru
         facts=json.dumps(facts).replace("<", "\\u003c"),
         wasm=_packed(runtime.wasm),
         glue=_packed(runtime.glue),
-        model=_packed(model),
+        models="\n".join(f'<script type="text/plain" class="model">{_packed(model)}</script>' for model in models),
         runtime=library,
         script=script,
     )
+
+
+def _encoded(learner: Learner, items: Items) -> Tensor:
+    assert isinstance(learner, EncodingLearner)
+    with torch.no_grad():
+        return learner.encode(items)
 
 
 def _grid(model: bytes) -> int:

@@ -298,7 +298,7 @@ class TableTransformer(Learner):
             mean = state.centre + state.spread * (mixed + correction[..., :1])
             deviation = state.spread * ((error + 1e-6).sqrt() * torch.exp(correction[..., 1:].clamp(-7, 7)) + 1e-3)
             mean, deviation = (t.unflatten(0, (-1, n_targets)).squeeze(-1).mT for t in (mean, deviation))
-            return Normal(mean, deviation)
+            return Normal(mean, deviation, validate_args=False)
         logits = self._log_likely(mixed) + self.head(h)
         if state.codes is None or state.whole is None or told_whole is None:
             return hide_absent(logits[..., : state.mass.shape[-1]], state.mass)

@@ -391,11 +391,12 @@ tools.append(choose, button("Picture", "Choose a picture to ask about", () => ch
 $("query").append(tools);
 $("add-class").addEventListener("click", () => addClass().input.select());
 $("start-over").addEventListener("click", startOver);
-if (facts.examples.length) {
+if (facts.examples) {
   for (const { name, pixels } of facts.examples) {
     const one = addClass(name);
     pixels.forEach((each, i) => (i ? addPad(one) : one.pads[0]).place(each));
   }
+  if (facts.query) query.place(facts.query);
 } else {
   for (const [name, strokes] of Object.entries(SIGNS)) draw(addClass(name).pads[0], strokes);
   draw(query, ASKED);

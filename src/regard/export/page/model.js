@@ -4,22 +4,32 @@
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const $ = (id) => document.getElementById(id);
 
-async function unpacked(id) {
-  const element = $(id);
+function make(kind, properties, ...children) {
+  const made = Object.assign(document.createElement(kind), properties);
+  made.append(...children);
+  return made;
+}
+
+async function unpacked(element) {
   const packed = Uint8Array.from(atob(element.textContent), (c) => c.charCodeAt(0));
   element.remove();
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+// One session for each model inside; `session` is the first, null until it is there.
 let session = null;
+const sessions = [];
 async function load() {
-  const [wasm, glue, model] = await Promise.all(["wasm", "glue", "model"].map(unpacked));
+  const models = [...document.querySelectorAll("script.model")];
+  const [wasm, glue, ...contents] = await Promise.all([$("wasm"), $("glue"), ...models].map(unpacked));
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmBinary = wasm;
   ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(new Blob([glue], { type: "text/javascript" })) };
   ort.env.logLevel = "error";
-  session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+  for (const model of contents)
+    sessions.push(await ort.InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all" }));
+  session = sessions[0];
 }
 
 const tensors = {
@@ -31,9 +41,9 @@ const tensors = {
 
 let running = Promise.resolve();
 // Inputs {name: [kind, values, shape]} to outputs {name: {data, dims}}; one pass at a time.
-function run(inputs) {
+function run(inputs, which = 0) {
   const next = running.then(async () => {
-    const feeds = {};
+    const feeds = {}, session = sessions[which];
     for (const name of session.inputNames) {
       const [kind, values, shape] = inputs[name];
       feeds[name] = tensors[kind](values, shape);

@@ -3,12 +3,6 @@
 
 const SIDE = facts.reader.size;
 
-function make(kind, properties, ...children) {
-  const made = Object.assign(document.createElement(kind), properties);
-  made.append(...children);
-  return made;
-}
-
 // The picture whole, on a square of the median colour of its border; (SIDE * SIDE * 3) red, green and blue.
 async function readPhotograph(file, canvas) {
   const picture = await createImageBitmap(file);
@@ -33,8 +27,10 @@ async function readPhotograph(file, canvas) {
 
 class Pad {
   constructor(label) {
-    this.pixels = null;
+    this.z = null; // what the network makes of the photograph, once for all answers
+    this.taken = 0;
     this.canvas = make("canvas", { width: SIDE, height: SIDE, className: "ink", tabIndex: 0 });
+    this.canvas.getContext("2d", { willReadFrequently: true });
     this.canvas.setAttribute("role", "img");
     this.canvas.setAttribute("aria-label", `${label}: empty`);
     this.empty = make("span", { className: "empty", textContent: "drop a photograph" });
@@ -44,17 +40,40 @@ class Pad {
     this.canvas.addEventListener("keydown", (event) => { if (event.key === "Delete" || event.key === "Backspace") { this.clear(); ask(); } });
   }
   async take(file) {
-    this.pixels = await readPhotograph(file, this.canvas);
+    const number = ++this.taken;
+    this.busy = true;
+    try {
+      const pixels = await readPhotograph(file, this.canvas);
+      this.named("looking…");
+      await loaded;
+      const started = performance.now(), { z } = await run({ query_x: ["uint8", pixels, [1, SIDE, SIDE, 3]] });
+      if (number !== this.taken) return; // another one, or none, by now
+      this.z = z.data;
+      this.ms = performance.now() - started;
+    } finally {
+      this.busy = false;
+      this.named();
+    }
+  }
+  // A photograph that came with the page: the picture is only shown.
+  async place({ jpeg, z }) {
+    const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    this.z = new Float32Array(bytes(z).buffer);
+    this.ms = 0;
     this.named();
+    const picture = await createImageBitmap(new Blob([bytes(jpeg)], { type: "image/jpeg" }));
+    this.canvas.getContext("2d").drawImage(picture, 0, 0, SIDE, SIDE);
   }
   clear() {
     this.canvas.getContext("2d").clearRect(0, 0, SIDE, SIDE);
-    this.pixels = null;
+    this.z = null;
+    this.taken++;
     this.named();
   }
-  named() {
-    this.empty.hidden = this.pixels !== null;
-    this.canvas.setAttribute("aria-label", `${this.label}: ${this.pixels ? "a photograph, Delete takes it away" : "empty"}`);
+  named(hint = "drop a photograph") {
+    this.empty.textContent = hint;
+    this.empty.hidden = this.z !== null;
+    this.canvas.setAttribute("aria-label", `${this.label}: ${this.z ? "a photograph, Delete takes it away" : "empty"}`);
   }
 }
 
@@ -62,7 +81,7 @@ class Pad {
 async function takeAll(pads, files, more = null) {
   const wrong = [];
   for (const file of files) {
-    const pad = pads.find((each) => !each.pixels) ?? (more ? more() : pads[0]);
+    const pad = pads.find((each) => !each.z && !each.busy) ?? (more ? more() : pads[0]);
     try { await pad.take(file); } catch { wrong.push(file.name); }
   }
   await ask();
@@ -85,11 +104,11 @@ function chooser(label, taken) {
 const classes = [];
 const query = new Pad("The photograph to name");
 
-function addClass() {
-  const number = classes.length + 1, one = { pads: [] };
-  one.input = make("input", { value: `class ${number}`, oninput: ask });
+function addClass(name = `class ${classes.length + 1}`) {
+  const one = { pads: [] };
+  one.input = make("input", { value: name, oninput: ask });
   one.input.setAttribute("aria-label", "Name of the class");
-  one.box = make("div", { className: "pads" });
+  one.box = make("div", { className: "pads small" });
   const more = () => {
     const pad = new Pad(`Example of ${one.input.value}`);
     one.pads.push(pad);
@@ -107,6 +126,7 @@ function addClass() {
   one.node = make("article", { className: "class" }, make("header", {}, one.input, remove), one.box,
     make("div", { className: "tools" }, ...chooser("Photographs of this class", taken), clear));
   drops(one.node, taken);
+  one.more = more;
   more();
   classes.push(one);
   $("classes").append(one.node);
@@ -127,12 +147,12 @@ async function ask() {
 
 async function answer(number) {
   if (!session) return;
-  const known = classes.filter((one) => one.pads.some((pad) => pad.pixels));
-  const pads = known.flatMap((one, k) => one.pads.filter((pad) => pad.pixels).map((pad) => [pad, k]));
+  const known = classes.filter((one) => one.pads.some((pad) => pad.z));
+  const pads = known.flatMap((one, k) => one.pads.filter((pad) => pad.z).map((pad) => [pad, k]));
   for (const one of classes) one.node.classList.remove("best");
   $("bars").replaceChildren();
   latest = null;
-  if (known.length < 2 || !query.pixels) {
+  if (known.length < 2 || !query.z) {
     $("answer").textContent = known.length < 2 ? "Give an example of two classes." : "Give a photograph to name.";
     $("detail").textContent = "";
     document.body.dataset.answered = String(number);
@@ -140,21 +160,21 @@ async function answer(number) {
   }
   $("detail").textContent = "Looking…";
   const started = performance.now(), S = pads.length;
-  const pixels = new Uint8Array(S * SIDE * SIDE * 3);
-  pads.forEach(([pad], s) => pixels.set(pad.pixels, s * SIDE * SIDE * 3));
+  const D = query.z.length, vectors = new Float32Array(S * D);
+  pads.forEach(([pad], s) => vectors.set(pad.z, s * D));
   const results = await run({
-    support_x: ["uint8", pixels, [S, SIDE, SIDE, 3]],
+    support_x: ["float32", vectors, [S, D]],
     support_y: ["int64", pads.map(([, k]) => k), [S]],
     weight: ["float32", pads.map(() => 1), [S]],
-    query_x: ["uint8", query.pixels, [1, SIDE, SIDE, 3]],
+    query_x: ["float32", query.z, [1, D]],
     classes: ["int64", known.map((_, k) => k), [known.length]],
-  });
+  }, 1);
   if (number !== waiting) return;
   const probability = [...results.probabilities.data], order = probability.map((_, k) => k).sort((a, b) => probability[b] - probability[a]);
   const names = known.map((one) => one.input.value.trim() || "unnamed"), best = order[0];
   const refused = results.trust && results.trust.data[0] < facts.confidence.threshold;
   $("answer").textContent = refused ? `None of these? Nearest is ${names[best]}.` : names[best];
-  $("detail").textContent = `${percent(probability[best])} sure, in ${Math.round(performance.now() - started)} ms.`;
+  $("detail").textContent = `${percent(probability[best])} sure, in ${Math.round(query.ms + performance.now() - started)} ms.`;
   $("bars").replaceChildren(...order.slice(0, 8).map((k) => {
     const fill = make("span", { className: "fill" });
     fill.style.width = `${100 * probability[k]}%`;
@@ -180,5 +200,12 @@ $("add-class").addEventListener("click", () => addClass().input.select());
 $("start-over").addEventListener("click", startOver);
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => event.preventDefault());
-startOver();
-load().then(() => { document.body.dataset.ready = "yes"; ask(); }).catch(failed);
+const loaded = load();
+if (facts.examples) {
+  for (const { name, pictures } of facts.examples) {
+    const one = addClass(name);
+    pictures.forEach((each, i) => (i ? one.more() : one.pads[0]).place(each).catch(failed));
+  }
+  if (facts.query) query.place(facts.query).catch(failed);
+} else startOver();
+loaded.then(() => { document.body.dataset.ready = "yes"; ask(); }).catch(failed);
