@@ -10,7 +10,7 @@ from scipy.stats import t as student
 
 from encoders import Parts, Same
 from regard.episode import Support
-from regard.errors import ConfigError
+from regard.errors import ConfigError, EpisodeError
 from regard.estimators import FewShotRegressor
 from regard.learners.kernel_mixture import KernelMixture
 
@@ -100,6 +100,21 @@ def test_equal_targets_and_equal_rows_are_survived() -> None:
         assert bool((output.mean.isfinite() & output.stddev.isfinite()).all())
     constant = learner.predict_encoded(learner.adapt_encoded(Support(x, torch.full_like(y, 4.0))), query)
     torch.testing.assert_close(constant.mean, torch.full((1, 3, 1), 4.0))
+
+
+@pytest.mark.parametrize("value", [5.0, 1e-7, -3e4])
+def test_deviations_of_equal_targets_are_of_their_size(value: float) -> None:
+    """Not of what is left of them by rounding: the logarithms of three fives have a deviation of 1e-16."""
+    x, y, query = task(3)
+    learner = KernelMixture(Same(5))
+    output = learner.predict_encoded(learner.adapt_encoded(Support(x, torch.full_like(y, value))), query)
+    assert bool((output.stddev > 0.1 * abs(value)).all())
+
+
+def test_more_rows_than_memory_holds_are_refused() -> None:
+    many = Support(torch.zeros(1, 10_000, 5), torch.zeros(1, 10_000, 1))
+    with pytest.raises(EpisodeError, match="takes at most 4000: give it a sample"):
+        KernelMixture(Same(5)).adapt(many)
 
 
 def test_the_estimator_leaves_zero_where_it_is() -> None:

@@ -34,6 +34,9 @@ _Z = 1.959964
 _WIDEST = 20.0
 """Of a logarithm: beyond, single precision has no number."""
 
+_EQUAL = 1e-18
+"""Variances of targets, in units of their squared size, that are rounding."""
+
 _AT_ONCE = 4_000_000
 """Numbers, queries times rows times trees, that attention holds at once."""
 
@@ -126,7 +129,9 @@ class ExtraTrees(EncodingAttendingLearner):
         y = torch.where(positive & (y > 0), torch.where(y > 0, y, 1.0).log(), y)
         share = (weight / _or_one(weight.sum(1, keepdim=True)))[..., None]
         centre = (share * y).sum(1, keepdim=True)
-        unit = _or_one((share * (y - centre).square()).sum(1, keepdim=True)).sqrt()
+        variance = (share * (y - centre).square()).sum(1, keepdim=True)
+        size = torch.where(positive, 1.0, _or_one(centre.square()))  # of targets that are equal up to rounding
+        unit = torch.where(variance > _EQUAL * size, variance, size).sqrt()
         y = (y - centre) / unit
         options = {"n_trees": self.n_trees, "share_tried": self.share_tried, "seed": self.seed}
         trees = grow(x, y, weight, **options)

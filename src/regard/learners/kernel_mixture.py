@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from regard.episode import Support, Value
-from regard.errors import ConfigError
+from regard.errors import ConfigError, EpisodeError
 from regard.learners.base import EncodingLearner, require_vectors
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
@@ -46,6 +46,12 @@ from regard.nn.transforms import inside_transform
 _CONSTANT = 10.0
 _Z = 1.959964
 """Of a normal distribution: 95% lie within as many deviations."""
+
+_MOST = 320_000_000
+"""Numbers in the matrices of a task; some ten gigabytes are used with as many."""
+
+_EQUAL = 1e-18
+"""Variances of targets, in units of their squared size, that are rounding."""
 
 _WIDEST = 20.0
 """Logarithms of a ratio are cut here: beyond, single precision has no number."""
@@ -118,6 +124,12 @@ class KernelMixture(EncodingLearner):
 
     def adapt_encoded(self, support: Support) -> Processes:
         weight = support.weight.double()
+        n_rows = weight.shape[1]
+        if self.log_prior.numel() // 2 * n_rows**2 > _MOST:
+            raise EpisodeError(
+                f"{n_rows} rows: KernelMixture has {self.log_prior.numel() // 2} processes, each with a matrix of rows "
+                f"times rows, and takes at most {int((2 * _MOST / self.log_prior.numel()) ** 0.5)}: give it a sample."
+            )
         x: Tensor = support.x.to(weight.dtype)
         y = support.y.to(weight.dtype)
         share = weight / _or_one(weight.sum(1, keepdim=True))
@@ -127,7 +139,7 @@ class KernelMixture(EncodingLearner):
         seen = torch.stack([y, safe.log()], 1).mT  # (B, 2, T, S)
         centre = (share[:, None, None] * seen).sum(-1)
         residual = seen - centre[..., None]
-        unit = _or_one((share[:, None, None] * residual.square()).sum(-1)).sqrt()
+        unit = _unit((share[:, None, None] * residual.square()).sum(-1), centre)
         residual = residual / unit[..., None]
         noise = x.new_tensor(self.noises)[:, None, None]
         kernel = self._kernels(x, x, weight)[:, :, None] + _CONSTANT
@@ -193,6 +205,12 @@ class KernelMixture(EncodingLearner):
             kernels = [torch.exp(-distances[block, power] / length) for block in subset]
             found.append(torch.stack(kernels).mean(0))
         return torch.stack(found, 1)
+
+
+def _unit(variance: Float[Tensor, "B 2 T"], centre: Float[Tensor, "B 2 T"]) -> Float[Tensor, "B 2 T"]:
+    """The deviation of the target and of its logarithm; where targets are equal up to rounding, their size, and 1."""
+    size = torch.stack([_or_one(centre[:, 0].square()), torch.ones_like(centre[:, 1])], 1)
+    return torch.where(variance > _EQUAL * size, variance, size).sqrt()
 
 
 def _absolute(a: Tensor, b: Tensor) -> Tensor:
