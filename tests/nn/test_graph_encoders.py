@@ -47,6 +47,26 @@ def test_padding_and_the_order_of_nodes_do_not_matter(make: Make) -> None:
     assert weight is not None and torch.equal(weight, x["mask"].double())
 
 
+@BOTH
+@pytest.mark.parametrize("parts", [False, True])
+def test_graphs_of_a_large_batch_are_each_encoded_as_alone(make: Make, parts: bool) -> None:
+    sizes = tuple(1 + (5 * i) % 7 for i in range(70))
+    encoder, x = built(make, parts=parts), graphs(sizes)
+    alone = torch.cat([encoder({key: value[i : i + 1] for key, value in x.items()}) for i in range(len(sizes))])
+    torch.testing.assert_close(encoder(x), alone)
+    assert encoder({key: value[:0] for key, value in x.items()}).shape == (0, *alone.shape[1:])
+
+
+@BOTH
+def test_a_vector_tells_a_graph_from_two_of_it(make: Make) -> None:
+    encoder, x = built(make), graphs((3,), 6)
+    x["bonds"][:, 3:] = x["bonds"][:, :, 3:] = 0
+    twice = {key: value.clone() for key, value in x.items()}
+    twice["atoms"][:, 3:], twice["mask"][:, 3:] = twice["atoms"][:, :3], 1
+    twice["bonds"][:, 3:, 3:] = twice["bonds"][:, :3, :3]
+    assert not torch.allclose(encoder(twice), encoder(x))
+
+
 def test_a_round_of_gin_is_a_loop_over_neighbours() -> None:
     encoder, x = built(GIN, parts=True), graphs((4,), 4)
     h = encoder.embed(x["atoms"])[0]

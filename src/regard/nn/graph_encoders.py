@@ -5,20 +5,23 @@
                      then a feed-forward layer
 
     e_ij, b_ij: learned, one vector (one number per head) for each kind of edge
-    vector = W [ mean h, max h ] over nodes
+    vector = W [ mean, max and sum / 16 of norm(h) over nodes, after every round ]
 
 Xu, Hu, Leskovec, Jegelka 2019, "How Powerful are Graph Neural Networks?", arXiv:1810.00826, with the edges of Hu et al.
-2020, arXiv:1905.12265; Velickovic et al. 2018, "Graph Attention Networks", arXiv:1710.10903, with the scaled dot
+2020, arXiv:1905.12265; what every round reads, Xu et al. 2018, "Representation Learning on Graphs with Jumping Knowledge
+Networks", arXiv:1806.03536; Velickovic et al. 2018, "Graph Attention Networks", arXiv:1710.10903, with the scaled dot
 product of Dwivedi and Bresson 2021, arXiv:2012.09699.
 
 Differs from these: layer norm in place of batch norm, which would mix items and so tasks; dense (P, P) edges. Molecules
-have some 20 nodes, and a padded product is faster there than gathering edges; for graphs of thousands of nodes take
-PyTorch Geometric, whose layers an encoder of one's own can hold.
+have some 20 nodes, and a padded product is faster there than gathering edges, where graphs of about one size are
+together: a batch is cut into groups by size. For graphs of thousands of nodes take PyTorch Geometric, whose layers an
+encoder of one's own can hold.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import final
 
 import torch
@@ -29,6 +32,13 @@ from torch.nn import functional as F
 from regard.episode import Items
 from regard.errors import ConfigError, EpisodeError
 from regard.nn.encoder import Encoder
+
+
+_AT_ONCE = 32
+"""Graphs of a group, at least."""
+_MOST_GROUPS = 8
+_USUAL_SIZE = 16
+"""Nodes that a sum is divided by, so that it is of the order of a mean."""
 
 
 class GraphEncoder(Encoder):
@@ -68,13 +78,13 @@ class GraphEncoder(Encoder):
         self.parts, self.n_features, self.n_edge_kinds, self.keys = parts, n_features, n_edge_kinds, tuple(keys)
         self.embed, self.norm = nn.Linear(n_inputs, n_features), nn.LayerNorm(n_features)
         self.dropout = nn.Dropout(dropout)
-        self.pool = None if parts else nn.Linear(2 * n_features, n_features)
+        self.pool = None if parts else nn.Linear(3 * n_layers * n_features, n_features)
 
     @abstractmethod
-    def messages(
+    def rounds(
         self, h: Float[Tensor, "N P D"], edges: Int[Tensor, "N P P"], real: Float[Tensor, "N P"]
-    ) -> Float[Tensor, "N P D"]:
-        """All rounds; what comes out for padding does not matter."""
+    ) -> Iterator[Float[Tensor, "N P D"]]:
+        """Nodes after each round; what comes out for padding does not matter."""
 
     def forward(self, x: Items) -> Float[Tensor, "N *P D"]:
         """Graphs to (N, D) or (N, P, D)."""
@@ -84,19 +94,30 @@ class GraphEncoder(Encoder):
                 f"{type(self).__name__} reads graphs, a dict of {nodes}, {edges} and {mask}: of molecules set "
                 "data.with_graphs=true, or read with MoleculeReader(with_graphs=True)."
             )
+        n_groups = min(max(len(x[mask]) // _AT_ONCE, 1), _MOST_GROUPS)
+        order = (x[mask] > 0).sum(1).argsort(stable=True)
+        groups = [self._encoded(x[nodes][rows], x[edges][rows], x[mask][rows]) for rows in order.chunk(n_groups)]
+        return torch.cat(groups)[order.argsort()]
+
+    def _encoded(self, nodes: Tensor, edges: Tensor, mask: Tensor) -> Tensor:
+        """Graphs of about one size to (N, D) or (N, P, D)."""
         dtype = self.embed.weight.dtype
-        real, size = x[mask].to(dtype), x[mask].shape[1]
-        # Only as many nodes as the largest graph of the batch has; one at least, so that there is something to pool.
+        real, size = mask.to(dtype), mask.shape[1]
+        # Only as many nodes as the largest graph has; one at least, so that there is something to pool.
         n = int((real > 0).sum(1).amax().clamp_min(1)) if len(real) else 1
         real = real[:, :n]
-        h = self.messages(self.embed(x[nodes][:, :n].to(dtype)), x[edges][:, :n, :n].long(), real)
-        h = self.norm(h) * real[..., None]
-        if self.pool is None:
-            return F.pad(h, (0, 0, 0, size - n))
+        h, reads = self.embed(nodes[:, :n].to(dtype)), []
         total = real.sum(1, keepdim=True)
-        mean = h.sum(1) / torch.where(total > 0, total, 1.0)
-        largest = torch.where(real[..., None] > 0, h, -torch.inf).amax(1)
-        return self.pool(torch.cat([mean, torch.where(total > 0, largest, 0.0)], -1))
+        for h in self.rounds(h, edges[:, :n, :n].long(), real):
+            if self.pool is not None:
+                read = self.norm(h) * real[..., None]
+                largest = torch.where(real[..., None] > 0, read, -torch.inf).amax(1)
+                summed = read.sum(1)
+                reads += [summed / torch.where(total > 0, total, 1.0), torch.where(total > 0, largest, 0.0)]
+                reads.append(summed / _USUAL_SIZE)
+        if self.pool is None:
+            return F.pad(self.norm(h) * real[..., None], (0, 0, 0, size - n))
+        return self.pool(torch.cat(reads, -1))
 
     def part_weight(self, z: Float[Tensor, "*N P D"]) -> Float[Tensor, "*N P"]:
         return (z != 0).any(-1).to(z.dtype)
@@ -153,14 +174,14 @@ class GIN(GraphEncoder):
         )
         self.layers = nn.ModuleList(_Messages(n_features, n_edge_kinds) for _ in range(n_layers))
 
-    def messages(
+    def rounds(
         self, h: Float[Tensor, "N P D"], edges: Int[Tensor, "N P P"], real: Float[Tensor, "N P"]
-    ) -> Float[Tensor, "N P D"]:
+    ) -> Iterator[Float[Tensor, "N P D"]]:
         both = real[:, :, None] * real[:, None]
         adjacent = torch.stack([(edges == k).to(h.dtype) * both for k in range(1, self.n_edge_kinds + 1)])
         for layer in self.layers:
             h = h + self.dropout(layer(h, adjacent))
-        return h
+            yield h
 
 
 class _Attention(nn.Module):
@@ -227,11 +248,11 @@ class GraphAttention(GraphEncoder):
             raise ConfigError(f"n_heads is {n_heads} and n_features {n_features}: expected heads that divide it.")
         self.layers = nn.ModuleList(_Attention(n_features, n_heads, n_edge_kinds, dropout) for _ in range(n_layers))
 
-    def messages(
+    def rounds(
         self, h: Float[Tensor, "N P D"], edges: Int[Tensor, "N P P"], real: Float[Tensor, "N P"]
-    ) -> Float[Tensor, "N P D"]:
+    ) -> Iterator[Float[Tensor, "N P D"]]:
         itself = torch.eye(h.shape[1], dtype=torch.bool, device=h.device)
         allowed = ((edges > 0) & (real[:, None] > 0)) | itself
         for layer in self.layers:
             h = layer(h, edges, allowed)
-        return h
+            yield h
