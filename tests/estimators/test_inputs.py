@@ -47,6 +47,7 @@ def test_a_column_of_labels_is_flattened_with_a_warning_and_two_columns_are_not(
         (None, "target y is None"),
         (np.array(["a", None, None], dtype=object), r"no label for 2 row\(s\), first row 1"),
         ([0.0, np.nan, 1.0], r"no label for 1 row\(s\), first row 1"),
+        (["a", "", " "], r"no label for 2 row\(s\), first row 1"),
         ([0.0, np.inf, 1.0], r"infinity \(inf\)"),
         ([0.0, -np.inf, 1.0], r"infinity \(inf\)"),
         (np.array(["a", 1, 2.5], dtype=object), "float and int and str"),

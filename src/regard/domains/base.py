@@ -148,6 +148,7 @@ class Domain(ABC):
         file_hint: what `regard predict` expects as --support and --query.
         acts: what is predicted is what to do, and the learner becomes a policy; else queries are labelled.
         translates: what is predicted is a sentence.
+        needs_two_classes: examples of one class alone are an error, and not an answer that never changes.
         has_columns: X is a table, whose number and names of columns must be those of `fit`.
         allows_missing: cells of X may be missing.
         lengths_vary: the first axis of an item differs from task to task: tokens of a text, columns of a table.
@@ -162,6 +163,7 @@ class Domain(ABC):
     file_hint: ClassVar[tuple[str, str] | None] = None
     acts: ClassVar[bool] = False
     translates: ClassVar[bool] = False
+    needs_two_classes: ClassVar[bool] = False
     has_columns: ClassVar[bool] = False
     allows_missing: ClassVar[bool] = False
     lengths_vary: ClassVar[bool] = False

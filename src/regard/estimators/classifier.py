@@ -13,7 +13,7 @@ from sklearn.base import ClassifierMixin
 from torch import Tensor
 
 from regard.episode import first_tensor
-from regard.errors import ConfigError
+from regard.errors import ConfigError, EpisodeError
 from regard.estimators.base import FewShotEstimator, Pass
 from regard.estimators.inputs import Prepare, join_items, to_labels, to_weight
 from regard.learners.base import Learner, Output
@@ -103,12 +103,18 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
             sample_weight: (N,) how much each example counts; 0 leaves it out.
 
         Raises:
-            EpisodeError: (a ValueError) sizes that disagree, missing labels, NaN, negative weights.
+            EpisodeError: (a ValueError) sizes that disagree, missing labels, NaN, negative weights; of molecules also
+                examples of one class alone.
             ConfigError: (a ValueError) something else than a learner that classifies.
         """
         items = self._begin(X)
         labels = to_labels(y, len(first_tensor(items)))
         self.classes_, number = np.unique(labels, return_inverse=True)
+        if self._trained.domain.needs_two_classes and len(self.classes_) == 1:
+            raise EpisodeError(
+                f"all examples are of one class, {self.classes_.tolist()[0]!r}: expected examples of two at least, such "
+                "as active and inactive ones."
+            )
         weight = to_weight(sample_weight, len(labels))
         if self.label_weight:  # one more example of each class: its name
             n_classes = len(self.classes_)

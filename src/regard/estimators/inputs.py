@@ -240,6 +240,8 @@ def _of_one_type(labels: list[Any]) -> NDArray[Any]:
 def _is_missing(label: Any) -> bool:
     if label is None or label is np.ma.masked or type(label).__name__ in ("NAType", "NaTType"):
         return True
+    if isinstance(label, str):  # an empty cell of a file
+        return not label.strip()
     return bool(isinstance(label, float | np.floating | np.datetime64 | Decimal) and label != label)
 
 

@@ -10,7 +10,7 @@ import pytest
 from conftest_molecules import written_molecules
 from regard import FewShotClassifier, FewShotRegressor
 from regard.domains.molecules.atoms import atom_saliency
-from regard.errors import DataError
+from regard.errors import DataError, EpisodeError
 
 SMILES = written_molecules(220)
 HAS_RING = np.array(["c1" in smiles for smiles in SMILES])
@@ -44,9 +44,10 @@ def test_the_unit_of_values_does_not_matter_far_from_that_of_training() -> None:
     np.testing.assert_allclose(b, 10 * a, rtol=1e-3, atol=1e-2)
 
 
-def test_one_class_only_is_answered_and_no_molecule_is_named() -> None:
-    model = FewShotClassifier("molecules").fit(SMILES[:5], [1] * 5)
-    assert (model.predict(SMILES[:3]) == 1).all()
+def test_one_class_only_and_what_is_no_molecule_are_errors_that_say_so() -> None:
+    with pytest.raises(EpisodeError, match="all examples are of one class, 'active'"):
+        FewShotClassifier("molecules").fit(SMILES[:5], ["active"] * 5)
+    model = FewShotClassifier("molecules").fit(SMILES[:5], [1, 1, 0, 1, 1])
     with pytest.raises(DataError, match="row 1, 'not one'"):
         model.predict(["CCO", "not one"])
     with pytest.raises(DataError, match="2 of 2 SMILES"):

@@ -35,6 +35,7 @@ class Molecules(Domain):
     # labels: data draws molecules alike, for a network that is trained on all of their labels at once.
     training_options: ClassVar[type[EpisodeOptions]] = AssayTrainingOptions
     file_hint: ClassVar[tuple[str, str] | None] = ("EXAMPLES.csv", "QUERIES.csv")
+    needs_two_classes: ClassVar[bool] = True
 
     def data_sets(self) -> Mapping[str, Callable[..., AssayData]]:
         return {"assays": _assays}
