@@ -112,8 +112,8 @@ class FewShotClassifier(ClassifierMixin, FewShotEstimator):
         self.classes_, number = np.unique(labels, return_inverse=True)
         if self._trained.domain.needs_two_classes and len(self.classes_) == 1:
             raise EpisodeError(
-                f"all examples are of one class, {self.classes_.tolist()[0]!r}: expected examples of two at least, such "
-                "as active and inactive ones."
+                f"all examples are of one class, {self.classes_.tolist()[0]!r}: expected examples of two at least, "
+                "such as active and inactive ones."
             )
         weight = to_weight(sample_weight, len(labels))
         if self.label_weight:  # one more example of each class: its name

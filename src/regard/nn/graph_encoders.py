@@ -8,9 +8,9 @@
     vector = W [ mean, max and sum / 16 of norm(h) over nodes, after every round ]
 
 Xu, Hu, Leskovec, Jegelka 2019, "How Powerful are Graph Neural Networks?", arXiv:1810.00826, with the edges of Hu et al.
-2020, arXiv:1905.12265; what every round reads, Xu et al. 2018, "Representation Learning on Graphs with Jumping Knowledge
-Networks", arXiv:1806.03536; Velickovic et al. 2018, "Graph Attention Networks", arXiv:1710.10903, with the scaled dot
-product of Dwivedi and Bresson 2021, arXiv:2012.09699.
+2020, arXiv:1905.12265; the vector reads every round, Xu et al. 2018, "Representation Learning on Graphs with Jumping
+Knowledge Networks", arXiv:1806.03536; Velickovic et al. 2018, "Graph Attention Networks", arXiv:1710.10903, with the
+scaled dot product of Dwivedi and Bresson 2021, arXiv:2012.09699.
 
 Differs from these: layer norm in place of batch norm, which would mix items and so tasks; dense (P, P) edges. Molecules
 have some 20 nodes, and a padded product is faster there than gathering edges, where graphs of about one size are
@@ -32,7 +32,6 @@ from torch.nn import functional as F
 from regard.episode import Items
 from regard.errors import ConfigError, EpisodeError
 from regard.nn.encoder import Encoder
-
 
 _AT_ONCE = 32
 """Graphs of a group, at least."""
@@ -106,17 +105,15 @@ class GraphEncoder(Encoder):
         # Only as many nodes as the largest graph has; one at least, so that there is something to pool.
         n = int((real > 0).sum(1).amax().clamp_min(1)) if len(real) else 1
         real = real[:, :n]
-        h, reads = self.embed(nodes[:, :n].to(dtype)), []
-        total = real.sum(1, keepdim=True)
-        for h in self.rounds(h, edges[:, :n, :n].long(), real):
-            if self.pool is not None:
-                read = self.norm(h) * real[..., None]
-                largest = torch.where(real[..., None] > 0, read, -torch.inf).amax(1)
-                summed = read.sum(1)
-                reads += [summed / torch.where(total > 0, total, 1.0), torch.where(total > 0, largest, 0.0)]
-                reads.append(summed / _USUAL_SIZE)
+        rounds = self.rounds(self.embed(nodes[:, :n].to(dtype)), edges[:, :n, :n].long(), real)
+        normed = [self.norm(h) * real[..., None] for h in rounds]
         if self.pool is None:
-            return F.pad(self.norm(h) * real[..., None], (0, 0, 0, size - n))
+            return F.pad(normed[-1], (0, 0, 0, size - n))
+        total, reads = real.sum(1, keepdim=True), []
+        for h in normed:
+            largest, summed = torch.where(real[..., None] > 0, h, -torch.inf).amax(1), h.sum(1)
+            reads += [summed / torch.where(total > 0, total, 1.0), torch.where(total > 0, largest, 0.0)]
+            reads.append(summed / _USUAL_SIZE)
         return self.pool(torch.cat(reads, -1))
 
     def part_weight(self, z: Float[Tensor, "*N P D"]) -> Float[Tensor, "*N P"]:
