@@ -73,6 +73,12 @@ def test_the_site_has_every_page_once_and_every_learner() -> None:
         assert f"regard.learners.{row.module}" in reference, row.name
 
 
+def test_the_demo_of_the_site_is_made_where_its_page_looks_for_it() -> None:
+    page, made = (ROOT / "docs" / "demo.md").read_text(), "regard export characters --html docs/demo/letters.html"
+    assert 'data="demo/letters.html"' in page and made in (ROOT / ".ci" / "run").read_text()
+    assert "/docs/demo/" in (ROOT / ".gitignore").read_text().split(), "7 MB are no part of the repository"
+
+
 def _targets(nav: list[Any]) -> Iterator[str]:
     """The files that the site's navigation names, at any depth."""
     for entry in nav:
