@@ -46,8 +46,7 @@ class Forest(Value):
     """What is kept of a support of S rows: M trees of K nodes per task, and what their nodes say.
 
     x: (B, S, D) and weight: (B, S) of the support; mass: (B, M, K); mean, square: (B, M, K, T) of the targets, in units
-    of their deviation; centre, unit: (B, 1, T); logarithm: (B, 1, T), 1 where targets are seen as logarithms; floor:
-    (B, 1, T), 0 where no target is below it, else minus infinity.
+    of their deviation; centre, unit: (B, 1, T); logarithm: (B, 1, T), 1 where targets are seen as logarithms.
     """
 
     trees: Trees
