@@ -227,12 +227,10 @@ def renumbered(explanation: Explanation, order: NDArray[np.int64], classes: NDAr
 
 def _leave_one_out(reweighting: Reweighting, episode: Episode) -> Tensor:
     """(Q, S, C) probabilities, or (Q, S, T) means, without each example."""
-    n_rows, n_query = episode.support.n_rows, episode.query_y.shape[1]
-    weight = reweighting.weights(n_query)
-    gone = torch.eye(n_rows, dtype=torch.bool, device=weight.device)
-    outputs = [reweighting.predict(weight.masked_fill(gone[row], 0.0))[0] for row in range(n_rows)]
-    stacked = torch.stack(outputs, 1)
-    return stacked if episode.support.is_regression else stacked.exp()
+    weight = reweighting.support.weight
+    gone = torch.eye(weight.shape[1], dtype=torch.bool, device=weight.device)
+    without = reweighting.predict_each(weight.masked_fill(gone, 0.0)).transpose(0, 1)
+    return without if episode.support.is_regression else without.exp()
 
 
 def _turns(without: Tensor, predicted: Tensor, drop: Tensor) -> list[Counterfactual | None]:
@@ -254,23 +252,22 @@ def _relabel(
     """The example of the largest drop which, under another label, turns the answer."""
     support, n_query = reweighting.support, len(predicted)
     candidates = drop.abs().amax(0).argsort(descending=True)[:_RELABELLED].tolist()
+    own, weighs = support.y[0].tolist(), (support.weight[0] > 0).tolist()
+    changes = [(row, c) for row in candidates if weighs[row] for c in range(episode.n_classes) if c != own[row]]
     found: list[Counterfactual | None] = [None] * n_query
+    if not changes:
+        return found
+    y = support.y.repeat(len(changes), 1)
+    for number, (row, label) in enumerate(changes):
+        y[number, row] = label
+    probability = reweighting.predict_each(support.weight.expand(len(changes), -1), y).exp()  # (N, Q, C)
+    top, answer = probability.max(-1)
     best = torch.full((n_query,), -torch.inf)
-    for row in candidates:
-        if float(support.weight[0, row]) == 0:
-            continue
-        for label in range(episode.n_classes):
-            if label == int(support.y[0, row]):
-                continue
-            y = support.y.clone()
-            y[0, row] = label
-            changed = replace(reweighting, support=replace(support, y=y))
-            probability = changed.predict(changed.weights(n_query))[0].exp()
-            answer = probability.argmax(-1)
-            for query in (answer != predicted).nonzero()[:, 0].tolist():
-                if float(drop[query, row]) > float(best[query]):
-                    best[query] = drop[query, row]
-                    found[query] = Counterfactual(row, label, int(answer[query]), float(probability[query].max()))
+    for number, (row, label) in enumerate(changes):
+        for query in (answer[number] != predicted).nonzero()[:, 0].tolist():
+            if float(drop[query, row]) > float(best[query]):
+                best[query] = drop[query, row]
+                found[query] = Counterfactual(row, label, int(answer[number, query]), float(top[number, query]))
     return found
 
 

@@ -3,7 +3,6 @@
 Every explanation here changes support weights, query by query. So each query becomes a task of its own: B tasks of Q
 queries become B * Q tasks of one query, with weights (B, Q, S). Since a batch is a loop and queries do not see each
 other, the predictions are the same; and one backward pass gives the gradient of every query with respect to every row.
-Where all queries of a task have the same weights, and no gradient is wanted, the learner adapts once for all of them.
 
 Items are encoded once for an `EncodingLearner`; other learners get the items again and again, which takes long with a
 large encoder: explain few queries at a time.
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from regard.episode import Episode, Items, Support
+from regard.episode import Episode, Items, Support, first_tensor
 from regard.errors import ConfigError
 from regard.learners.base import EncodingLearner, Learner
 
@@ -59,28 +58,48 @@ class Reweighting:
     def predict(self, weight: Tensor) -> Tensor:
         """Weights (B, Q, S) to (B, Q, C) log-probabilities; in regression to (B, Q, T) predicted means."""
         n_tasks, n_query, n_rows = weight.shape
-        differs = weight.requires_grad or bool((weight != weight[:, :1]).any())
-        copies = torch.arange(n_tasks * (n_query if differs else 1), device=weight.device)
+        copies = torch.arange(n_tasks * n_query, device=weight.device)
         outputs: list[Tensor] = []
         for copy in copies.split(max(1, _ROWS_AT_ONCE // max(1, n_rows))):
-            task, number = (copy // n_query, copy % n_query) if differs else (copy, None)
+            task = copy // n_query
             support = Support(
-                _rows(self.support.x, task),
-                self.support.y[task],
-                weight[task, 0 if number is None else number],
-                self.support.n_classes,
+                _rows(self.support.x, task), self.support.y[task], weight.flatten(0, 1)[copy], self.support.n_classes
             )
-            query = _rows(self.query, task, number)
-            if isinstance(self.learner, EncodingLearner) and isinstance(query, Tensor) and self.encoded:
-                output = self.learner.predict_encoded(self.learner.adapt_encoded(support), query)
-            else:
-                output = self.learner.predict(self.learner.adapt(support), query)
-            outputs.append(output.mean if isinstance(output, Distribution) else torch.log_softmax(output, -1))
-        return torch.cat(outputs).reshape(n_tasks, n_query, -1)
+            outputs.append(self._answer(support, _rows(self.query, task, copy % n_query))[:, 0])
+        return torch.cat(outputs).unflatten(0, (n_tasks, n_query))
+
+    def predict_each(self, weight: Tensor, y: Tensor | None = None) -> Tensor:
+        """All Q queries of one task under each of N weightings, which adapts once for each and not once per query.
+
+        Args:
+            weight: (N, S).
+            y: (N, S) labels in place of the support's own.
+
+        Returns:
+            (N, Q, C) as `predict`.
+        """
+        n_rows, n_query = weight.shape[1], first_tensor(self.query).shape[1]
+        labels = self.support.y.expand(len(weight), *self.support.y.shape[1:]) if y is None else y
+        outputs: list[Tensor] = []
+        copies = torch.arange(len(weight), device=weight.device)
+        # A learner may hold a number for each two rows, or for each row and query.
+        for copy in copies.split(max(1, _ROWS_AT_ONCE // max(1, n_rows * max(n_rows, n_query)))):
+            task = torch.zeros_like(copy)
+            support = Support(_rows(self.support.x, task), labels[copy], weight[copy], self.support.n_classes)
+            outputs.append(self._answer(support, _rows(self.query, task)))
+        return torch.cat(outputs)
+
+    def _answer(self, support: Support, query: Items) -> Tensor:
+        """(B, Q, C) log-probabilities or means."""
+        if isinstance(self.learner, EncodingLearner) and isinstance(query, Tensor) and self.encoded:
+            output = self.learner.predict_encoded(self.learner.adapt_encoded(support), query)
+        else:
+            output = self.learner.predict(self.learner.adapt(support), query)
+        return output.mean if isinstance(output, Distribution) else torch.log_softmax(output, -1)
 
 
 def _rows(x: Items, task: Tensor, query: Tensor | None = None) -> Items:
-    """(B, R, *item) to (N, R, *item) of these tasks, or to (N, 1, *item) of one row of each."""
+    """(B, R, *item) to (N, R, *item) of these tasks, or to (N, 1, *item) of one query of each."""
     if isinstance(x, dict):
         return {key: t[task] if query is None else t[task, query][:, None] for key, t in x.items()}
     return x[task] if query is None else x[task, query][:, None]
