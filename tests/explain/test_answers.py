@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +12,6 @@ from regard.errors import ConfigError, EpisodeError
 from regard.estimators import FewShotClassifier, FewShotRegressor
 from regard.evaluation.intervals import Interval
 from regard.explain import Counterfactual, Explanation, explain
-from regard.explain.reweighting import Reweighting
 from regard.learners import MAML, CrossTransformer, Learner, Matching, Prototypical
 from regard.nn.conv4 import Conv4
 from regard.nn.flat import Flat
@@ -191,12 +188,3 @@ def test_printed_classes_have_the_users_names_and_many_queries_are_counted() -> 
     assert told.startswith("query 0: oak, ")
     assert "query 3: fir, " in told
     assert "and 2 more queries" in told
-
-
-@pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS)
-def test_all_queries_under_one_weighting_are_those_of_each_alone(make: Callable[[], Learner]) -> None:
-    episode = task(n_queries=3)
-    reweighting = Reweighting.of(make(), episode)
-    weight = torch.rand(4, 9, generator=torch.Generator().manual_seed(1))
-    each = torch.stack([reweighting.predict(one.expand(1, 3, 9))[0] for one in weight])
-    torch.testing.assert_close(reweighting.predict_each(weight), each)
