@@ -27,10 +27,12 @@ from regard.errors import ConfigError, DataError, EpisodeError, RegardError, Siz
 from regard.estimators.inputs import (
     Prepare,
     Prepared,
+    as_array,
     blank_rows,
     named,
     other_shape,
     require_count,
+    shape_of,
     shapes,
     to_one_length,
 )
@@ -94,6 +96,7 @@ class FewShotEstimator(BaseEstimator):
     encoder: str | None
     n_estimators: int | None
     chunk_size: int
+    classes_: NDArray[Any]  # of classifiers
     _regression: bool
 
     def attention(self, X: Any) -> NDArray[np.float64]:
@@ -114,8 +117,7 @@ class FewShotEstimator(BaseEstimator):
 
     def explain(self, X: Any) -> Explanation:
         """Why each query was answered as it was: which examples of `fit` spoke for and against it, which one example,
-        removed or relabelled, would turn it, and whether to believe that; `print` says it in words. Classes are indices
-        into `classes_`.
+        removed or relabelled, would turn it, and whether to believe that. `print` says it in words.
 
         Of several views of the task the first is explained, and without the temperature of `regard calibrate`.
 
@@ -124,10 +126,9 @@ class FewShotEstimator(BaseEstimator):
         """
         check_is_fitted(self)
         found = explain(self._learner, self._episode(X))
-        classes = getattr(self, "classes_", None)
-        if classes is None:
+        if self._regression:
             return found
-        return renumbered(found, self._views.class_order(len(classes))[0].numpy(force=True), classes)
+        return renumbered(found, self._views.class_order(len(self.classes_))[0].numpy(force=True), self.classes_)
 
     def saliency(self, X: Any) -> SaliencyMaps | None:
         """Where on each picture it looked, see `regard.explain.saliency_maps`: for one task of N queries.
@@ -271,7 +272,7 @@ class FewShotEstimator(BaseEstimator):
         plain = isinstance(items, Tensor) and items.ndim == 2
         if self.prepare is None and (self._trained.domain.has_columns or plain):
             try:
-                validate_data(self, _as_array(X), reset=True, skip_check_array=True)
+                validate_data(self, as_array(X), reset=True, skip_check_array=True)
             except TypeError as error:  # names of several types
                 raise EpisodeError(f"{error} Give all columns names of one type.") from error
             return
@@ -304,7 +305,7 @@ class FewShotEstimator(BaseEstimator):
     def _queries(self, X: Any) -> Items:
         """(N, *item); errors as `predict`."""
         check_is_fitted(self)
-        if hasattr(self, "n_features_in_") and len(_shape(X)) == 2:
+        if hasattr(self, "n_features_in_") and len(shape_of(X)) == 2:
             self._check_columns(X)
         items = self.reader_(X)
         self._check_queries(items)
@@ -343,7 +344,7 @@ class FewShotEstimator(BaseEstimator):
     def _check_columns(self, X: Any) -> None:
         """Their number, and in a data frame their names, are those of `fit`."""
         try:
-            validate_data(self, _as_array(X), reset=False, skip_check_array=True)
+            validate_data(self, as_array(X), reset=False, skip_check_array=True)
         except ValueError as error:
             raise EpisodeError(f"{error} Give the columns of fit.") from error
 
@@ -389,15 +390,3 @@ class FewShotEstimator(BaseEstimator):
             return TrainedLearner.shared(self.learner, regression=self._regression).domain
         except RegardError:
             return None
-
-
-def _as_array(X: Any) -> Any:
-    return X if hasattr(X, "shape") else np.asarray(X)
-
-
-def _shape(X: Any) -> tuple[int, ...]:
-    """The shape, as far as there is one."""
-    try:
-        return tuple(_as_array(X).shape)
-    except ValueError:  # ragged, which the reader explains
-        return ()

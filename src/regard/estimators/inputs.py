@@ -263,3 +263,16 @@ def _to_array(values: Any, name: str = "y") -> NDArray[Any]:
         return np.asarray(values, dtype=object) if hidden and not all(isinstance(v, str) for v in values) else array
     except (TypeError, ValueError) as error:
         raise EpisodeError(f"{name} is no array ({error}): expected one value per row, all of one kind.") from error
+
+
+def as_array(X: Any) -> Any:
+    """X as it is where it has a shape, else as an array."""
+    return X if hasattr(X, "shape") else np.asarray(X)
+
+
+def shape_of(X: Any) -> tuple[int, ...]:
+    """The shape, as far as there is one."""
+    try:
+        return tuple(as_array(X).shape)
+    except ValueError:  # ragged, which the reader explains
+        return ()

@@ -229,7 +229,7 @@ def _leave_one_out(reweighting: Reweighting, episode: Episode) -> Tensor:
     """(Q, S, C) probabilities, or (Q, S, T) means, without each example."""
     weight = reweighting.support.weight
     gone = torch.eye(weight.shape[1], dtype=torch.bool, device=weight.device)
-    without = reweighting.predict_each(weight.masked_fill(gone, 0.0)).transpose(0, 1)
+    without = reweighting.predict_each(weight.masked_fill(gone, 0.0), title="without each example").transpose(0, 1)
     return without if episode.support.is_regression else without.exp()
 
 
@@ -260,7 +260,8 @@ def _relabel(
     y = support.y.repeat(len(changes), 1)
     for number, (row, label) in enumerate(changes):
         y[number, row] = label
-    probability = reweighting.predict_each(support.weight.expand(len(changes), -1), y).exp()  # (N, Q, C)
+    weight = support.weight.expand(len(changes), -1)
+    probability = reweighting.predict_each(weight, y, title="with other labels").exp()  # (N, Q, C)
     top, answer = probability.max(-1)
     best = torch.full((n_query,), -torch.inf)
     for number, (row, label) in enumerate(changes):

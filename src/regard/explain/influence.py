@@ -76,31 +76,47 @@ def influence(learner: Learner, episode: Episode, *, over_targets: OverTargets =
     """
     if over_targets not in get_args(OverTargets):
         raise ConfigError(f"over_targets is {over_targets!r}: {did_you_mean(over_targets, get_args(OverTargets))}")
-    is_regression = episode.support.is_regression
+    how = over_targets if episode.support.is_regression else "class"
     with eval_mode(learner):
         reweighting = Reweighting.of(learner, episode)
-        weight = reweighting.weights(episode.query_y.shape[1]).clone().requires_grad_()
-        with torch.enable_grad():
-            output = reweighting.predict(weight)
-            if is_regression:
-                value, predicted = output.sum(-1), torch.zeros_like(output[..., 0], dtype=torch.int64)
-            else:
-                value, predicted = output.max(-1)
-            if is_regression and over_targets == "norm":
-                totals = output.flatten(0, -2).sum(0)
-                each = [torch.autograd.grad(total, weight, retain_graph=True)[0] for total in totals]
-                gradient, value = torch.stack(each).norm(dim=0), output.norm(dim=-1)
-            else:
-                # Not used at all where weights change nothing, as with one example per class in CrossTransformer.
-                (gradient,) = torch.autograd.grad(value.sum(), weight, materialize_grads=True)
+        n_query, n_rows = episode.query_y.shape[1], episode.n_tasks * episode.support.n_rows
+        # What is held for the gradient is several times as much as without one.
+        at_once = max(1, reweighting.rows_at_once // 4 // max(1, n_rows))
+        parts = [
+            _gradients(reweighting.some_queries(slice(at, at + at_once)), min(at_once, n_query - at), how)
+            for at in range(0, n_query, at_once)
+        ]
+        gradient, value, predicted = (torch.cat(each, 1) for each in zip(*parts, strict=True))
         attention = None
         if isinstance(learner, AttendingLearner):
             with torch.no_grad():
                 attention = learner.attend(learner.adapt(episode.support), episode.query_x)
         return Influence(
             influence=gradient,
-            contribution=gradient * weight.detach(),
+            contribution=gradient * episode.support.weight[:, None],
             attention=attention,
             predicted=predicted,
-            probability=(value if is_regression else value.exp()).detach(),
+            probability=value,
         )
+
+
+def _gradients(
+    reweighting: Reweighting, n_query: int, how: Literal["class", "sum", "norm"]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, Q, S) influences, (B, Q) probabilities or means, and (B, Q) classes that they speak of."""
+    weight = reweighting.weights(n_query).clone().requires_grad_()
+    with torch.enable_grad():
+        output = reweighting.predict(weight)
+        if how == "norm":
+            totals = output.flatten(0, -2).sum(0)
+            each = [torch.autograd.grad(total, weight, retain_graph=True)[0] for total in totals]
+            none = torch.zeros_like(output[..., 0], dtype=torch.int64)
+            return torch.stack(each).norm(dim=0), output.detach().norm(dim=-1), none
+        if how == "sum":
+            value, predicted = output.sum(-1), torch.zeros_like(output[..., 0], dtype=torch.int64)
+        else:
+            value, predicted = output.max(-1)
+        # Not used at all where weights change nothing, as with one example per class in CrossTransformer.
+        (gradient,) = torch.autograd.grad(value.sum(), weight, materialize_grads=True)
+    value = value.detach()
+    return gradient, value.exp() if how == "class" else value, predicted

@@ -10,18 +10,21 @@ large encoder: explain few queries at a time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 from torch.distributions import Distribution
 
-from regard.episode import Episode, Items, Support, first_tensor
+from regard.episode import Episode, Items, Support, first_tensor, map_items
 from regard.errors import ConfigError
 from regard.learners.base import EncodingLearner, Learner
 
-_ROWS_AT_ONCE = 20_000
-"""Support rows, over all copies, that one call holds: what bounds the memory."""
+_ENCODED_ROWS, _ROWS = 20_000, 2_000
+"""Support rows, over all copies, that one call holds, where items are encoded and where not: what bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,15 @@ class Reweighting:
             support, query_z = learner.encode_episode(episode)
         return cls(learner, support, query_z, True)
 
+    @property
+    def rows_at_once(self) -> int:
+        """Support rows, over all copies, that a call without gradients may hold."""
+        return _ENCODED_ROWS if self.encoded else _ROWS
+
+    def some_queries(self, chosen: slice) -> Reweighting:
+        """The same tasks, with these of their queries."""
+        return replace(self, query=map_items(lambda t: t[:, chosen], self.query))
+
     def weights(self, n_query: int) -> Tensor:
         """(B, Q, S): the support's own weights, once for each query."""
         return self.support.weight[:, None].expand(-1, n_query, -1)
@@ -60,7 +72,7 @@ class Reweighting:
         n_tasks, n_query, n_rows = weight.shape
         copies = torch.arange(n_tasks * n_query, device=weight.device)
         outputs: list[Tensor] = []
-        for copy in copies.split(max(1, _ROWS_AT_ONCE // max(1, n_rows))):
+        for copy in copies.split(max(1, self.rows_at_once // max(1, n_rows))):
             task = copy // n_query
             support = Support(
                 _rows(self.support.x, task), self.support.y[task], weight.flatten(0, 1)[copy], self.support.n_classes
@@ -68,12 +80,13 @@ class Reweighting:
             outputs.append(self._answer(support, _rows(self.query, task, copy % n_query))[:, 0])
         return torch.cat(outputs).unflatten(0, (n_tasks, n_query))
 
-    def predict_each(self, weight: Tensor, y: Tensor | None = None) -> Tensor:
+    def predict_each(self, weight: Tensor, y: Tensor | None = None, title: str = "") -> Tensor:
         """All Q queries of one task under each of N weightings, which adapts once for each and not once per query.
 
         Args:
             weight: (N, S).
             y: (N, S) labels in place of the support's own.
+            title: of the progress bar, which a terminal shows; none where it is empty.
 
         Returns:
             (N, Q, C) as `predict`.
@@ -83,7 +96,9 @@ class Reweighting:
         outputs: list[Tensor] = []
         copies = torch.arange(len(weight), device=weight.device)
         # A learner may hold a number for each two rows, or for each row and query.
-        for copy in copies.split(max(1, _ROWS_AT_ONCE // max(1, n_rows * max(n_rows, n_query)))):
+        parts = copies.split(max(1, self.rows_at_once // max(1, n_rows * max(n_rows, n_query))))
+        shown = bool(title) and len(parts) > 1 and sys.stderr.isatty()
+        for copy in track(parts, title, console=Console(stderr=True), disable=not shown, transient=True):
             task = torch.zeros_like(copy)
             support = Support(_rows(self.support.x, task), labels[copy], weight[copy], self.support.n_classes)
             outputs.append(self._answer(support, _rows(self.query, task)))
