@@ -89,7 +89,7 @@ def parser() -> Any:
         __doc__,
         SECTIONS,
         OUT,
-        data="the folders tatoeba (tatoeba_88langs.jsonl.gz) and multi30k",
+        data="the folder that holds the folders tatoeba (tatoeba_88langs.jsonl.gz) and multi30k",
         test="a file of sentence pairs of unseen languages, or of captions",
         seed=0,
         only=("languages", "controls", "captions", "reasons"),

@@ -73,7 +73,7 @@ def parser() -> Any:
         __doc__,
         SECTIONS,
         OUT,
-        data="the folder tatoeba (tatoeba_88langs.jsonl.gz)",
+        data="the folder that holds the folder tatoeba (tatoeba_88langs.jsonl.gz)",
         test="a file of sentence pairs of unseen languages",
         seed=0,
     )

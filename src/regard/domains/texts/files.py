@@ -139,7 +139,9 @@ def _suffix(path: Path) -> str:
 def _read(path: Path, encoding: str | None = None) -> str:
     """The text of a file, lines ended by newlines."""
     if not path.is_file():
-        raise DataError(f"{path} is not a file: this learner reads texts; expected a CSV file and a text file.")
+        raise DataError(
+            f"{path} is not a file: expected texts, as CSV, JSON lines or plain text, packed by gzip or not."
+        )
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             content = file.read(TEXT_BYTES + 1)
