@@ -53,6 +53,7 @@ SCRIPTS = (
     "service",
     "app",
     "export",
+    "sentences_in_8_bits",
     "keras_models",
     "faithfulness",
     "materials",

@@ -130,6 +130,9 @@ PAGE_DRAWINGS = 500
 PAGE_PHOTOGRAPHS = 500
 """Photographs: some 60 kB of each are in the page."""
 
+PAGE_SENTENCES = 500
+"""Sentences: the page reads some ten a second, each once."""
+
 PAGE_ROWS = 1000
 """Rows of a table that have an answer: the tables model looks at all pairs of them, in one thread."""
 

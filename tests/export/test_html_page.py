@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,56 +20,13 @@ from regard.recipes.trained import TrainedLearner
 
 pytest.importorskip("onnxruntime", reason="needs the extra export")
 pytest.importorskip("onnxscript", reason="needs the extra export")
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, which drives the browser")
+pytest.importorskip("playwright.sync_api", reason="needs playwright, which drives the browser")
 
-from regard.export import export_html  # noqa: E402
-from regard.export.html_page import page_kind  # noqa: E402
-from regard.export.own_examples import OwnTask  # noqa: E402
-from regard.export.runtime import FILES, URL, browser_runtime  # noqa: E402
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt-get install chromium)")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def runtime() -> None:
-    try:
-        browser_runtime()
-    except DataError as error:
-        pytest.skip(f"onnxruntime-web cannot be had here: {error}")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as player:
-        started = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-class Opened:
-    """A page from disk, offline, with what it asked for and complained of."""
-
-    def __init__(self, browser: Any, path: Path, width: int = 1200, *, answered: bool = True) -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
-        self.page = self.context.new_page()
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.goto(path.as_uri())
-        if answered:
-            self.page.locator("body[data-answered]").wait_for(state="attached", timeout=60_000)
-
-    def next_answer(self) -> None:
-        """Wait until the latest change has been answered."""
-        self.page.locator("body[data-waiting='no']").wait_for(state="attached", timeout=60_000)
-
-    def close(self) -> None:
-        self.context.close()
-        assert {url.split(":")[0] for url in self.requests} <= {"file", "blob"}, "a request left the page"
-        assert not self.complaints, self.complaints
+from offline_pages import Opened, in_a_browser
+from regard.export import export_html
+from regard.export.html_page import page_kind
+from regard.export.own_examples import OwnTask
+from regard.export.runtime import FILES, URL, browser_runtime
 
 
 @pytest.fixture

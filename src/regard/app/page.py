@@ -70,6 +70,7 @@ SENTENCES = Desk(
     "the transfer is still pending,transfer\nI forgot my password,login\nthe app logs me out,login\n",
     "I cannot sign in any more\nthey swallowed my card\n",
     (".csv", ".txt"),
+    offline=True,
 )
 MOLECULES = Desk(
     "Molecules",

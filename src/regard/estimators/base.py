@@ -152,28 +152,25 @@ class FewShotEstimator(BaseEstimator):
 
         Args:
             path: model.onnx, from query items to probabilities (columns as `classes_`) and attention; or page.html, of
-                letters, photographs and tables, which works offline and begins with these examples.
+                letters, photographs, sentences and tables, which works offline and begins with these examples.
             queries: what the page asks about as it opens, as in `predict`: all of a table, the first of pictures.
             ort: folder of onnxruntime-web, which a page has inside; fetched once by default.
 
         Raises:
-            ExportError: the learner cannot be exported, with the reason; no file is left.
-            ConfigError: another kind of file, or examples that a page cannot hold.
+            ExportError, ConfigError: the learner cannot be exported, or a page cannot hold the examples.
         """
-        check_is_fitted(self)
         from regard.export.adapted import export_adapted
         from regard.export.html_page import export_html
         from regard.export.own_examples import OwnTask
 
+        check_is_fitted(self)
         given, classes = self._given, [str(c) for c in getattr(self, "classes_", ())]
         if Path(path).suffix != ".html":
             return export_adapted(self._trained, Path(path), self.state_, self._views, given.items, classes)
         names = [str(name) for name in getattr(self, "feature_names_in_", ())]
         asked = None if queries is None else self._queries(queries)
         own = OwnTask(self.reader_, given.items, self._targets(), given.weight, classes, names, asked)
-        return export_html(
-            self._trained, path, regression=self._regression, ort=ort, title="Your own examples", own=own
-        )
+        return export_html(self._trained, path, regression=self._regression, ort=ort, own=own)
 
     def _targets(self) -> NDArray[Any]:
         """Classes as indices, or numbers in the units of y, of the examples."""

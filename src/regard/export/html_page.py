@@ -25,12 +25,21 @@ from regard.episode import Items
 from regard.errors import ConfigError
 from regard.export.kept import NAMES, kept_models
 from regard.export.onnx_file import Exported, Precision, describe, export_onnx
-from regard.export.own_examples import Encode, OwnTask, drawn_examples, photograph_examples, written_table
+from regard.export.own_examples import (
+    Encode,
+    OwnTask,
+    drawn_examples,
+    photograph_examples,
+    written_sentences,
+    written_table,
+)
 from regard.export.runtime import Runtime, browser_runtime
+from regard.export.sentence_body import require_bert, vocabulary
 from regard.export.two_files import export_two_files
 from regard.files import write_whole
 from regard.learners.base import EncodingLearner, Learner, TokenAttendingLearner
 from regard.nn.pretrained.photo_stages import PhotoStages
+from regard.nn.pretrained.text import PretrainedText
 from regard.recipes.trained import TrainedLearner
 
 
@@ -87,6 +96,15 @@ NUMBERS = replace(
     lead="Give it a table in which some numbers are known, and it predicts the others in one pass, each with the range "
     "in which it should lie. Nothing is fitted, and nothing leaves this page.",
 )
+SENTENCES = Kind(
+    "Tell sentences apart",
+    "sentences.html",
+    ("wordpiece.js", "sentences.js"),
+    "Give it a few sentences of each kind, and it tells new ones apart. It was trained on other kinds, and learns "
+    "yours here, in this page.",
+    "float32",
+    written_sentences,
+)
 PHOTOGRAPHS = Kind(
     "Tell photographs apart",
     "examples.html",
@@ -141,14 +159,23 @@ def export_html(
 
     def make(folder: Path) -> Exported:
         file, rest = (folder / name for name in NAMES)
-        if kind is PHOTOGRAPHS:
+        if kind in (PHOTOGRAPHS, SENTENCES):
             return export_two_files(trained, file, rest, chosen)
         return export_onnx(trained, file, regression=regression, precision=chosen, tokens=True)
 
     made, models = kept_models(trained, {"precision": chosen, "regression": regression}, make)
+    if kind is SENTENCES:
+        facts["vocabulary"] = vocabulary(trained.learner)
     if kind is LETTERS:
         facts["grid"] = _grid(models[0])
-    page = page_text(kind, title or kind.title, type(trained.learner).__name__, facts, runtime, models)
+    page = page_text(
+        kind,
+        title or (kind.title if own is None else "Your own examples"),
+        type(trained.learner).__name__,
+        facts,
+        runtime,
+        models,
+    )
     write_whole(Path(path), page.encode())
     return Exported(Path(path), len(page.encode()), made.worst, made.inputs, made.outputs)
 
@@ -170,12 +197,16 @@ def page_kind(trained: TrainedLearner, *, regression: bool = False) -> Kind:
     learner = trained.learner
     if isinstance(learner, EncodingLearner) and isinstance(learner.encoder, PhotoStages) and not learner.encoder.parts:
         return PHOTOGRAPHS
+    if isinstance(learner, EncodingLearner) and isinstance(learner.encoder, PretrainedText):
+        require_bert(learner.encoder)
+        return SENTENCES
     draws = reader.get("n_channels") == 1 and reader.get("ink") == "auto" and reader.get("box") is not None
     if draws and isinstance(trained.learner, TokenAttendingLearner):
         return LETTERS
     raise ConfigError(
-        f"{trained.name} is of {trained.domain.items}: expected one of drawn letters that attends to their parts, of "
-        "photographs on PhotoStages, or of tables, for which there is a page; others become a file: `regard export "
+        f"{trained.name} is of {trained.domain.items}: expected one of drawn letters that attends to their "
+        "parts, of photographs on PhotoStages, of sentences on a body, or of tables, for which there is a page; others "
+        "become a file: `regard export "
         "LEARNER model.onnx`."
     )
 

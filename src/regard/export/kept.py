@@ -59,7 +59,9 @@ def _key(trained: TrainedLearner, how: dict[str, Any]) -> str:
     for name, tensor in trained.learner.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     package = Path(str(files("regard")))
-    translating = [package / "export" / f"{name}.py" for name in ("graph", "onnx_file", "precision", "two_files")]
+    translating = [
+        package / "export" / f"{name}.py" for name in ("graph", "onnx_file", "precision", "sentence_body", "two_files")
+    ]
     for path in [*translating, *sorted(p for layer in ("learners", "nn") for p in (package / layer).rglob("*.py"))]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:32]

@@ -21,9 +21,10 @@ from torch import Tensor
 from regard.domains.base import Reader
 from regard.domains.tables.kinds import Column, Nothing, Times, Words, is_missing
 from regard.domains.tables.reader import LABEL_COLUMNS, TableReader
+from regard.domains.texts.body import BodyReader
 from regard.episode import Items, first_tensor, map_items
 from regard.errors import ConfigError
-from regard.limits import PAGE_CHARACTERS, PAGE_CLASSES, PAGE_DRAWINGS, PAGE_PHOTOGRAPHS, PAGE_ROWS
+from regard.limits import PAGE_CHARACTERS, PAGE_CLASSES, PAGE_DRAWINGS, PAGE_PHOTOGRAPHS, PAGE_ROWS, PAGE_SENTENCES
 
 _US_A_YEAR = 365.2425 * 86_400e6
 
@@ -112,6 +113,26 @@ def photograph_examples(task: OwnTask, encode: Encode) -> dict[str, Any]:
         ],
         "query": query,
     }
+
+
+def written_sentences(task: OwnTask, _: Encode) -> dict[str, Any]:
+    """Of sentences: class to texts, a line each, and the first query, as their tokens spell them, in small letters.
+
+    Raises:
+        ConfigError: more sentences than the page reads, or marked entities.
+    """
+    assert isinstance(task.reader, BodyReader) and isinstance(task.items, dict)
+    require_at_most(len(task.target), PAGE_SENTENCES, "sentences")
+    if "head" in task.items:
+        raise ConfigError("sentences have marked entities, of which there is no page: use `regard serve` or Python.")
+    texts = np.array(task.reader.tokenizer.texts(task.items), object)
+    examples = [[name, "\n".join(texts[task.target == k])] for k, name in enumerate(task.classes)]
+    query = None
+    if task.queries is not None:
+        first = map_items(lambda t: t[:1], task.queries)
+        assert isinstance(first, dict)
+        query = task.reader.tokenizer.texts(first)[0]
+    return {"examples": examples, "query": query}
 
 
 def _shown(picture: Tensor, vector: Tensor) -> dict[str, str]:

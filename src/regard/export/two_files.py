@@ -14,11 +14,14 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from regard.domains.registry import find_domain
 from regard.episode import Items, first_tensor
 from regard.export.graph import Queries
 from regard.export.onnx_file import Exported, Precision, describe, export_onnx, generated_items, write_checked
+from regard.export.sentence_body import SentenceFunction
 from regard.learners.base import EncodingLearner
 from regard.nn.encoder import Encoder
+from regard.nn.pretrained.text import PretrainedText
 from regard.recipes.trained import TrainedLearner
 
 
@@ -51,6 +54,7 @@ class EncodeFunction(nn.Module):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
+        encoder.fix_for_file()
 
     def forward(self, query_x: Items) -> tuple[Tensor]:
         """As the class says."""
@@ -73,8 +77,10 @@ def export_two_files(trained: TrainedLearner, encoder: Path, task: Path, precisi
     """
     learner = trained.learner
     assert isinstance(learner, EncodingLearner)
-    function = EncodeFunction(copy.deepcopy(learner.encoder).float().requires_grad_(False)).eval()
-    function.encoder.fix_for_file()
+    if isinstance(learner.encoder, PretrainedText):
+        function: nn.Module = SentenceFunction(learner.encoder).eval()
+    else:
+        function = EncodeFunction(copy.deepcopy(learner.encoder).float().requires_grad_(False)).eval()
     items = generated_items(trained)
     facts: dict[str, Any] = describe(trained, regression=False)
     name = type(learner.encoder).__name__
@@ -95,5 +101,7 @@ def export_two_files(trained: TrainedLearner, encoder: Path, task: Path, precisi
         with torch.no_grad():
             return function(items(n, seed))[0]
 
-    made = export_onnx(replace(trained, learner=rest), task, regression=False, items=vectors)
+    made = export_onnx(
+        replace(trained, learner=rest, domain=find_domain("arrays")), task, regression=False, items=vectors
+    )
     return replace(made, worst=max(made.worst, first.worst))

@@ -138,8 +138,8 @@ class PretrainedEncoder(Encoder):
         n_bytes = sum(file.stat().st_size for file in self.body.weights)
         raise ExportError(
             f"{type(self).__name__} stands on {self.body.name!r}, a body of {n_bytes / 1e6:.0f} MB whose tokenizer or "
-            "processor no file of one function holds: serve it with `regard serve`, or give the file vectors, by "
-            "exporting the learner on regard.nn.flat.Flat with items=."
+            "processor no file of one function holds: of sentences make a page (--html), use `regard serve`, or "
+            "give the file vectors, by exporting the learner on regard.nn.flat.Flat with items=."
         )
 
     @property

@@ -108,6 +108,12 @@ class BodyTokenizer:
                 )
         return items
 
+    def texts(self, items: dict[str, Tensor]) -> list[str]:
+        """The texts of items, as their tokens spell them."""
+        rows = zip(items["ids"].tolist(), items["mask"].tolist(), strict=True)
+        kept = [[token for token, there in zip(ids, mask, strict=True) if there] for ids, mask in rows]
+        return list(self._tokenizer.batch_decode(kept, skip_special_tokens=True))
+
     @property
     def n_special(self) -> int:
         """Tokens that the tokenizer adds to every window."""
