@@ -17,6 +17,7 @@ from regard.app import desk
 from regard.app.page import LETTERS, NUMBERS, TABLES
 from regard.domains.base import LabelledFiles
 from regard.estimators import load_estimator
+from regard.estimators.base import FewShotEstimator
 
 
 def drawn(*lines: tuple[int, int, int, int]) -> str:
@@ -57,12 +58,16 @@ def test_what_was_learned_is_saved_and_answers_alike(tmp_path: Path) -> None:
 
 
 def test_what_was_learned_is_taken_along(monkeypatch: pytest.MonkeyPatch) -> None:
-    def export(self: FewShotClassifier, path: Path) -> None:
-        Path(path).write_text(f"<html>{list(self.classes_)}")
+    def export(self: FewShotEstimator, path: Path, queries: list[object]) -> None:
+        Path(path).write_text(f"<html>{list(getattr(self, 'classes_', ['numbers']))} {len(queries)}")
 
-    monkeypatch.setattr(FewShotClassifier, "export", export)  # the page itself is tested with the extra export
-    taken = LETTERS.take(letters())
-    assert taken["name"] == "offline.html" and "'T'" in base64.b64decode(taken["content"]).decode()
+    monkeypatch.setattr(FewShotEstimator, "export", export)  # the page itself is tested with the extra export
+    tables = [json.dumps({"support": one.support, "queries": one.query}) for one in (TABLES, NUMBERS)]
+    asked = zip((LETTERS, TABLES, NUMBERS), (letters(), *tables), ("'T'] 1", "'dog'] 2", "numbers'] 2"), strict=True)
+    for each, question, said in asked:
+        assert each.offline
+        taken = each.take(question)
+        assert taken["name"] == "offline.html" and said in base64.b64decode(taken["content"]).decode()
     assert "error" in LETTERS.take(letters(queries=[]))
 
 
