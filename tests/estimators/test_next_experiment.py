@@ -100,6 +100,12 @@ def test_the_command_names_what_is_wrong(files: tuple[Path, Path], tmp_path: Pat
     files[0].write_text("formula,target\nNa,hot\n")
     with pytest.raises(DataError, match="'hot' is no number"):
         plan_experiments("materials", *files)
+    files[0].write_text("formula,target\nNa,371\nLi,nan\n")
+    with pytest.raises(DataError, match="row 1, 'Li': 'nan' is no number"):
+        plan_experiments("materials", *files)
+    files[0].write_text("formula,target\n")
+    with pytest.raises(DataError, match="at least one with its number"):
+        plan_experiments("materials", *files)
     files[0].write_text("formula,target\nQq,1\n")
     files[1].write_text("formula\nNa\n")
     with pytest.raises(DataError, match="row 0: 'Qq'"):

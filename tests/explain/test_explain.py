@@ -19,6 +19,7 @@ from regard.explain.saliency import votes
 from regard.learners.base import EncodingAttendingLearner, Learner
 from regard.learners.cross_transformer import CrossTransformer
 from regard.learners.matching import Matching
+from regard.learners.nearest_neighbour import NearestNeighbour
 from regard.learners.prototypical import Prototypical
 from regard.learners.relation import Relation
 from regard.nn.conv4 import Conv4
@@ -378,3 +379,18 @@ def test_influence_by_the_norm_of_targets_is_that_of_the_jacobian() -> None:
     torch.testing.assert_close(influence(learner, episode).influence[0], jacobian.sum(1))
     with pytest.raises(ConfigError, match="over_targets is 'nrom'"):
         unwrap(influence)(learner, episode, over_targets="nrom")
+
+
+def test_numbers_are_followed_by_how_far_they_move() -> None:
+    """In deviations of the task's targets, whichever way, of the row that a nearest neighbour answers by."""
+    x = torch.arange(5.0)[None, :, None].expand(2, 5, 1)
+    y = torch.tensor([[0.0, 3.0, 1.0, 7.0, 4.0], [5.0, -2.0, 1.0, 1.0, 0.0]])[..., None]
+    query = torch.tensor([[[1.2]], [[3.1]]])
+    told = faithfulness(NearestNeighbour(), [Episode(Support(x, y), query, query)], n_deleted=4)
+    # Without rows 1 and 3 the neighbours are 2 and 4.
+    expected = [2 / y[0].std(correction=0).item(), 1 / y[1].std(correction=0).item()]
+    np.testing.assert_allclose(told.per_episode["top"], expected, rtol=1e-6)
+    np.testing.assert_allclose(told.per_episode["random"], 0, atol=1e-6)
+    assert told.top_curve[0] == 0 and told.top_curve[1] == pytest.approx(-np.mean(expected))
+    larger = faithfulness(NearestNeighbour(), [Episode(Support(x, 1000 * y), query, query)])
+    np.testing.assert_allclose(larger.per_episode["top"], expected, rtol=1e-6)

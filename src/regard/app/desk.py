@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from regard.commands.explain import as_numbers, explain_examples
+from regard.commands.explain import explain_examples
+from regard.commands.numbers import as_numbers
 from regard.domains.base import LabelledFiles
 from regard.errors import DataError, RegardError
 from regard.estimators import FewShotClassifier, FewShotRegressor

@@ -28,12 +28,14 @@ def predict(
         Path | None,
         typer.Option(help="Also write the learner with your classes inside: .onnx, or .html for a page; see `export`."),
     ] = None,
+    regression: Annotated[bool, typer.Option(help="Labels are numbers, where a model's name stands for both.")] = False,
 ) -> None:
-    """Label new things from a few labelled examples of your own."""
+    """Label new things from a few labelled examples of your own; numbers, with a model for numbers."""
     from regard.commands.predict import predict_files, show_predictions, write_predictions
     from regard.recipes.trained import TrainedLearner
 
-    domain = TrainedLearner.shared(checkpoint).domain
+    trained = TrainedLearner.shared(checkpoint)
+    domain = trained.domain
     if domain.translates:
         from regard.commands.translate import show_translations, translate_files, write_translations
 
@@ -49,6 +51,14 @@ def predict(
         show_actions(actions)
         if json is not None:
             write_actions(json, actions)
+        return
+    if regression or not trained.learner.classifies:
+        from regard.commands.numbers import predict_numbers, show_numbers, write_numbers
+
+        numbers = predict_numbers(checkpoint, support, query, export)
+        show_numbers(numbers)
+        if json is not None:
+            write_numbers(json, numbers)
         return
     predictions = predict_files(checkpoint, support, query, export)
     show_predictions(predictions)
@@ -107,12 +117,14 @@ def explain(
     from regard.commands.explain import explain_files
     from regard.recipes.trained import TrainedLearner
 
-    if TrainedLearner.shared(learner).domain.translates:
+    trained = TrainedLearner.shared(learner)
+    if trained.domain.translates:
         from regard.commands.translate import explain_translation_files
 
         said = explain_translation_files(learner, support, query, out, most)
     else:
-        said = explain_files(learner, support, query, out, most, regression=regression)
+        numbers = regression or not trained.learner.classifies
+        said = explain_files(learner, support, query, out, most, regression=numbers)
     typer.echo(visible(said, keep="\n"))
     typer.echo(f"Open {out} in a browser.")
 

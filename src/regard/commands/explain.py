@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from regard.commands.numbers import as_numbers
 from regard.domains.base import Domain, LabelledFiles, PartSaliency
-from regard.errors import ConfigError, DataError
+from regard.errors import ConfigError
 from regard.estimators import FewShotClassifier, FewShotRegressor
 from regard.explain import Counterfactual, Explanation
 from regard.recipes.trained import TrainedLearner
@@ -130,23 +131,6 @@ def _explain_numbers(learner: Path | str, domain: Domain, read: LabelledFiles) -
             )
         )
     return Explained(model, found.trust_sentence, found.believed, answers)
-
-
-def as_numbers(read: LabelledFiles) -> list[float]:
-    """Labels as numbers.
-
-    Raises:
-        DataError: one that is none.
-    """
-    numbers: list[float] = []
-    for name, label in zip(read.support_names, read.labels, strict=True):
-        try:
-            numbers.append(float(label))
-        except ValueError as error:
-            raise DataError(
-                f"{name} has the label {str(label)!r:.60}: expected a number; leave --regression out for classes."
-            ) from error
-    return numbers
 
 
 def _maps(model: FewShotClassifier, query: object) -> tuple[Map | None, Map | None]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from regard.commands.numbers import as_numbers
 from regard.commands.terminal import cells
 from regard.domains.base import Domain
 from regard.errors import DataError
@@ -70,12 +71,7 @@ def plan_experiments(
     """
     domain = TrainedLearner.shared(model, regression=True).domain
     read = domain.read_files(Path(measured), Path(candidates))
-    values = []
-    for row, label in enumerate(read.labels):
-        try:
-            values.append(float(label))
-        except ValueError as error:
-            raise DataError(f"{measured}, row {row}: {label!r:.40} is no number; expected a measured value.") from error
+    values = as_numbers(read)
     known = set(map(str, read.support))
     pool = [thing for thing in dict.fromkeys(map(str, read.queries)) if thing not in known]
     if not pool:

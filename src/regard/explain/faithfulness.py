@@ -8,7 +8,11 @@ paired difference over episodes, with its interval, says whether it does. The de
 first k rows in the order of the explanation, and after k rows in random order.
 
 With one example per class, deleting the top row deletes its class, and p(c) falls to 0 whatever else is true: use two
-shots or more.
+shots or more. In regression the change of the predicted mean takes the place of the drop, in either direction,
+
+    drop(row) = sum over targets of |mean - mean without that row| / deviation of the task's targets
+
+rows are ranked by the size of their contribution, and the curves begin at 0 and fall by that change.
 
 Deletion curves: Samek et al. 2017 (arXiv:1509.06321); that attention need not be explanation: Jain and Wallace 2019
 (arXiv:1902.10186). Differs from both: rows of a support set are deleted, exactly, by weight 0, so no blank or blurred
@@ -44,14 +48,15 @@ _OTHER, _ORDER = range(2)
 
 @dataclass(frozen=True, eq=False)
 class Faithfulness:
-    """What deleting rows did to the probability of the predicted class.
+    """What deleting rows did to the probability of the predicted class, or to the predicted number.
 
     Args:
         by: what the rows were ranked by; "scores" for an explanation of one's own.
         top: drop when the top row goes.
         random: drop when a random other row goes.
         difference: top - random, paired; above zero, the explanation is better than chance.
-        top_curve, random_curve: (K + 1,) mean probability after 0 .. K deletions in either order.
+        top_curve, random_curve: (K + 1,) mean probability after 0 .. K deletions in either order; in regression 0 less
+            the change.
         per_episode: "top" and "random" to (E,) values.
     """
 
@@ -72,11 +77,11 @@ def faithfulness(
     n_deleted: int = 5,
     seed: int = 0,
 ) -> Faithfulness:
-    """Delete rows and measure the drop of the predicted probability.
+    """Delete rows and measure the drop of the predicted probability, or the change of the predicted number.
 
     Args:
         learner: temporarily in eval mode, then restored.
-        episodes: classification episodes, in batches of any size; two tasks or more in all. Fewer shots than rows to
+        episodes: in batches of any size, of classes or of numbers; two tasks or more in all. Fewer shots than rows to
             delete are fine: classes then die out.
         by: "attention" for an AttendingLearner, "influence" for any, or a function of learner and episode that ranks
             rows in another way, such as gradients of the input.
@@ -85,7 +90,7 @@ def faithfulness(
 
     Raises:
         ConfigError: `by` is unknown, the learner does not attend, or it is transductive.
-        EpisodeError: no episodes, regression episodes, or a task with fewer than two real rows.
+        EpisodeError: no episodes, or a task with fewer than two real rows.
 
     Examples:
         >>> from regard.learners import Matching
@@ -129,8 +134,7 @@ def _delete(
     learner: Learner, episode: Episode, by: By | Scores, n_deleted: int, seed: int, number: NDArray[np.int64]
 ) -> dict[str, Tensor]:
     """(B,) drops and (B, K + 1) curves of one batch of episodes."""
-    if episode.support.is_regression:
-        raise EpisodeError("faithfulness follows the probability of a class: expected classification episodes.")
+    is_regression = episode.support.is_regression
     rows = (episode.support.weight > 0).sum(1)
     if int(rows.min()) < 2:
         raise EpisodeError(
@@ -155,35 +159,58 @@ def _delete(
         score = explained.attention
     reweighting = Reweighting.of(learner, episode)
     with torch.no_grad():
-        probability = _Probability(reweighting, explained.predicted, explained.probability, episode)
+        kept = _Kept.of(reweighting, episode, explained.predicted)
+        score = score.abs() if is_regression else score
         real = (reweighting.weights(n_query) > 0).expand(score.shape)
         top = score.masked_fill(~real, -torch.inf).argmax(-1, keepdim=True)
         # The random row is a real one, not the top one, of its class where there is one.
-        y = episode.support.y[:, None].expand_as(other)
+        y = torch.zeros_like(other) if is_regression else episode.support.y[:, None].expand_as(other)
         same = y == y.gather(-1, top)
         allowed = real.scatter(-1, top, False)
         # Noise lies in (0, 1), so a row of the same class always beats the others.
         return {
-            "top": probability.drop(top),
-            "random": probability.drop((other + same).masked_fill(~allowed, -torch.inf).argmax(-1, keepdim=True)),
-            "top_curve": probability.curve(score, real, n_deleted),
-            "random_curve": probability.curve(order, real, n_deleted),
+            "top": kept.drop(top),
+            "random": kept.drop((other + same).masked_fill(~allowed, -torch.inf).argmax(-1, keepdim=True)),
+            "top_curve": kept.curve(score, real, n_deleted),
+            "random_curve": kept.curve(order, real, n_deleted),
         }
 
 
 @dataclass(frozen=True)
-class _Probability:
-    """p(c) of each query under changed weights; `before` is (B, Q) with all rows."""
+class _Kept:
+    """How much of each answer is left under other weights.
+
+    `value` is of log-probabilities (B, Q, C) or of means (B, Q, T); `before` is (B, Q), with all rows.
+    """
 
     reweighting: Reweighting
-    predicted: Tensor
-    before: Tensor
     episode: Episode
+    value: Callable[[Tensor], Tensor]
+    before: Tensor
+
+    @classmethod
+    def of(cls, reweighting: Reweighting, episode: Episode, predicted: Tensor) -> _Kept:
+        """The probability of the class predicted (B, Q); of numbers, minus how far they are from those of all rows."""
+        support = episode.support
+        outputs = reweighting.predict(reweighting.weights(predicted.shape[1]))
+
+        def probability(output: Tensor) -> Tensor:
+            return output.exp().gather(-1, predicted[..., None])[..., 0]
+
+        def nearness(output: Tensor) -> Tensor:
+            return -((output - outputs).abs() / unit[:, None]).sum(-1)
+
+        if not support.is_regression:
+            return cls(reweighting, episode, probability, probability(outputs))
+        share = (support.weight / support.weight.sum(1, keepdim=True))[..., None]
+        square = (share * (support.y - (share * support.y).sum(1, keepdim=True)).square()).sum(1)
+        unit = torch.where(square > 0, square, 1.0).sqrt()  # (B, T)
+        return cls(reweighting, episode, nearness, torch.zeros_like(outputs[..., 0]))
 
     def without(self, deleted: Tensor) -> Tensor:
         """(B, Q): with the rows (B, Q, S) deleted."""
         weight = self.reweighting.weights(deleted.shape[1]).masked_fill(deleted, 0.0)
-        return self.reweighting.predict(weight).exp().gather(-1, self.predicted[..., None])[..., 0]
+        return self.value(self.reweighting.predict(weight))
 
     def mean(self, value: Tensor) -> Tensor:
         """(B, Q) to (B,), without padding."""
