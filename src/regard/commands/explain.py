@@ -14,6 +14,7 @@ from regard.domains.base import Domain, LabelledFiles, PartSaliency
 from regard.errors import ConfigError
 from regard.estimators import FewShotClassifier, FewShotRegressor
 from regard.explain import Counterfactual, Explanation
+from regard.numbers import readable
 from regard.recipes.trained import TrainedLearner
 from regard.report.explanations import ExampleEffect, ExplainedAnswer, write_explanations
 
@@ -113,16 +114,16 @@ def _explain_numbers(learner: Path | str, domain: Domain, read: LabelledFiles) -
     parts = domain.part_saliency(model, read)
     answers = []
     for row, query in enumerate(read.queries):
-        spread = "" if np.isnan(deviation[row]) else f" ± {deviation[row]:.2g}"
+        spread = "" if np.isnan(deviation[row]) else f" ± {readable(deviation[row], 2)}"
         turns = [] if parts is None else [parts[row].sentence]
         top = int(np.abs(found.drop[row]).argmax())
         without = found.probability[row] - found.drop[row, top]
-        turns.insert(0, f"Without {read.support_names[top]}, the answer would be {without:.4g}.")
+        turns.insert(0, f"Without {read.support_names[top]}, the answer would be {readable(without)}.")
         answers.append(
             ExplainedAnswer(
                 name=read.query_names[row],
                 item=domain.render_from(read, query, None if parts is None else parts[row].strength),
-                answer=f"{value[row]:.4g}{spread}",
+                answer=f"{readable(value[row])}{spread}",
                 probability=None,
                 effects=_effects(domain, read, found, row, None, parts),
                 turns=turns,

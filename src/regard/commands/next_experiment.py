@@ -17,6 +17,7 @@ from regard.domains.base import Domain
 from regard.errors import DataError
 from regard.estimators.next_experiment import Suggestion, next_experiment
 from regard.files import write_whole
+from regard.numbers import readable
 from regard.recipes.trained import TrainedLearner
 
 _STYLE = """
@@ -86,7 +87,7 @@ def show_plan(plan: ExperimentPlan, console: Console | None = None) -> None:
     table = Table("", "measure next", "predicted", "95% interval", "expected improvement", box=None)
     for rank, s in enumerate(plan.suggestions, 1):
         low, high = s.interval
-        row = (rank, s.candidate, f"{s.mean:.4g}", f"{low:.4g} to {high:.4g}", f"{s.improvement:.3g}")
+        row = (rank, s.candidate, readable(s.mean), f"{readable(low)} to {readable(high)}", readable(s.improvement, 3))
         table.add_row(*cells(*row))
     (console or Console()).print(table)
 
@@ -118,11 +119,11 @@ def write_plan_page(path: Path, plan: ExperimentPlan) -> None:
     aim = "largest" if plan.maximise else "smallest"
     lead = (
         f"From {plan.n_measured} measured {plan.domain.items}, {plan.n_candidates} candidates; the {aim} measured "
-        f"value is {plan.best:.4g}. Ordered by expected improvement; each choice takes those above it as measured."
+        f"value is {readable(plan.best)}. Ordered by expected improvement; each choice takes those above as measured."
     )
     rows = [
-        f"<tr><td>{rank}</td><td>{plan.domain.render(s.candidate).html}</td><td>{s.mean:.4g}</td>"
-        f"<td>{s.interval[0]:.4g} to {s.interval[1]:.4g}</td><td>{s.improvement:.3g}</td>"
+        f"<tr><td>{rank}</td><td>{plan.domain.render(s.candidate).html}</td><td>{readable(s.mean)}</td>"
+        f"<td>{readable(s.interval[0])} to {readable(s.interval[1])}</td><td>{readable(s.improvement, 3)}</td>"
         f"<td>{_bar(s, plan.suggestions, plan.best)}</td></tr>"
         for rank, s in enumerate(plan.suggestions, 1)
     ]
@@ -142,7 +143,7 @@ def _bar(s: Suggestion, all_of_them: Sequence[Suggestion], best: float) -> str:
     low, size = min(ends), (max(ends) - min(ends)) or 1.0
     left, right, dot, line = (round(2 + 196 * (v - low) / size, 1) for v in (*s.interval, s.mean, best))
     return (
-        f'<svg viewBox="0 0 200 20" role="img" aria-label="{s.interval[0]:.4g} to {s.interval[1]:.4g}">'
+        f'<svg viewBox="0 0 200 20" role="img" aria-label="{readable(s.interval[0])} to {readable(s.interval[1])}">'
         f'<line class="best" x1="{line}" x2="{line}" y1="0" y2="20"></line>'
         f'<line class="bar" x1="{left}" x2="{right}" y1="10" y2="10"></line>'
         f'<circle class="dot" cx="{dot}" cy="10" r="4"></circle></svg>'

@@ -27,6 +27,7 @@ from regard.explain.influence import influence
 from regard.explain.reweighting import Reweighting
 from regard.learners.base import AttendingLearner, Learner
 from regard.nn.inference import eval_mode
+from regard.numbers import readable
 
 _RELABELLED = 32
 """Examples of the largest drop whose labels are tried: each costs C - 1 predictions."""
@@ -98,7 +99,7 @@ class Explanation:
             )
         numbers = self.trust.mean, self.trust.low, self.trust.high
         if self.is_regression:
-            difference, low, high = (f"{v:+.2g}" for v in numbers)
+            difference, low, high = (readable(v, 2, signed=True) for v in numbers)
             measured = (
                 f"removing the example that {what} names first changes the answer by {difference} [{low}, {high}] more "
                 "than removing another"
@@ -120,8 +121,8 @@ class Explanation:
             drop = self.drop[query]
             order = np.argsort(-np.abs(drop), kind="stable")[:3].tolist()
             if self.is_regression:
-                answer = f"{self.probability[query]:.4g}"
-                effects = [f"{-drop[row]:+.2g} without example {row}" for row in order]
+                answer = readable(self.probability[query])
+                effects = [f"{readable(-drop[row], 2, signed=True)} without example {row}" for row in order]
             else:
                 answer = f"{self._name(int(self.predicted[query]))}, {100 * self.probability[query]:.0f}%"
                 effects = [f"{-100 * drop[row]:+.1f} points without example {row}" for row in order]

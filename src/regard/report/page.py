@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regard.files import write_whole
+from regard.numbers import readable
 from regard.report import view
 from regard.report.content import ReportContent
 
@@ -58,6 +59,11 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        seconds=view.seconds_text, number=view.number, emphasis=view.emphasis, training=view.curve_text, png=_png
+        seconds=view.seconds_text,
+        number=view.number,
+        readable=readable,
+        emphasis=view.emphasis,
+        training=view.curve_text,
+        png=_png,
     )
     return environment

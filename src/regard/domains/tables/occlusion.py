@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import clone
 
 from regard.domains.base import LabelledFiles, PartSaliency
+from regard.numbers import readable
 
 MOST_COLUMNS = 40
 """Each costs a fit and an answer to all queries."""
@@ -56,7 +57,7 @@ def explained_columns(model: Any, read: LabelledFiles) -> list[PartSaliency] | N
     for query in range(len(asked)):
         column, other, this = strongest[query], float(without[query, strongest[query]]), float(now[query])
         if classes is None or answer is None:
-            said = f"the answer would be {other:.4g} instead of {this:.4g}."
+            said = f"the answer would be {readable(other)} instead of {readable(this)}."
         else:
             name = str(classes[answer[query]])
             said = f"the probability of {name!r} would be {100 * other:.0f}% instead of {100 * this:.0f}%."
