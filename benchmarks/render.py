@@ -57,6 +57,7 @@ SCRIPTS = (
     "keras_models",
     "faithfulness",
     "materials",
+    "materials_learners",
     "next_experiment",
 )
 """Those that have sections."""
