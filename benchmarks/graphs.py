@@ -1,9 +1,11 @@
 """Learners on the graph of support and queries beside Prototypical: one encoder, the same steps, the same test episodes.
 
-    python benchmarks/graphs.py --data FOLDER [--only TPN] [--on caltech] [--steps N]
+    python benchmarks/graphs.py --data FOLDER [--only TPN] [--on photographs] [--steps N]
 
-FOLDER holds the folders omniglot and caltech101, as for `paper_tables.py`. Results are written after every learner, and
-the others stay as they were measured. A learner whose folder under --runs is complete is not trained again, and one that
+FOLDER holds the folders omniglot and caltech101, as for `paper_tables.py`. "omniglot" and "caltech" train the encoder
+from scratch; "photographs" stands on the pretrained body of `photos.py`, frozen (extra `pretrained`), and is evaluated on
+the 18 classes that splits.json keeps for validation. Results are written after every learner, and the others stay as
+they were measured. A learner whose folder under --runs is complete is not trained again, and one that
 was interrupted is resumed. The table of molecules is made by `molecules.py`, with the same learners at equal steps.
 """
 
@@ -32,9 +34,11 @@ from common import (
 )
 from regard.commands.show import show_results
 from regard.evaluation import read_results, write_results
+from regard.learners.base import Learner
+from regard.recipes.components import build_learner
 from regard.recipes.config import Recipe
 from regard.recipes.data import load_data
-from regard.recipes.run import EvaluationOptions, compare_by_setting, evaluate_learner, train_recipe
+from regard.recipes.run import EvaluationOptions, compare_by_setting, evaluate_learner, learner_spec, train_recipe
 from regard.recipes.trained import load
 
 BASELINE = "Prototypical"
@@ -44,6 +48,10 @@ LEARNERS = {
     "EGNN": "name: EGNN",
     "TPN": "name: TPN",
 }
+ON_UNIT_VECTORS = {BASELINE: "name: Prototypical, compare: cosine, scale: 20.0"}
+"""Where the encoder gives vectors of length 1."""
+UNTRAINED = {("photographs", BASELINE)}
+"""On a frozen body nothing is left to train."""
 
 
 def _tasks(way: int, n_query: int, more: str = "") -> str:
@@ -57,6 +65,11 @@ _COMMON = (
     "train.validate_every=200",
     "train.validation_episodes=50",
     "train.precision=32-true",
+)
+_CALTECH = (
+    f"episodes={_tasks(10, 5)}",
+    f"validation={_tasks(5, 15)}",
+    "evaluation=[{n_way: 5, n_shot: 1, n_query: 15}, {n_way: 5, n_shot: 5, n_query: 15}]",
 )
 SETTINGS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "omniglot": (
@@ -76,12 +89,21 @@ SETTINGS: dict[str, tuple[str, int, tuple[str, ...]]] = {
         400,
         (
             "data={name: packed, file: FOLDER/caltech101/caltech32_shared.npz, split: FOLDER/caltech101/splits.json}",
-            f"episodes={_tasks(10, 5)}",
-            f"validation={_tasks(5, 15)}",
-            "evaluation=[{n_way: 5, n_shot: 1, n_query: 15}, {n_way: 5, n_shot: 5, n_query: 15}]",
+            *_CALTECH,
+        ),
+    ),
+    "photographs": (
+        "{name: PhotoStages, stages: head}",
+        200,
+        (
+            "data={name: packed, file: FOLDER/caltech101/caltech84_jpeg_shared.npz, "
+            "split: FOLDER/caltech101/splits.json}",
+            *_CALTECH,
+            "episodes={n_way: 5, n_shot: [1, 5], n_query: 5}",
         ),
     ),
 }
+"""Encoder, steps and other settings."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -109,22 +131,24 @@ def main() -> None:
         placed = tuple(setting.replace("FOLDER", str(arguments.data)) for setting in settings)
         steps = arguments.steps or steps
         data = load_data(Recipe.read("omniglot", placed).data)
+        described = LEARNERS | (ON_UNIT_VECTORS if data_set == "photographs" else {})
         for name in arguments.only or LEARNERS:
             recipe = Recipe.read(
                 "omniglot",
                 (
                     *_COMMON,
                     *placed,
-                    f"learner={{{LEARNERS[name]}, encoder: {encoder}}}",
+                    f"learner={{{described[name]}, encoder: {encoder}}}",
                     f"train.steps={steps}",
                     f"evaluation_episodes={arguments.episodes}",
                 ),
             )
-            best = train_recipe(
-                recipe, arguments.runs / data_set / name.replace(", ", "-").replace(" ", "-"), data=data
-            )
-            trained = replace(load(best), name=name)
-            found = evaluate_learner(trained, data, EvaluationOptions(seed=arguments.seed))
+            if (data_set, name) in UNTRAINED:
+                source: Learner | Path = build_learner(learner_spec(recipe, data)).eval()
+            else:
+                source = train_recipe(recipe, arguments.runs / data_set / name, data=data)
+            trained = replace(load(source), name=name)
+            found = evaluate_learner(trained, data, EvaluationOptions(seed=arguments.seed), recipe=recipe)
             # Read only now: another process may have filled in other learners meanwhile.
             results = read_results(arguments.out)[0] if arguments.out.exists() else []
             before = read_document(arguments.out).get("settings", {})

@@ -34,6 +34,7 @@ SCRIPTS = (
     "reviews",
     "own_reviews",
     "molecules",
+    "far_molecules",
     "graphs",
     "translation",
     "translation_by_gradient",

@@ -110,3 +110,16 @@ def test_scaffolds_are_split_alike_in_every_file(assay_folder: Path) -> None:
     pool = Pool.of({"one": one, "two": two})
     molecules, train = assay_splits(pool, [0], validation_share=0.0)["train"]
     assert 0.2 < 1 - molecules.mean() < 0.7 and 0 not in train
+
+
+def test_no_validation_assay_is_given_away_by_a_training_assay() -> None:
+    rng = np.random.default_rng(0)
+    y = (rng.random((400, 40)) < 0.4).astype(np.float32)
+    y[:, 20:] = y[:, :20]  # under other names
+    names = tuple(f"{word}_assay" for word in "abcdefghijklmnopqrst") + tuple(f"x{i}_z" for i in range(20))
+    pool = Pool((), y, names, ("one",) * 40, np.zeros(400, dtype=bool))
+    before, after = (assay_splits(pool, [0], "usual", 0.5, strict) for strict in (False, True))
+    assert len(before["validation"][1]) > len(after["validation"][1]) > 0
+    train, validation = (set(after[split][1]) for split in ("train", "validation"))
+    assert train | validation == set(range(40)) - {0, 20}
+    assert {(t + 20) % 40 for t in validation} == validation
