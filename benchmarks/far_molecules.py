@@ -23,6 +23,7 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ def main() -> None:
     torch.set_num_threads(1)
     results = Results(arguments.out, arguments.seed)
     targets = Targets(arguments.data, arguments.cache)
-    trained = load(arguments.model)
+    trained: Any = load(arguments.model)
     items = trained.domain.reader(trained.items["reader"]).items(targets.counts, targets.raw)
     tasks = targets.tasks()
     key = hashlib.sha256(repr([(t.name, t.rows.tolist()) for t in tasks]).encode()).hexdigest()[:12]
@@ -117,7 +118,7 @@ class Targets:
                 active, inactive = draw(int(t), rng)
                 if len(active) >= 25 and len(inactive) >= 30:
                     n_tasks += 1
-                    y = np.repeat(np.float32([1, 0]), (len(active), len(inactive)))
+                    y = np.repeat(np.array([1, 0], dtype=np.float32), (len(active), len(inactive)))
                     found.append(Task(f"{kind}, {self.names[t]}", kind, np.concatenate([active, inactive]), y))
                 if n_tasks == N_TASKS[kind]:
                     break
