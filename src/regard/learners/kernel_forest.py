@@ -74,10 +74,9 @@ class KernelForest(EncodingLearner):
         super().__init__()
         self.encoder = Flat() if encoder is None else encoder
         require_vectors(self.encoder, "KernelForest")
-        options = {"blocks": getattr(self.encoder, "blocks", None) if blocks is None else blocks}
-        options["logarithms"] = logarithms
-        self.processes = KernelMixture(**options, lengths=lengths, noises=noises)
-        self.forest = ExtraTrees(**options, on_blocks=on_blocks, n_trees=n_trees, seed=seed)
+        sizes = getattr(self.encoder, "blocks", None) if blocks is None else blocks
+        self.processes = KernelMixture(blocks=sizes, lengths=lengths, noises=noises, logarithms=logarithms)
+        self.forest = ExtraTrees(blocks=sizes, on_blocks=on_blocks, n_trees=n_trees, logarithms=logarithms, seed=seed)
 
     def adapt_encoded(self, support: Support) -> KernelsAndTrees:
         return KernelsAndTrees(self.processes.adapt_encoded(support), self.forest.adapt_encoded(support))
