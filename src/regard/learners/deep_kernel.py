@@ -41,6 +41,8 @@ from regard.learners.columns import class_mass, columns, sign_logits
 from regard.nn.attention import scores
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
+from regard.nn.recorded import inverse
+from regard.nn.transforms import is_recorded
 
 Kernel = Literal["rbf", "matern", "cosine"]
 
@@ -118,7 +120,7 @@ class DeepKernel(EncodingLearner):
             rows = _wide(support)
             z: Tensor = rows.x
             residual = columns(rows, z.dtype) - self.mean
-            precision = torch.linalg.solve(self._system(z, rows.weight), (rows.weight / self.noise).diag_embed())
+            precision = self._precision(z, rows.weight / self.noise)
             return Posterior(z, residual @ precision.mT, precision, class_mass(support))
 
     def predict_encoded(
@@ -158,6 +160,16 @@ class DeepKernel(EncodingLearner):
         fit = (residual * alpha).sum(-1)
         size = weight.sum(1) * (2 * math.pi * self.noise).log()
         return -(fit + (torch.linalg.slogdet(system).logabsdet + size)[:, None]) / 2
+
+    def _precision(self, z: Tensor, certainty: Float[Tensor, "B S"]) -> Float[Tensor, "B S S"]:
+        """M^-1 diag(certainty)."""
+        if not is_recorded():
+            return torch.linalg.solve(self._system(z, certainty * self.noise), certainty.diag_embed())
+        # The symmetric form, which has an inverse in products; its slope at a weight of 0 is not asked for here.
+        root = certainty.sqrt()
+        both = root[..., None] * root[:, None]
+        identity = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+        return both * inverse(identity + both * self.covariance(z, z))
 
     def _system(self, z: Tensor, weight: Tensor) -> Float[Tensor, "B S S"]:
         """M."""
