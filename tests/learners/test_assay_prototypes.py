@@ -132,3 +132,12 @@ def test_descriptors_have_their_share_in_the_likeness_of_structures() -> None:
     assert torch.equal(bare, none)
     torch.testing.assert_close(some[0, 1], 0.7 * none[0, 1] + 0.3 * math.exp(-5 / 4))
     torch.testing.assert_close(some.diagonal(), torch.ones(2).double())
+
+
+def test_the_share_of_descriptors_grows_with_the_familiarity_of_the_support() -> None:
+    learner, rows = AssayPrototypes(Familiar()), random_support(2)
+    for familiarity in (0.1, 0.35, 0.6):
+        more = with_more(rows, torch.full((2,), familiarity).double(), torch.ones(2, 2).double())
+        expected = 0.2 / (1 + math.exp(-20 * (familiarity - 0.35)))
+        assert float(learner.adapt_encoded(more).descriptors) == pytest.approx(expected)
+    assert float(AssayPrototypes(Blocks()).adapt_encoded(rows).descriptors) == 0

@@ -5,7 +5,9 @@ kind of task, and structure trusted as far as leaving out the examples one by on
     experts    blocks of its answers, one per group of training tasks, and structure: counts and descriptors as they are
     K_g(a, b)  = exp( - |a_g - b_g|^2 / 2 n_g ) for a block of n_g answers
     K_str(a,b) = (1 - r) ( T_1 / 2 + T_3 / 2 ) ^ sharpness + r exp( - |d_a - d_b|^2 / 2 n_d )        T_n: Tanimoto
-                 similarity of counts up to n;  d: descriptors, r their share
+                 similarity of counts up to n;  d: descriptors
+    r          = 2 descriptors sigmoid( descriptor_slope (familiarity of the support - 0.35) ): physical properties say
+                 much of toxicity, and little of a target of another kind
     l_gk       = scale_g ( mean of K_g(query, class k) - 1/2 mean of K_g(class k, class k) )
     learned    = sum_g share_g l_g       share_g ~ n_g^power exp( evidence L_g + kind * how much the support is of the
                                                   kind that group g measures )
@@ -64,7 +66,7 @@ _ROUNDING = 1e-10
 class Experts(Value):
     """z: (B, S, D); member: (B, C, S), weights that sum to 1 over the rows of a class; within: (B, K, C), half the mean
     likeness inside a class; share: (B, G) of the groups; gain: (B,), how much better structure foretells left-out
-    examples than the groups do; familiarity: (B,), of the support; mass: (B, C).
+    examples than the groups do; familiarity: (B,), of the support; descriptors: (B,), r; mass: (B, C).
     """
 
     z: Tensor
@@ -73,6 +75,7 @@ class Experts(Value):
     share: Tensor
     gain: Tensor
     familiarity: Tensor
+    descriptors: Tensor
     mass: Tensor
 
 
@@ -92,7 +95,8 @@ class AssayPrototypes(EncodingLearner):
         strangeness: how far it decides that the support is unlike the training set.
         query_strangeness: how far, that a query is less like it than the support.
         sharpness: power of the Tanimoto similarity.
-        descriptors: r, the share of descriptors in the likeness of structures, where the encoder keeps them.
+        descriptors: their share in the likeness of structures, where the encoder keeps them, at middling familiarity.
+        descriptor_slope: how far it grows with the familiarity of the support, to twice as much.
         scale, structure_scale: of the logits of groups and of structure, whose likenesses differ less. These were
             chosen on held-out assays of ToxCast, and those of structure on targets of ChEMBL besides.
         n_levels: how far counts are told apart.
@@ -114,6 +118,7 @@ class AssayPrototypes(EncodingLearner):
         query_strangeness: float = 4.0,
         sharpness: float = 2.0,
         descriptors: float = 0.1,
+        descriptor_slope: float = 20.0,
         scale: float = 7.5,
         structure_scale: float = 30.0,
         n_levels: int = 3,
@@ -127,12 +132,20 @@ class AssayPrototypes(EncodingLearner):
         self.kind_block, self.counts_block = blocks.pop("kind", None), blocks.pop("counts", None)
         self.familiarity_block, self.descriptor_block = blocks.pop("familiarity", None), blocks.pop("descriptors", None)
         self.descriptors = descriptors if self.descriptor_block is not None else 0.0
+        self.descriptor_slope = descriptor_slope
         self.blocks = tuple(blocks.values())
         self.prior = [power * math.log(high - low) for low, high in self.blocks]
         self.scales = [scale] * len(self.blocks) + [structure_scale] * (self.counts_block is not None)
 
-    def kernels(self, a: Float[Tensor, "B Q D"], b: Float[Tensor, "B S D"]) -> Float[Tensor, "B K Q S"]:
-        """Of every vector of a with every vector of b, by expert; structure is the last."""
+    def kernels(
+        self, a: Float[Tensor, "B Q D"], b: Float[Tensor, "B S D"], descriptors: Float[Tensor, " B"] | None = None
+    ) -> Float[Tensor, "B K Q S"]:
+        """Of every vector of a with every vector of b, by expert; structure is the last.
+
+        Args:
+            a, b: encoded rows.
+            descriptors: r; their share at middling familiarity by default.
+        """
         found = [_gaussian(a[..., low:high], b[..., low:high]) for low, high in self.blocks]
         if self.counts_block is not None:
             low, high = self.counts_block
@@ -141,7 +154,8 @@ class AssayPrototypes(EncodingLearner):
             if self.descriptor_block is not None:
                 low, high = self.descriptor_block
                 near = _gaussian(a[..., low:high], b[..., low:high])
-                likeness = (1 - self.descriptors) * likeness + self.descriptors * near
+                r = self.descriptors if descriptors is None else descriptors[:, None, None]
+                likeness = (1 - r) * likeness + r * near
             found.append(likeness)
         return torch.stack(found, 1)
 
@@ -150,7 +164,12 @@ class AssayPrototypes(EncodingLearner):
         total = support.membership().mT.to(z.dtype)
         mass = total.sum(-1)
         member = total / torch.where(mass > 0, mass, 1.0)[..., None]
-        kernel = self.kernels(z, z)
+        familiarity = torch.full_like(mass[:, 0], _HALF_KNOWN)
+        if self.familiarity_block is not None:
+            low, high = self.familiarity_block
+            familiarity = _weighted_mean(z[..., low:high], support.weight.to(z.dtype))[:, 0]
+        descriptors = 2 * self.descriptors * torch.sigmoid(self.descriptor_slope * (familiarity - _HALF_KNOWN))
+        kernel = self.kernels(z, z, descriptors)
         within = ((member[:, None] @ kernel) * member[:, None]).sum(-1) / 2
         logits, left = left_out(support, kernel)
         logits = logits * torch.tensor(self.scales, dtype=z.dtype, device=z.device)[:, None, None]
@@ -158,14 +177,10 @@ class AssayPrototypes(EncodingLearner):
         share = self._group_shares(support, evidence[:, : len(self.blocks)]).to(z.dtype)
         learned = (share[..., None, None] * logits[:, : len(self.blocks)]).sum(1, keepdim=True)
         gain = evidence[:, -1] - _log_likelihood(learned, left, support)[:, 0]
-        familiarity = torch.full_like(gain, _HALF_KNOWN)
-        if self.familiarity_block is not None:
-            low, high = self.familiarity_block
-            familiarity = _weighted_mean(z[..., low:high], support.weight)[:, 0]
-        return Experts(z, member, within, share, gain, familiarity, class_mass(support))
+        return Experts(z, member, within, share, gain, familiarity, descriptors, class_mass(support))
 
     def predict_encoded(self, state: Experts, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q C"]:
-        near = self.kernels(query_z, state.z) @ state.member[:, None].mT - state.within[:, :, None]
+        near = self.kernels(query_z, state.z, state.descriptors) @ state.member[:, None].mT - state.within[:, :, None]
         near = near * torch.tensor(self.scales, dtype=near.dtype, device=near.device)[:, None, None]
         logits = (state.share[..., None, None] * near[:, : len(self.blocks)]).sum(1)
         if self.counts_block is not None:
