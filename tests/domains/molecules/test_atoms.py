@@ -12,7 +12,7 @@ from conftest_molecules import written_molecules
 from regard import FewShotClassifier
 from regard.commands.explain import explain_files
 from regard.domains.base import LabelledFiles
-from regard.domains.molecules.atoms import by_deletion, counts_without
+from regard.domains.molecules.atoms import atom_saliency, counts_without
 from regard.domains.molecules.chemistry import read_molecule
 from regard.domains.molecules.domain import MOLECULES
 from regard.domains.molecules.features import fingerprints
@@ -31,10 +31,13 @@ def test_the_atoms_of_a_group_carry_an_answer_that_counts_it() -> None:
     chlorine = counts_without(read_molecule("CCCCCCl"), ()) > counts_without(read_molecule("CCCCCCl"), (5,))
     molecule = read_molecule("ClCCCCCCCCN")
 
-    def answer(items: dict[str, Tensor]) -> NDArray[np.floating]:
-        return items["counts"].numpy()[:, chlorine].astype(float).sum(1)
+    class Counts:
+        reader_ = MoleculeReader()
 
-    saliency = by_deletion(answer, MoleculeReader(), molecule)
+        def predict(self, items: dict[str, Tensor]) -> NDArray[np.floating]:
+            return items["counts"].numpy()[:, chlorine].astype(float).sum(1)
+
+    saliency = atom_saliency(Counts(), molecule)
     symbols = [atom.GetSymbol() for atom in molecule.mol.GetAtoms()]
     place = symbols.index("Cl")
     assert int(saliency.argmax()) == place and saliency[symbols.index("N")] <= 0.5 * saliency[place]

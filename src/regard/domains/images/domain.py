@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from regard.domains.base import Domain, LabelledFiles, LearnerContext, NearCopy, Reader, Rendering, Spec
+from regard.domains.base import Domain, LabelledFiles, LearnerContext, NearCopy, PartSaliency, Reader, Rendering, Spec
 from regard.domains.images.options import ImageEpisodeOptions, ImageTrainingOptions
 from regard.domains.options import EpisodeOptions
 
@@ -117,6 +117,12 @@ class Images(Domain):
         from regard.domains.images.render import render_image
 
         return render_image(thing, saliency)
+
+    def part_saliency(self, model: Any, read: LabelledFiles) -> list[PartSaliency] | None:
+        """Places of few pictures, by covering each, where the learner does not say itself where it looked."""
+        from regard.domains.images.covering import explained_places
+
+        return explained_places(model, read.queries)
 
     def class_title(self, name: str) -> str:
         """ "Georgian/U+2D04" is the letter itself, then its script; other names stay."""

@@ -6,7 +6,8 @@ in its place, which has no weight, charge or polarity; those that RDKit cannot c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.domains.base import PartSaliency
+from regard.domains.deletion import drops, explain_by_deletion
 from regard.domains.molecules.chemistry import Molecule, chem, read_molecule
 from regard.domains.molecules.features import N_BITS, logged_descriptors
 from regard.domains.molecules.reader import MoleculeReader
 from regard.extras import import_extra
-
-Answer = Callable[[dict[str, Tensor]], NDArray[np.floating[Any]]]
-"""Items to (N,) numbers, such as the log-odds of a class."""
 
 
 def atom_saliency(model: Any, smiles: str | Molecule, label: Any = None) -> NDArray[np.float64]:
@@ -32,55 +31,18 @@ def atom_saliency(model: Any, smiles: str | Molecule, label: Any = None) -> NDAr
         label: whose log-odds are looked at; by default the predicted one. Of a regressor it is the value.
     """
     molecule = read_molecule(smiles, "largest")
-    if not hasattr(model, "classes_"):
-        return by_deletion(model.predict, model.reader_, molecule)
-    wanted = model.predict([molecule.smiles])[0] if label is None else label
-    column = int(np.flatnonzero(model.classes_ == wanted)[0])
-
-    def log_odds(batch: dict[str, Tensor]) -> NDArray[np.float64]:
-        p = np.clip(model.predict_proba(batch)[:, column], 1e-12, 1 - 1e-12)
-        return np.log(p) - np.log1p(-p)
-
-    return by_deletion(log_odds, model.reader_, molecule)
+    return drops(model, partial(without_atoms, model.reader_, molecule), n_atoms(molecule), label)
 
 
-def explained_atoms(model: Any, smiles: str | Molecule, n_deleted: int = 3) -> PartSaliency:
-    """How much each atom speaks for the predicted class of one molecule, and what deleting the strongest together does.
+def explained_atoms(model: Any, smiles: str | Molecule) -> PartSaliency:
+    """How much each atom speaks for the answer to one molecule, and what deleting the strongest together does.
 
     Args:
-        model: a fitted FewShotClassifier of molecules.
+        model: a fitted FewShotClassifier or FewShotRegressor of molecules.
         smiles: the molecule; its largest fragment.
-        n_deleted: atoms that are deleted together; as many others are deleted beside them, ten times at random.
     """
     molecule = read_molecule(smiles, "largest")
-    strength = np.clip(atom_saliency(model, molecule), 0, None)
-    strength = strength / max(float(strength.max(initial=0)), 1e-12)
-    order = np.argsort(-strength, kind="stable")
-    n = min(n_deleted, max(1, len(order) // 2))
-    rng = np.random.default_rng(0)
-    others = [rng.permutation(order[n:])[:n].tolist() for _ in range(10)] if len(order) > n else []
-    p = model.predict_proba(without_atoms(model.reader_, molecule, [[], order[:n].tolist(), *others]))
-    column = int(p[0].argmax())
-    now, without, at_random = p[0, column], p[1, column], p[2:, column]
-    sentence = (
-        f"Without its {n} darkest atoms the probability of {str(model.classes_[column])!r} would be "
-        f"{100 * without:.0f}% instead of {100 * now:.0f}%"
-    )
-    if others:
-        sentence += f"; without {n} others, drawn at random, {100 * float(at_random.mean()):.0f}%"
-    return PartSaliency(strength, f"{sentence}.")
-
-
-def by_deletion(answer: Answer, reader: MoleculeReader, molecule: Molecule) -> NDArray[np.float64]:
-    """(P,) the answer to one molecule minus the answer without each atom.
-
-    Args:
-        answer: items to numbers.
-        reader: of the items.
-        molecule: whose atoms are deleted.
-    """
-    found = np.asarray(answer(without_atoms(reader, molecule, [[], *([i] for i in range(n_atoms(molecule)))])))
-    return (found[0] - found[1:]).astype(np.float64)
+    return explain_by_deletion(model, partial(without_atoms, model.reader_, molecule), n_atoms(molecule), "atoms")
 
 
 def without_atoms(reader: MoleculeReader, molecule: Molecule, deleted: Sequence[Sequence[int]]) -> dict[str, Tensor]:

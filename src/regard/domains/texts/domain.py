@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from regard.domains.base import Domain, LabelledFiles, LearnerContext, Reader, Rendering, Spec
+from regard.domains.base import Domain, LabelledFiles, LearnerContext, PartSaliency, Reader, Rendering, Spec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +66,12 @@ class Texts(Domain):
         from regard.domains.texts.tokenizer import words
 
         return render_tokens(str(thing), words(str(thing)), saliency)
+
+    def part_saliency(self, model: Any, read: LabelledFiles) -> list[PartSaliency] | None:
+        """Words, by deleting each, where there are not too many."""
+        from regard.domains.texts.deletion import explained_words
+
+        return explained_words(model, read.queries)
 
     def learners(self, context: LearnerContext) -> dict[str, Spec]:
         """The attention meta-learner of the field's tutorials, and one that adapts its head by gradient."""
