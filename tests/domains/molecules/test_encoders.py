@@ -18,8 +18,10 @@ def items(n: int, seed: int) -> dict[str, torch.Tensor]:
 
 
 def network(n_context: int, *, keep_descriptors: bool = False) -> AssayNetwork:
-    settings = {"n_counts": 19, "n_descriptors": 4, "n_context": n_context}
-    return AssayNetwork((2, 3), 8, 8, **settings, keep_descriptors=keep_descriptors).eval()
+    made = AssayNetwork(
+        (2, 3), 8, 8, n_counts=19, n_descriptors=4, n_context=n_context, keep_descriptors=keep_descriptors
+    )
+    return made.eval()
 
 
 def test_familiarity_is_the_likeness_to_the_nearest_molecule_of_the_training_set() -> None:
