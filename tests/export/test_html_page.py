@@ -285,9 +285,9 @@ def test_an_estimator_hands_over_its_examples(tmp_path: Path) -> None:
 def test_a_model_is_translated_once_for_all_pages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from regard.export import html_page
 
-    export_html("characters", tmp_path / "first.html")
+    first = export_html("characters", tmp_path / "first.html")
     monkeypatch.setattr(html_page, "export_onnx", None)
-    assert export_html("characters", tmp_path / "second.html").worst < 0.2
+    assert export_html("characters", tmp_path / "second.html").worst == first.worst
     assert (tmp_path / "first.html").read_bytes() == (tmp_path / "second.html").read_bytes()
     with pytest.raises(TypeError):  # other weights
         export_html("characters", tmp_path / "third.html", precision="float16")
