@@ -104,7 +104,7 @@ def learners_table(document: Document) -> str:
     kinds = sorted({(r.n_way, r.n_shot) for r in results})
     rows = []
     for name in dict.fromkeys(r.learner for r in results):
-        row = find_learner(name)
+        row = find_learner(name.partition(",")[0])
         found = {(r.n_way, r.n_shot): r for r in results if r.learner == name}
         figures = [percent(found[kind]) if kind in found else "" for kind in kinds]
         title = find_reference(row.references[0]).title
