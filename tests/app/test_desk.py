@@ -58,8 +58,9 @@ def test_what_was_learned_is_saved_and_answers_alike(tmp_path: Path) -> None:
 
 
 def test_what_was_learned_is_taken_along(monkeypatch: pytest.MonkeyPatch) -> None:
-    def export(self: FewShotEstimator, path: Path, queries: list[object]) -> None:
-        Path(path).write_text(f"<html>{[str(c) for c in getattr(self, 'classes_', ['numbers'])]} {len(queries)}")
+    def export(self: FewShotEstimator, path: Path, queries: list[object], columns: list[str]) -> None:
+        classes = [str(c) for c in getattr(self, "classes_", ["numbers"])]
+        Path(path).write_text(f"<html>{classes} {len(queries)} {columns}")
 
     monkeypatch.setattr(FewShotEstimator, "export", export)  # the page itself is tested with the extra export
     tables = [json.dumps({"support": one.support, "queries": one.query}) for one in (TABLES, NUMBERS)]

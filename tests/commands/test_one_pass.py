@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from regard.commands.predict import predict_files
+from regard.estimators import FewShotClassifier
 from regard.recipes.trained import TrainedLearner
 
 N_EXAMPLES, N_QUERIES, N_VIEWS = 3, 40, 8
@@ -53,3 +54,12 @@ def test_files_are_read_and_items_encoded_once(tmp_path: Path, monkeypatch: pyte
     assert sum(rows) == N_VIEWS * (N_EXAMPLES + N_QUERIES)
     assert [p.label for p in predictions] == ["abc"[i % N_EXAMPLES] for i in range(N_QUERIES)]
     assert all(p.attended is not None for p in predictions)
+
+
+def test_what_is_taken_along_has_the_columns_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "examples.csv").write_text("width,height,kind\n1,2,a\n3,1,b\n1,3,a\n4,1,b\n")
+    (tmp_path / "new.csv").write_text("height,width\n2,1\n")
+    taken: list[dict[str, object]] = []
+    monkeypatch.setattr(FewShotClassifier, "export", lambda model, path, **options: taken.append(options))
+    predict_files("tables", tmp_path / "examples.csv", tmp_path / "new.csv", tmp_path / "mine.html")
+    assert taken[0]["columns"] == ["width", "height"]

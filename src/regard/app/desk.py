@@ -75,9 +75,13 @@ class Desk:
 
     def take(self, question: str) -> dict[str, Any]:
         """One page with these examples in it that answers in any browser, in base64; it needs the extra `export`."""
-        return self._file(question, "offline.html", lambda model, path, queries: model.export(path, queries=queries))
 
-    def _file(self, question: str, name: str, write: Callable[[Any, Path, Any], object]) -> dict[str, Any]:
+        def write(model: Any, path: Path, read: LabelledFiles) -> None:
+            model.export(path, queries=read.queries, columns=read.columns)
+
+        return self._file(question, "offline.html", write)
+
+    def _file(self, question: str, name: str, write: Callable[[Any, Path, LabelledFiles], object]) -> dict[str, Any]:
         try:
             read = self._read(question)
             if self.regression:
@@ -89,7 +93,7 @@ class Desk:
             model.predict(read.queries[:1])  # a file is handed out of what answers
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / name
-                write(model, path, read.queries)
+                write(model, path, read)
                 return {"name": name, "content": base64.b64encode(path.read_bytes()).decode()}
         except RegardError as error:
             return {"error": str(error)}

@@ -79,7 +79,7 @@ def predict_numbers(
     read = domain.read_files(Path(support), Path(query))
     model = FewShotRegressor(learner).fit(read.support, as_numbers(read))
     if take_away is not None:
-        model.export(take_away, queries=read.queries)
+        model.export(take_away, queries=read.queries, columns=read.columns)
     value, deviation = model.predictions_of(model._pass(read.queries))
     low, high = value - _Z * deviation, value + _Z * deviation
     return [

@@ -63,7 +63,7 @@ def predict_files(
     read = domain.read_files(Path(support), Path(query))
     model = FewShotClassifier(checkpoint).fit(read.support, read.labels)
     if take_away is not None:
-        model.export(take_away, queries=read.queries)
+        model.export(take_away, queries=read.queries, columns=read.columns)
     found = model.predict_all(read.queries)
     predictions = []
     for row, name in enumerate(read.query_names):

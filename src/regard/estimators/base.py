@@ -147,13 +147,16 @@ class FewShotEstimator(BaseEstimator):
         is_picture = not isinstance(episode.query_x, dict) and x.ndim in (4, 5)
         return saliency_maps(self._learner, episode) if is_picture else None
 
-    def export(self, path: Path | str, *, queries: Any = None, ort: Path | None = None) -> Exported:
+    def export(
+        self, path: Path | str, *, queries: Any = None, columns: Sequence[str] = (), ort: Path | None = None
+    ) -> Exported:
         """Take it with you: a file that knows the examples of `fit`, and needs no Python.
 
         Args:
             path: model.onnx, from query items to probabilities (columns as `classes_`) and attention; or page.html, of
                 letters, photographs, sentences and tables, which works offline and begins with these examples.
             queries: what the page asks about as it opens, as in `predict`: all of a table, the first of pictures.
+            columns: what a page calls the columns of a table; as in `fit` by default.
             ort: folder of onnxruntime-web, which a page has inside; fetched once by default.
 
         Raises:
@@ -167,7 +170,7 @@ class FewShotEstimator(BaseEstimator):
         given, classes = self._given, [str(c) for c in getattr(self, "classes_", ())]
         if Path(path).suffix != ".html":
             return export_adapted(self._trained, Path(path), self.state_, self._views, given.items, classes)
-        names = [str(name) for name in getattr(self, "feature_names_in_", ())]
+        names = [str(name) for name in columns or getattr(self, "feature_names_in_", ())]
         asked = None if queries is None else self._queries(queries)
         own = OwnTask(self.reader_, given.items, self._targets(), given.weight, classes, names, asked)
         return export_html(self._trained, path, regression=self._regression, ort=ort, own=own)
