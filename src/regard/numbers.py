@@ -1,6 +1,9 @@
-"""Numbers as people write them."""
+"""Numbers as people write them, and the one of 95% intervals."""
 
 from __future__ import annotations
+
+NORMAL_95 = 1.959964
+"""Deviations to either side of the mean within which 95% of a normal distribution lie."""
 
 
 def readable(value: float, digits: int = 4, *, signed: bool = False) -> str:

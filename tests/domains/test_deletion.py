@@ -75,9 +75,6 @@ def test_the_place_that_decides_is_the_darkest(shape: tuple[int, ...]) -> None:
     class Sees(Likes):
         reader_ = staticmethod(lambda things: torch.from_numpy(np.stack(things)))
 
-        def saliency(self, X: Any) -> None:
-            return None
-
         def score(self, item: Any) -> float:
             return 4.0 * (int(np.asarray(item)[40:50, 20:30].max()) > 200) - 2
 

@@ -34,7 +34,7 @@ def predict(
     from regard.commands.predict import predict_files, show_predictions, write_predictions
     from regard.recipes.trained import TrainedLearner
 
-    trained = TrainedLearner.shared(checkpoint)
+    trained = TrainedLearner.shared(checkpoint, regression=regression or None)
     domain = trained.domain
     if domain.translates:
         from regard.commands.translate import show_translations, translate_files, write_translations
@@ -117,7 +117,7 @@ def explain(
     from regard.commands.explain import explain_files
     from regard.recipes.trained import TrainedLearner
 
-    trained = TrainedLearner.shared(learner)
+    trained = TrainedLearner.shared(learner, regression=regression or None)
     if trained.domain.translates:
         from regard.commands.translate import explain_translation_files
 

@@ -86,10 +86,12 @@ def explain_examples(
     model = FewShotClassifier(learner).fit(asked.support, asked.labels)
     found, predictions = model.explain(asked.queries), model.predict_all(asked.queries)
     classes = [domain.class_title(str(name)) for name in model.classes_]
-    parts = domain.part_saliency(model, asked)
+    looked = [_maps(model, query) for query in asked.queries]
+    # What says itself where it looked need not be asked by deletion.
+    parts = domain.part_saliency(model, asked) if all(on_query is None for on_query, _ in looked) else None
     answers = []
     for row, query in enumerate(asked.queries):
-        on_query, on_examples = _maps(model, query) if parts is None else (parts[row].strength, None)
+        on_query, on_examples = looked[row] if parts is None else (parts[row].strength, None)
         ranked = np.argsort(-predictions.probability[row], kind="stable")
         answers.append(
             ExplainedAnswer(

@@ -17,9 +17,8 @@ from regard.domains.base import LabelledFiles
 from regard.errors import DataError
 from regard.estimators import FewShotRegressor
 from regard.files import write_whole
+from regard.numbers import NORMAL_95, readable
 from regard.recipes.trained import TrainedLearner
-
-_Z = 1.959964
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def predict_numbers(
     if take_away is not None:
         model.export(take_away, queries=read.queries, columns=read.columns)
     value, deviation = model.predictions_of(model._pass(read.queries))
-    low, high = value - _Z * deviation, value + _Z * deviation
+    low, high = value - NORMAL_95 * deviation, value + NORMAL_95 * deviation
     return [
         PredictedNumber(name, float(value[row]), None if np.isnan(low[row]) else (float(low[row]), float(high[row])))
         for row, name in enumerate(read.query_names)
@@ -92,8 +91,8 @@ def show_numbers(predictions: Sequence[PredictedNumber], console: Console | None
     """A table: query, predicted number, interval."""
     table = Table("query", "predicted", "95% interval", box=None)
     for p in predictions:
-        interval = "" if p.interval is None else f"{p.interval[0]:.4g} to {p.interval[1]:.4g}"
-        table.add_row(*cells(p.query, f"{p.value:.4g}", interval))
+        interval = "" if p.interval is None else f"{readable(p.interval[0])} to {readable(p.interval[1])}"
+        table.add_row(*cells(p.query, readable(p.value), interval))
     (console or Console()).print(table)
 
 

@@ -311,7 +311,7 @@ class Domain(ABC):
             read: examples and queries.
 
         Returns:
-            One per query; None, by default. Pictures are asked by `regard.explain.saliency_maps`.
+            One per query; None, by default. Asked only of learners that do not say themselves where they look.
         """
         return None
 

@@ -23,6 +23,7 @@ from sklearn.base import clone
 from regard.errors import ConfigError, EpisodeError
 from regard.estimators.inputs import require_count
 from regard.estimators.regressor import FewShotRegressor
+from regard.numbers import NORMAL_95
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Suggestion:
     @property
     def interval(self) -> tuple[float, float]:
         """Where 95% of the values are expected."""
-        return self.mean - 1.96 * self.deviation, self.mean + 1.96 * self.deviation
+        return self.mean - NORMAL_95 * self.deviation, self.mean + NORMAL_95 * self.deviation
 
 
 def expected_improvement(mean: ArrayLike, deviation: ArrayLike, best: float) -> NDArray[np.float64]:

@@ -35,6 +35,7 @@ from regard.evaluation.result import Result
 from regard.files import write_whole
 from regard.learners.base import Learner
 from regard.learners.fine_tuned import FineTuned
+from regard.numbers import NORMAL_95
 
 Floats = NDArray[np.float64]
 Act = Callable[[Floats], Floats]
@@ -274,7 +275,7 @@ def success_interval(success: Floats) -> Interval:
     Where all succeed, the interval from the standard deviation would have no width. A task of several rollouts varies
     less than one of a single rollout, so for such the interval is on the wide side. Wilson 1927.
     """
-    z, n, p = 1.959964, len(success), float(success.mean())
+    z, n, p = NORMAL_95, len(success), float(success.mean())
     centre, half = p + z**2 / (2 * n), z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
     low, high = ((centre + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
     return Interval(p, min(max(low, 0.0), p), max(min(high, 1.0), p))

@@ -54,6 +54,7 @@ class Kind:
         precision: that keeps answers and is small.
         begin: examples of a user to what the page begins with.
         hints: of the body, by name.
+        written: whether examples are written, a line each, and not shown.
     """
 
     title: str
@@ -63,6 +64,7 @@ class Kind:
     precision: Precision
     begin: Callable[[OwnTask, Encode], dict[str, Any]]
     hints: tuple[tuple[str, str], ...] = ()
+    written: bool = False
 
 
 LETTERS = Kind(
@@ -98,12 +100,17 @@ NUMBERS = replace(
 )
 SENTENCES = Kind(
     "Tell sentences apart",
-    "sentences.html",
+    "examples.html",
     ("wordpiece.js", "sentences.js"),
     "Give it a few sentences of each kind, and it tells new ones apart. It was trained on other kinds, and learns "
     "yours here, in this page.",
     "float32",
     written_sentences,
+    (
+        ("asked", "Write a sentence."),
+        ("shown", "A sentence a line. One of each class is enough, five are better."),
+    ),
+    written=True,
 )
 PHOTOGRAPHS = Kind(
     "Tell photographs apart",
@@ -191,8 +198,8 @@ def page_kind(trained: TrainedLearner, *, regression: bool = False) -> Kind:
         return NUMBERS if regression else TABLE
     if regression:
         raise ConfigError(
-            f"{trained.name} answers numbers of {trained.domain.items}: pages for numbers are made of tables; others "
-            "become a file, model.onnx."
+            f"{trained.name} answers numbers of {trained.domain.items}: pages for numbers are made of tables; of "
+            "others try a file, model.onnx."
         )
     learner = trained.learner
     if isinstance(learner, EncodingLearner) and isinstance(learner.encoder, PhotoStages) and not learner.encoder.parts:
@@ -228,7 +235,7 @@ def page_text(
     # Nothing here is escaped by the template: every value is ours but title and facts, which are escaped below.
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
 
-    def rendered(name: str, **values: str) -> str:
+    def rendered(name: str, **values: Any) -> str:
         return environment.from_string((folder / name).read_text(encoding="utf-8")).render(**values)
 
     return rendered(
@@ -238,7 +245,7 @@ def page_text(
         lead=kind.lead,
         learner=html.escape(learner),
         css=(folder / "page.css").read_text(encoding="utf-8"),
-        body=rendered(kind.body, **dict(kind.hints)),
+        body=rendered(kind.body, written=kind.written, **dict(kind.hints)),
         facts=json.dumps(facts).replace("<", "\\u003c"),
         wasm=_packed(runtime.wasm),
         glue=_packed(runtime.glue),

@@ -9,7 +9,7 @@ import base64
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,9 +68,7 @@ class OwnTask:
             )
         index = torch.from_numpy(there)
         kept = map_items(lambda t: t[index.to(t.device)], self.items)
-        return OwnTask(
-            self.reader, kept, self.target[there], self.weight[there], self.classes, self.columns, self.queries
-        )
+        return replace(self, items=kept, target=self.target[there], weight=self.weight[there])
 
 
 def drawn_examples(task: OwnTask, _: Encode) -> dict[str, Any]:

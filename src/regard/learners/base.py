@@ -10,6 +10,7 @@ A class here is abstract or, as every learner in its own file, final.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -269,6 +270,25 @@ def require_vectors(encoder: nn.Module, learner: str) -> None:
             f"{learner} compares vectors, and {type(encoder).__name__} gives parts (N, P, D): expected an encoder to "
             "(N, D); build it with parts=False."
         )
+
+
+def block_sizes(encoder: nn.Module, blocks: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Sizes of the blocks of encoded features: as given, those of the encoder, or None, one block.
+
+    Raises:
+        ConfigError: they do not sum to the encoder's features.
+    """
+    sizes = getattr(encoder, "blocks", None) if blocks is None else blocks
+    found = None if sizes is None else tuple(int(size) for size in sizes)
+    n_features = getattr(encoder, "n_features", None)
+    if found is not None and n_features is not None and sum(found) != n_features:
+        raise ConfigError(f"blocks are {found}: expected them to sum to the encoder's {n_features}.")
+    return found
+
+
+def or_one(x: Tensor) -> Tensor:
+    """x where it is above 0, else 1: what a sum may be divided by."""
+    return torch.where(x > 0, x, 1.0)
 
 
 def _join(a: Tensor, b: Tensor, name: str) -> Tensor:

@@ -25,12 +25,12 @@ from torch.distributions import Normal
 
 from regard.episode import Support, Value
 from regard.errors import ConfigError
-from regard.learners.base import EncodingAttendingLearner, require_vectors
+from regard.learners.base import EncodingAttendingLearner, block_sizes, or_one, require_vectors
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
 from regard.nn.trees import Trees, grow, walk
+from regard.numbers import NORMAL_95
 
-_Z = 1.959964
 _WIDEST = 20.0
 """Of a logarithm: beyond, single precision has no number."""
 
@@ -99,10 +99,7 @@ class ExtraTrees(EncodingAttendingLearner):
         super().__init__()
         self.encoder = Flat() if encoder is None else encoder
         require_vectors(self.encoder, "ExtraTrees")
-        sizes = getattr(self.encoder, "blocks", None) if blocks is None else blocks
-        self.blocks = None if sizes is None else tuple(int(size) for size in sizes)
-        if self.blocks is not None and encoder is not None and sum(self.blocks) != encoder.n_features:
-            raise ConfigError(f"blocks are {self.blocks}: expected them to sum to the encoder's {encoder.n_features}.")
+        self.blocks = block_sizes(self.encoder, blocks)
         n_blocks = 1 if self.blocks is None else len(self.blocks)
         self.on_blocks = None if on_blocks is None else tuple(int(block) for block in on_blocks)
         if (
@@ -126,10 +123,10 @@ class ExtraTrees(EncodingAttendingLearner):
         present = (weight > 0)[..., None]
         positive = ((y > 0) | ~present).all(1, keepdim=True) & present.any(1, keepdim=True) & self.logarithms
         y = torch.where(positive & (y > 0), torch.where(y > 0, y, 1.0).log(), y)
-        share = (weight / _or_one(weight.sum(1, keepdim=True)))[..., None]
+        share = (weight / or_one(weight.sum(1, keepdim=True)))[..., None]
         centre = (share * y).sum(1, keepdim=True)
         variance = (share * (y - centre).square()).sum(1, keepdim=True)
-        size = torch.where(positive, 1.0, _or_one(centre.square()))  # of targets that are equal up to rounding
+        size = torch.where(positive, 1.0, or_one(centre.square()))  # of targets that are equal up to rounding
         unit = torch.where(variance > _EQUAL * size, variance, size).sqrt()
         y = (y - centre) / unit
         options = {"n_trees": self.n_trees, "share_tried": self.share_tried, "seed": self.seed}
@@ -144,7 +141,7 @@ class ExtraTrees(EncodingAttendingLearner):
             total.index_add_(0, torch.where(moved, start + node, size).flatten(), said)
         total = total[:-1].unflatten(0, trees.child.shape)
         mass = total[..., :1]
-        mean, square = (total[..., 1:] / _or_one(mass)).split(n_targets, -1)
+        mean, square = (total[..., 1:] / or_one(mass)).split(n_targets, -1)
         return Forest(trees, x, weight, mass[..., 0], mean, square, centre, unit, positive.to(y.dtype))
 
     def predict_encoded(self, state: Forest, query_z: Float[Tensor, "B Q D"]) -> Normal:
@@ -153,20 +150,20 @@ class ExtraTrees(EncodingAttendingLearner):
         for node, moved in walk(state.trees, x):
             here = says.gather(2, node[..., None].expand_as(value))
             mass = state.mass.gather(2, node)
-            value = value + (moved * mass / _or_one(mass + self.shrinkage))[..., None] * (here - value)
+            value = value + (moved * mass / or_one(mass + self.shrinkage))[..., None] * (here - value)
         mean, square = value.mean(1).chunk(2, -1)  # (B, Q, T)
         deviation = ((square - mean.square()).clamp_min(0) + self.noise**2).sqrt()
         mean, deviation = mean * state.unit + state.centre, deviation * state.unit
         log = state.logarithm > 0
         median = mean.clamp(-4 * _WIDEST, 4 * _WIDEST).exp()
-        wide = (_Z * deviation).clamp_max(_WIDEST)
-        half = median * (wide.exp() - (-wide).exp()) / (2 * _Z)  # half of a 95% interval, which is lopsided
+        wide = (NORMAL_95 * deviation).clamp_max(_WIDEST)
+        half = median * (wide.exp() - (-wide).exp()) / (2 * NORMAL_95)  # half of a 95% interval, which is lopsided
         dtype = query_z.dtype
         answer, spread = torch.where(log, median, mean).to(dtype), torch.where(log, half, deviation).to(dtype)
         return Normal(answer, spread, validate_args=False)
 
     def attend_encoded(self, state: Forest, query_z: Float[Tensor, "B Q D"]) -> Float[Tensor, "B Q S"]:
-        x, share = self._seen(query_z), state.weight / _or_one(state.weight.sum(1, keepdim=True))
+        x, share = self._seen(query_z), state.weight / or_one(state.weight.sum(1, keepdim=True))
         attention = x.new_zeros(x.shape[0], x.shape[1], share.shape[1])
         trees, wide = state.trees, state.weight[:, None, None]
         n_at_once = max(1, _AT_ONCE // max(1, attention.numel()))
@@ -175,8 +172,8 @@ class ExtraTrees(EncodingAttendingLearner):
             each = share[:, None, None].expand(-1, few.child.shape[1], x.shape[1], -1)  # (B, M, Q, S)
             for (node, moved), (of_row, _) in zip(walk(few, x), walk(few, state.x), strict=False):
                 mass = state.mass[:, some].gather(2, node)
-                here = (node[..., None] == of_row[:, :, None]) * wide / _or_one(mass)[..., None]
-                each = each + (moved * mass / _or_one(mass + self.shrinkage))[..., None] * (here - each)
+                here = (node[..., None] == of_row[:, :, None]) * wide / or_one(mass)[..., None]
+                each = each + (moved * mass / or_one(mass + self.shrinkage))[..., None] * (here - each)
             attention = attention + each.sum(1)
         return (attention / self.n_trees).to(query_z.dtype)
 
@@ -186,7 +183,3 @@ class ExtraTrees(EncodingAttendingLearner):
             return z.double()
         parts = z.split(self.blocks, -1)
         return torch.cat([parts[block] for block in self.on_blocks], -1).double()
-
-
-def _or_one(x: Tensor) -> Tensor:
-    return torch.where(x > 0, x, 1.0)

@@ -38,15 +38,13 @@ from torch.distributions import Normal
 
 from regard.episode import Support, Value
 from regard.errors import ConfigError, EpisodeError
-from regard.learners.base import EncodingLearner, require_vectors
+from regard.learners.base import EncodingLearner, block_sizes, or_one, require_vectors
 from regard.nn.encoder import Encoder
 from regard.nn.flat import Flat
 from regard.nn.transforms import inside_transform
+from regard.numbers import NORMAL_95
 
 _CONSTANT = 10.0
-_Z = 1.959964
-"""Of a normal distribution: 95% lie within as many deviations."""
-
 _MOST = 320_000_000
 """Numbers in the matrices of a task; some ten gigabytes are used with as many."""
 
@@ -108,10 +106,7 @@ class KernelMixture(EncodingLearner):
         super().__init__()
         self.encoder = Flat() if encoder is None else encoder
         require_vectors(self.encoder, "KernelMixture")
-        sizes = getattr(self.encoder, "blocks", None) if blocks is None else blocks
-        self.blocks = None if sizes is None else tuple(int(size) for size in sizes)
-        if self.blocks is not None and encoder is not None and sum(self.blocks) != encoder.n_features:
-            raise ConfigError(f"blocks are {self.blocks}: expected them to sum to the encoder's {encoder.n_features}.")
+        self.blocks = block_sizes(self.encoder, blocks)
         if min(*lengths, *noises, 1.0) <= 0:
             raise ConfigError(f"lengths are {tuple(lengths)} and noises {tuple(noises)}: expected numbers above 0.")
         self.logarithms = logarithms
@@ -132,7 +127,7 @@ class KernelMixture(EncodingLearner):
             )
         x: Tensor = support.x.to(weight.dtype)
         y = support.y.to(weight.dtype)
-        share = weight / _or_one(weight.sum(1, keepdim=True))
+        share = weight / or_one(weight.sum(1, keepdim=True))
         positive = ((y > 0) | (weight <= 0)[..., None]).all(1) & (weight > 0).any(1, keepdim=True)
         positive = positive & self.logarithms  # (B, T)
         safe = torch.where(positive[:, None] & (y > 0), y, 1.0)
@@ -174,8 +169,9 @@ class KernelMixture(EncodingLearner):
         unit, centre = (t[..., None, None, None] for t in (state.unit, state.centre))
         # Each process predicts by a t distribution of n + 2 degrees of freedom: its quantile, by Cornish and Fisher.
         freedom = (state.weight.sum(1) + 2)[:, None, None, None, None, None]
-        quantile = _Z + (_Z**3 + _Z) / (4 * freedom) + (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / (96 * freedom**2)
-        quantile = quantile + (3 * _Z**7 + 19 * _Z**5 + 17 * _Z**3 - 15 * _Z) / (384 * freedom**3)
+        z = NORMAL_95
+        quantile = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        quantile = quantile + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
         mean, reach = mean * unit + centre, quantile * variance.sqrt() * unit * self.log_widen.exp().to(mean.dtype)
         median = torch.stack([mean[:, 0], mean[:, 1].clamp(-_WIDEST * 4, _WIDEST * 4).exp()], 1)
         wide = reach[:, 1].clamp_max(_WIDEST)
@@ -183,7 +179,7 @@ class KernelMixture(EncodingLearner):
         share = state.share[..., None]
         answer = (share * median).sum((1, 3, 4))  # (B, T, Q)
         apart = median - answer[:, None, :, None, None]
-        spread = (share * ((half / _Z).square() + apart.square())).sum((1, 3, 4)).sqrt()
+        spread = (share * ((half / NORMAL_95).square() + apart.square())).sum((1, 3, 4)).sqrt()
         dtype = query_z.dtype
         return Normal(torch.maximum(answer.mT, state.floor).to(dtype), spread.mT.to(dtype), validate_args=False)
 
@@ -191,15 +187,15 @@ class KernelMixture(EncodingLearner):
         """Each kernel of every vector of a with every support vector b, of these weights."""
         sizes = (a.shape[-1],) if self.blocks is None else self.blocks
         distances = {}
-        share = weight / _or_one(weight.sum(1, keepdim=True))
+        share = weight / or_one(weight.sum(1, keepdim=True))
         for block, (u, v) in enumerate(zip(a.split(sizes, -1), b.split(sizes, -1), strict=True)):
             mean = (share[..., None] * v).sum(1, keepdim=True)
             # Twice the variance is the mean square of the distance of two rows.
             square = 2 * (share[..., None] * (v - mean).square()).sum((1, 2))
             apart = (u.square().sum(-1)[..., None] + v.square().sum(-1)[:, None] - 2 * u @ v.mT).clamp_min(0)
-            distances[block, 2] = apart / _or_one(square)[:, None, None]
+            distances[block, 2] = apart / or_one(square)[:, None, None]
             absolute = (share[:, :, None] * share[:, None] * _absolute(v, v)).sum((1, 2))
-            distances[block, 1] = _absolute(u, v) / _or_one(absolute)[:, None, None]
+            distances[block, 1] = _absolute(u, v) / or_one(absolute)[:, None, None]
         found = []
         for subset, power, length in self.kernels:
             kernels = [torch.exp(-distances[block, power] / length) for block in subset]
@@ -209,7 +205,7 @@ class KernelMixture(EncodingLearner):
 
 def _unit(variance: Float[Tensor, "B 2 T"], centre: Float[Tensor, "B 2 T"]) -> Float[Tensor, "B 2 T"]:
     """The deviation of the target and of its logarithm; where targets are equal up to rounding, their size, and 1."""
-    size = torch.stack([_or_one(centre[:, 0].square()), torch.ones_like(centre[:, 1])], 1)
+    size = torch.stack([or_one(centre[:, 0].square()), torch.ones_like(centre[:, 1])], 1)
     return torch.where(variance > _EQUAL * size, variance, size).sqrt()
 
 
@@ -218,7 +214,3 @@ def _absolute(a: Tensor, b: Tensor) -> Tensor:
     if torch.is_grad_enabled() or inside_transform():
         return (a[:, :, None] - b[:, None]).abs().sum(-1)
     return torch.cdist(a, b, p=1.0)  # less memory, and without second derivatives
-
-
-def _or_one(x: Tensor) -> Tensor:
-    return torch.where(x > 0, x, 1.0)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal
 
 from regard.episode import Episode, Support
-from regard.learners.base import EncodingAttendingLearner, hide_absent
+from regard.learners.base import EncodingAttendingLearner, hide_absent, or_one
 from regard.nn.attention import How, attention_weights
 
 
@@ -99,12 +99,8 @@ def alike(episode: Episode) -> Float[Tensor, "B Q S"]:
     support, query_y = episode.support, episode.query_y
     if not support.is_regression:
         return (query_y[:, :, None] == support.y[:, None]).to(support.weight.dtype)
-    weight = support.weight[..., None] / _or_one(support.weight.sum(1))[:, None, None]
+    weight = support.weight[..., None] / or_one(support.weight.sum(1))[:, None, None]
     mean = (weight * support.y).sum(1, keepdim=True)
     variance = (weight * (support.y - mean).square()).sum((1, 2))
     apart = (query_y[:, :, None] - support.y[:, None]).square().sum(-1)
-    return torch.exp(-apart / _or_one(variance)[:, None, None])
-
-
-def _or_one(x: Tensor) -> Tensor:
-    return torch.where(x > 0, x, 1.0)
+    return torch.exp(-apart / or_one(variance)[:, None, None])

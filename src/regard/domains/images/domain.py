@@ -119,7 +119,7 @@ class Images(Domain):
         return render_image(thing, saliency)
 
     def part_saliency(self, model: Any, read: LabelledFiles) -> list[PartSaliency] | None:
-        """Places of few pictures, by covering each, where the learner does not say itself where it looked."""
+        """Places of few pictures, by covering each."""
         from regard.domains.images.covering import explained_places
 
         return explained_places(model, read.queries)
